@@ -1,0 +1,161 @@
+"""What a caller may pass, and the sentence he reads when he passes something else."""
+
+import os
+import shutil
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from gpusim.env import Env, Uniform
+from gpusim.errors import InputError
+
+BACKENDS = ("eager", "compile", "triton")
+MAX_STEPS = 2**24  # the largest count that float32 holds exactly
+
+
+def device(value: Any) -> torch.device:
+    if value == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        parsed = torch.device(value)
+    except (RuntimeError, TypeError):
+        raise InputError(f'device {value!r} is not a device; use "auto", "cpu", "cuda" or "cuda:N".') from None
+    if parsed.type == "cuda":
+        if not torch.cuda.is_available():
+            why = "no CUDA GPU was found" if torch.version.cuda else f"torch {torch.__version__} is built without CUDA"
+            raise InputError(f'device "{value}" is not available: {why}; use device="cpu" (see `gpusim info`).')
+        if parsed.index is not None and parsed.index >= torch.cuda.device_count():
+            raise InputError(f'device "{value}" is not there: this machine has {torch.cuda.device_count()} CUDA GPU(s).')
+        return torch.device("cuda", torch.cuda.current_device() if parsed.index is None else parsed.index)
+    if parsed.type != "cpu":
+        raise InputError(f'device "{value}" is not supported; use "cpu" or "cuda".')
+    return parsed
+
+
+def backend_problem(name: str, where: torch.device) -> str | None:
+    """Why `name` cannot run on this device here, and how to mend it; None where it can."""
+    if name == "triton":
+        if where.type != "cuda":
+            return 'it needs a CUDA GPU; use device="cuda" where there is one, or backend="eager" or "compile"'
+        return 'no environment has a fused kernel in this version; use backend="compile"'
+    if name == "compile" and where.type == "cpu":
+        compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+        if not shutil.which(compiler):
+            return f'on the CPU it needs a C++ compiler and `{compiler}` is not there; install g++ or use backend="eager"'
+    return None
+
+
+def backend(name: str, where: torch.device) -> str:
+    if name == "auto":
+        return "eager" if where.type == "cpu" else "compile"
+    if name not in BACKENDS:
+        raise InputError(f'backend {name!r} is not known; use "auto", "eager", "compile" or "triton".')
+    if problem := backend_problem(name, where):
+        raise InputError(f'backend "{name}" cannot run on device "{where}": {problem}.')
+    return name
+
+
+def positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name} must be a positive whole number, not {value!r}.")
+    return int(value)
+
+
+def max_episode_steps(env: Env, value: int | None) -> int | None:
+    """The time limit in force: None takes the environment's own, -1 takes none (as in Gymnasium)."""
+    if value is None:
+        return env.max_episode_steps
+    if value == -1:
+        return None
+    if positive("max_episode_steps", value) > MAX_STEPS:
+        raise InputError(f"max_episode_steps must be at most {MAX_STEPS}, or -1 for no limit, not {value}.")
+    return int(value)
+
+
+def autoreset_mode(value: Any) -> AutoresetMode:
+    for mode in AutoresetMode:
+        if value in (mode, mode.value, mode.name, mode.name.lower()):
+            return mode
+    raise InputError(f'autoreset_mode {value!r} is not known; use "same_step", "next_step" or "disabled".')
+
+
+def seed(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < 2**63:
+        raise InputError(f"seed must be one whole number in [0, 2**63), not {value!r}.")
+    return int(value)
+
+
+def params(env: Env, given: Any, num_envs: int, where: torch.device) -> Any:
+    """`env.params` with what was given put in its place: numbers, `[N]` float32 tensors, or `Uniform` ranges."""
+    if given is None:
+        return env.params
+    changes = given._asdict() if hasattr(given, "_asdict") else dict(given)
+    for name, value in changes.items():
+        if name not in env.params._fields:
+            raise InputError(f"{env.id} has no parameter {name!r}; it has {', '.join(env.params._fields)}.")
+        changes[name] = param(name, value, num_envs, where)
+    return env.params._replace(**changes)
+
+
+def param(name: str, value: Any, num_envs: int, where: torch.device) -> Any:
+    if isinstance(value, Uniform):
+        if not -np.inf < value.low < value.high < np.inf:
+            raise InputError(f"parameter {name!r} needs finite Uniform(low, high) with low < high, not {value}.")
+        return value
+    try:
+        tensor = torch.as_tensor(value, dtype=torch.float32, device=where)
+    except (TypeError, ValueError, RuntimeError):
+        tensor = torch.empty(0)
+    if tensor.shape not in ((), (num_envs,)):
+        raise InputError(
+            f"parameter {name!r} must be a number, a tensor of shape ({num_envs},) or a gpusim.Uniform(low, high)."
+        )
+    return float(value) if tensor.ndim == 0 else tensor.clone()
+
+
+def mask(value: Any, num_envs: int, where: torch.device) -> Tensor:
+    """A `reset_mask` as a bool tensor `[N]` on the device."""
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value)
+    if not isinstance(value, Tensor) or value.dtype != torch.bool or value.shape != (num_envs,):
+        got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise InputError(f"reset_mask must be a bool tensor or array of shape ({num_envs},), not {got}.")
+    return value.to(where)
+
+
+def actions(value: Any, space: Discrete | Box, num_envs: int, where: torch.device, values: bool) -> Tensor:
+    """The actions of one step as a tensor on the device; `values` says whether to look at their range too."""
+    if isinstance(value, np.ndarray) and where.type == "cpu":
+        value = torch.from_numpy(value)
+    if not isinstance(value, Tensor):
+        raise InputError(f'actions must be a torch tensor on device "{where}", not {type(value).__name__}.')
+    if value.device != where:
+        raise InputError(f'actions are on device "{value.device}" but the environment is on "{where}".')
+    shape = (num_envs, *space.shape)
+    if value.shape != shape:
+        raise InputError(f"actions must have shape {shape}, not {tuple(value.shape)}.")
+    allowed = (torch.int64, torch.int32) if isinstance(space, Discrete) else (torch.float32,)
+    if value.dtype not in allowed:
+        names = " or ".join(str(d).removeprefix("torch.") for d in allowed)
+        raise InputError(f"actions must be {names} for {space}, not {str(value.dtype).removeprefix('torch.')}.")
+    if values:
+        _range(value, space)
+    return value.clone() if value.is_inference() else value
+
+
+def _range(value: Tensor, space: Discrete | Box) -> None:
+    low, high = (float(x) for x in torch.aminmax(value))
+    if isinstance(space, Discrete):
+        if low < 0 or high >= space.n:
+            raise InputError(f"actions must lie in 0 to {space.n - 1}; these reach from {low:.0f} to {high:.0f}.")
+        return
+    least, most = torch.from_numpy(space.low).to(value), torch.from_numpy(space.high).to(value)
+    if not (low >= float(least.max()) and high <= float(most.min())) and not bool(
+        ((value >= least) & (value <= most)).all()
+    ):
+        raise InputError(f"actions must lie in {space}; these reach from {low:g} to {high:g}: clamp them first.")

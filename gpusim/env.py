@@ -1,0 +1,46 @@
+"""`Env`: what an environment is, as four pure functions of named scalars and the spaces they live in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from gymnasium.spaces import Box, Discrete
+
+
+class Uniform(NamedTuple):
+    """A parameter drawn anew from [low, high) for every episode of every environment (domain randomization)."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Env:
+    """An environment, written once for one environment and run for many.
+
+    The functions are made of the words of `gpusim.kernels.lang`. Where they say *lane*, they are given one value for
+    each environment: a tensor `[N]` in torch, a block of registers in a Triton kernel.
+
+    Attributes:
+        id: name and version, `"CartPole-v1"`.
+        init: `init(rng, params) -> State`, the state an episode begins with; every field a lane.
+        step: `step(state, action, rng, params) -> (State, reward, terminated)`, one transition, float32 reward and bool
+            `terminated`. `action` is an int lane in [0, n) for `Discrete(n)`, a float32 lane for a `Box` of one entry, and a
+            tuple of float32 lanes for a longer one. It knows neither time limits nor resets.
+        observe: `observe(state, params) -> tuple of float32 lanes`, one for each entry of the observation.
+        params: a `NamedTuple` of numbers, the defaults. Derived quantities are computed in the functions, never stored.
+        observation_space: of one environment, a flat float32 `Box`.
+        action_space: of one environment, `Discrete` starting at 0 or a flat float32 `Box`.
+        max_episode_steps: the time limit after which an episode is truncated, `None` for no limit.
+        reward_threshold: the mean return at which the task counts as solved, where its authors named one.
+    """
+
+    id: str
+    init: Callable[..., Any]
+    step: Callable[..., Any]
+    observe: Callable[..., tuple]
+    params: Any
+    observation_space: Box
+    action_space: Discrete | Box
+    max_episode_steps: int | None
+    reward_threshold: float | None = None

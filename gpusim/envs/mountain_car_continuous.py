@@ -1,0 +1,58 @@
+"""MountainCarContinuous-v0: the car of MountainCar under a continuous force; +100 at the goal, −0.1·action² a step.
+
+Same dynamics as Gymnasium's `Continuous_MountainCarEnv`, checked against it step by step in tests/envs/test_parity.py.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from gpusim.env import Env
+from gpusim.kernels.lang import Lane, Rng, clip, cos, uniform, where, zeros_like
+
+
+class State(NamedTuple):
+    position: Lane  # along the track
+    velocity: Lane  # per step
+
+
+class Params(NamedTuple):
+    power: Lane = 0.0015
+    gravity: Lane = 0.0025
+    min_position: Lane = -1.2
+    max_position: Lane = 0.6
+    max_speed: Lane = 0.07
+    goal_position: Lane = 0.45
+    goal_velocity: Lane = 0.0
+
+
+def init(rng: Rng, p: Params) -> State:
+    position = uniform(rng, 0, -0.6, -0.4)
+    return State(position, zeros_like(position))
+
+
+def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane]:
+    velocity = s.velocity + clip(action, -1.0, 1.0) * p.power - cos(3.0 * s.position) * p.gravity
+    velocity = clip(velocity, -p.max_speed, p.max_speed)
+    position = clip(s.position + velocity, p.min_position, p.max_position)
+    velocity = where((position <= p.min_position) & (velocity < 0.0), 0.0, velocity)
+    arrived = (position >= p.goal_position) & (velocity >= p.goal_velocity)
+    return State(position, velocity), where(arrived, 100.0, 0.0) - 0.1 * action * action, arrived
+
+
+def observe(s: State, p: Params) -> tuple[Lane, ...]:
+    return s.position, s.velocity
+
+
+MOUNTAIN_CAR_CONTINUOUS = Env(
+    id="MountainCarContinuous-v0",
+    init=init,
+    step=step,
+    observe=observe,
+    params=Params(),
+    observation_space=Box(np.array([-1.2, -0.07], np.float32), np.array([0.6, 0.07], np.float32)),
+    action_space=Box(-1.0, 1.0, (1,)),
+    max_episode_steps=999,
+    reward_threshold=90.0,
+)

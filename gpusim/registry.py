@@ -1,0 +1,52 @@
+"""The environments by id, here and in Gymnasium's own registry."""
+
+import difflib
+
+import gymnasium
+
+from gpusim.env import Env
+from gpusim.errors import InputError
+
+_ENVS: dict[str, Env] = {}
+
+
+def register(env: Env) -> Env:
+    """Makes `env` known to `gpusim.make(env.id, ...)` and `gymnasium.make_vec("gpusim/" + env.id, ...)`.
+
+    Raises:
+        InputError: another environment has that id.
+    """
+    if _ENVS.setdefault(env.id, env) is not env:
+        raise InputError(f"an environment with the id {env.id!r} is registered already; choose another id or version.")
+    name = f"gpusim/{env.id}"
+    if name not in gymnasium.registry:
+        gymnasium.register(
+            name,
+            vector_entry_point="gpusim.vector:VectorEnv",
+            reward_threshold=env.reward_threshold,
+            max_episode_steps=env.max_episode_steps,
+            kwargs={"env": env.id},
+        )
+    return env
+
+
+def spec(env: str | Env) -> Env:
+    """The environment of that id, with or without `gpusim/` before it; an `Env` is returned as it is.
+
+    Raises:
+        InputError: no environment has that id; the message names the nearest.
+    """
+    if isinstance(env, Env):
+        return env
+    name = str(env).removeprefix("gpusim/")
+    if name in _ENVS:
+        return _ENVS[name]
+    folded = {known.lower(): known for known in _ENVS}
+    near = [folded[m] for m in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.4)]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_ENVS)}."
+    raise InputError(f"no environment has the id {name!r}; {hint}")
+
+
+def env_ids() -> list[str]:
+    """The ids of all registered environments, in the order of their registration."""
+    return list(_ENVS)

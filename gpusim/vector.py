@@ -1,0 +1,328 @@
+"""`VectorEnv`: many environments behind Gymnasium's vector interface, on torch tensors."""
+
+import secrets
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import gymnasium
+import torch
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from gpusim import checks, engine
+from gpusim.engine import Carry, Mode, Step
+from gpusim.env import Env, Uniform
+from gpusim.errors import InputError
+from gpusim.registry import spec
+from gpusim.rollout import Rollout, rollout
+
+
+class VectorState(NamedTuple):
+    """What `VectorEnv.get_state` gives; `[N]` unless said otherwise."""
+
+    state: Any  # the environment's State, every field a lane
+    params: Any  # its Params, every field a number or a lane
+    elapsed: Tensor  # steps since the reset, float32
+    episode_return: Tensor  # float32
+    terminated: Tensor  # whether the last step ended the episode (not kept in SAME_STEP), bool
+    truncated: Tensor  # whether it reached the time limit (likewise), bool
+    episode: Tensor  # resets before this one since seeding, int64
+    seed: Tensor  # int64 scalar
+    clock: int  # steps since seeding
+
+
+class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
+    """`num_envs` environments that step together; observations, rewards and flags are torch tensors on `device`.
+
+    A trajectory depends on the seed, the environment's index and the actions, and on nothing else: not on `num_envs`,
+    nor on how steps are chunked into calls. Nothing is differentiated through; `Env.step` itself can be.
+
+    Args:
+        env: an id, with or without `gpusim/` before it, or an `Env`.
+        num_envs: N.
+        device: `"auto"` (CUDA where there is a GPU), `"cpu"`, `"cuda"`, `"cuda:N"`.
+        backend: `"eager"`, `"compile"` (`torch.compile`, seconds of compilation at the first step), `"triton"`, or
+            `"auto"`: eager on the CPU, compile on a GPU.
+        autoreset_mode: what `step` does with an episode that ends (Gymnasium's `AutoresetMode` or its name).
+            `"same_step"` resets it at once, `"next_step"` at the next call, whose row is then no transition,
+            `"disabled"` leaves it to `reset(options={"reset_mask": mask})`; meanwhile its row repeats itself with reward 0.
+        params: changed parameters by name; each a number, a tensor `[N]`, or a `gpusim.Uniform` drawn at every reset.
+        max_episode_steps: the time limit; None takes the environment's own, -1 takes none.
+        copy: whether every step returns tensors of its own. With False the same tensors are filled anew at each step.
+        validate: whether to look at the values of actions and masks, for which a GPU has to stop; None: on the CPU only.
+
+    Raises:
+        InputError: an argument cannot be used; the sentence says what can.
+    """
+
+    def __init__(
+        self,
+        env: str | Env,
+        num_envs: int = 1,
+        *,
+        device: str | torch.device = "auto",
+        backend: str = "auto",
+        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+        params: Any = None,
+        max_episode_steps: int | None = None,
+        copy: bool = True,
+        validate: bool | None = None,
+        render_mode: None = None,
+    ):
+        self.env = spec(env)
+        self.num_envs = checks.positive("num_envs", num_envs)
+        self.device = checks.device(device)
+        self.backend = checks.backend(backend, self.device)
+        self.autoreset_mode = checks.autoreset_mode(autoreset_mode)
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
+        self.max_episode_steps = checks.max_episode_steps(self.env, max_episode_steps)
+        self.single_observation_space = self.env.observation_space
+        self.single_action_space = self.env.action_space
+        self.copy = copy
+        self.validate = self.device.type == "cpu" if validate is None else validate
+        self.clock = 0  # steps since seeding, the counter of random actions
+        self._params = checks.params(self.env, params, self.num_envs, self.device)
+        self._index = torch.arange(self.num_envs, device=self.device)
+        self._carry: Carry | None = None
+        self._buffers: tuple | None = None
+
+    @cached_property
+    def observation_space(self) -> gymnasium.Space:  # type: ignore[override]
+        return batch_space(self.single_observation_space, self.num_envs)
+
+    @cached_property
+    def action_space(self) -> gymnasium.Space:  # type: ignore[override]
+        return batch_space(self.single_action_space, self.num_envs)
+
+    @property
+    def params(self) -> Any:
+        """The parameters, a `NamedTuple` of numbers, tensors `[N]` and `Uniform` ranges; change them by `set_attr`."""
+        return self._params
+
+    @property
+    def mode(self) -> Mode:
+        ranges = tuple((k, *v) for k, v in self._params._asdict().items() if isinstance(v, Uniform))
+        return Mode(self.autoreset_mode, self.max_episode_steps, ranges)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]:
+        """Begins new episodes: of all environments, or of those in `options["reset_mask"]`.
+
+        Args:
+            seed: an int in [0, 2**63) that starts all random streams anew. Without one they go on (the first time: from
+                the operating system's entropy).
+            options: `{"reset_mask": mask}`, bool `[N]`, tensor or array; the other environments stay as they are.
+
+        Returns:
+            obs: `[N, *obs]` of all environments.
+            infos: an empty dict.
+        """
+        options = dict(options or {})
+        mask = options.pop("reset_mask", None)
+        if options:
+            raise InputError(f'reset knows the option "reset_mask" and no other, not {sorted(options)}.')
+        if mask is not None:
+            return self._reset_masked(checks.mask(mask, self.num_envs, self.device), seed), {}
+        if seed is not None:
+            seed = checks.seed(seed)
+        super().reset(seed=seed)
+        with torch.inference_mode(False), torch.no_grad():
+            if seed is not None or self._carry is None:
+                self._carry = self._blank(secrets.randbits(63) if seed is None else seed)
+                self.clock = 0
+            everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+            self._begin(everyone)
+            return self._observe(), {}
+
+    def _reset_masked(self, mask: Tensor, seed: int | None) -> Tensor:
+        if seed is not None:
+            raise InputError("a seed belongs to all environments: call reset(seed=...) without a reset_mask.")
+        self._live()
+        if self.validate and not mask.any():
+            raise InputError("reset_mask is all False: at least one environment must be reset.")
+        with torch.inference_mode(False), torch.no_grad():
+            self._begin(mask.clone())
+            return self._observe()
+
+    def _blank(self, seed: int) -> Carry:
+        """Before the first episode, which is number 0."""
+        zero = torch.zeros(self.num_envs, device=self.device)
+        flag = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        episode = torch.full((self.num_envs,), -1, device=self.device)
+        params = type(self._params)(*(zero.clone() if isinstance(p, Uniform) else p for p in self._params))
+        key = torch.full((), seed, dtype=torch.int64, device=self.device)
+        state, _ = engine.fresh(self.env, self.mode, params, key, self._index, episode + 1)
+        return Carry(state, params, zero, zero.clone(), flag, flag.clone(), episode, key)
+
+    def _begin(self, mask: Tensor) -> None:
+        c = self._live()
+        begun = engine.fresh(self.env, self.mode, c.params, c.seed, self._index, c.episode + 1)
+        c = c._replace(terminated=c.terminated & ~mask, truncated=c.truncated & ~mask)
+        self._carry = engine.reset_where(mask, c, begun)
+
+    def _observe(self) -> Tensor:
+        return engine.observe(self.env, self._live())
+
+    def _live(self) -> Carry:
+        if self.closed:
+            raise InputError("this VectorEnv has been closed; make a new one.")
+        if self._carry is None:
+            raise ResetNeeded("call reset() before anything else.")
+        return self._carry
+
+    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """One step of every environment.
+
+        Args:
+            actions: `[N]` int64 or int32 for `Discrete`, `[N, d]` float32 for `Box`; on the CPU an array will do.
+
+        Returns:
+            obs: `[N, *obs]` float32, to act on next. Its transpose is contiguous (`obs.T`), not itself.
+            reward: `[N]` float32.
+            terminated: `[N]` bool, the task ended the episode.
+            truncated: `[N]` bool, the time limit did; both can hold at once.
+            infos: the same keys at every step. `final_obs` `[N, *obs]` the true observation after this step, before any
+                reset, with `_final_obs` `[N]` where the episode ended; `episode` `{"r" [N] float32, "l" [N] int32}` return
+                and length so far, final where `_episode` `[N]`; `reset` `[N]` where `obs` begins a new episode.
+
+        Raises:
+            InputError: the actions have the wrong shape, type, device or (with `validate`) values.
+            ResetNeeded: there has been no reset; or, when disabled and with `validate`, an environment is over.
+        """
+        out, _ = self._step(self._check(actions))
+        over = out.terminated | out.truncated
+        over = over if out.valid is None else over & out.valid
+        infos = {
+            "final_obs": out.final_obs,
+            "_final_obs": over,
+            "episode": {"r": out.episode_return, "l": out.episode_length.to(torch.int32)},
+            "_episode": over.clone(),
+            "reset": out.reset,
+        }
+        return self._deliver((out.obs, out.reward, out.terminated, out.truncated, infos))
+
+    def _check(self, actions: Any) -> Tensor:
+        c = self._live()
+        actions = checks.actions(actions, self.single_action_space, self.num_envs, self.device, self.validate)
+        if self.validate and self.autoreset_mode is AutoresetMode.DISABLED and (c.terminated | c.truncated).any():
+            first = int((c.terminated | c.truncated).nonzero()[0])
+            raise ResetNeeded(f"environment {first} is over: reset it by reset(options={{'reset_mask': mask}}).")
+        return actions
+
+    def _step(self, actions: Tensor, look: bool = True, tally=None) -> tuple[Step, Any]:
+        with torch.inference_mode(False), torch.no_grad():
+            action = actions if actions.ndim == 1 else actions.unbind(1)
+            action = action[0] if isinstance(action, tuple) and len(action) == 1 else action
+            if self.backend == "compile":
+                function = engine.compiled(self.env, self.mode, look, self.device.type == "cpu")
+                self._carry, out, tally = function(self._carry, action, self._index, tally)
+            else:
+                self._carry, out, tally = engine.transition(
+                    self.env, self.mode, self._live(), action, self._index,
+                    sparse=self.device.type == "cpu", look=look, tally=tally,
+                )  # fmt: skip
+        self.clock += 1
+        return out, tally
+
+    def _deliver(self, returned: tuple) -> tuple:
+        if self.copy:
+            return returned
+        if self._buffers is None:
+            self._buffers = _tree(torch.empty_like, returned)
+        _tree(lambda buffer, new: buffer.copy_(new), self._buffers, returned)
+        return self._buffers
+
+    def _random_words(self, block: int, count: int) -> Tensor:
+        """Words `4 * block` to `4 * (block + count)` of every environment's stream of random actions, `[count, 4, N]`."""
+        with torch.inference_mode(False), torch.no_grad():
+            blocks = torch.arange(block, block + count, device=self.device)
+            function = engine.compiled_words() if self.backend == "compile" else engine.random_words
+            return function(self._live().seed, self._index, blocks)
+
+    def rollout(
+        self, num_steps: int, policy: Callable[[Tensor], Any] | None = None, *, transitions: bool = True
+    ) -> Rollout:
+        """`num_steps` steps from where the environments stand; see `gpusim.rollout.rollout`."""
+        return rollout(self, num_steps, policy, transitions=transitions)
+
+    def get_state(self) -> VectorState:
+        """A copy of all that a trajectory depends on: tensors and numbers, in tuples."""
+        return VectorState(*_tree(torch.clone, self._live()), self.clock)
+
+    def set_state(self, state: VectorState | dict) -> None:
+        """Puts back what `get_state` gave, here or in another `VectorEnv` of this environment and `num_envs`.
+
+        Args:
+            state: a `VectorState`, as it was or with fields replaced, or its nested `_asdict()`; from any device.
+
+        Raises:
+            InputError: a field is missing, or has another shape or dtype than here; nothing has changed then.
+        """
+        with torch.inference_mode(False), torch.no_grad():
+            given = state if isinstance(state, dict) else state._asdict()
+            carry = self._fit("", given, self._carry or self._blank(0))
+            self._carry, self.clock = carry, int(given.get("clock", 0))
+
+    def _fit(self, name: str, given: Any, like: Any) -> Any:
+        """`given`, field by field in the form of `like`, on this device."""
+        if isinstance(like, tuple):
+            fields = given._asdict() if hasattr(given, "_asdict") else given
+            if missing := [f for f in like._fields if f not in fields]:
+                raise InputError(f"the state lacks {name + missing[0]!r}: it is of another environment or version.")
+            return type(like)(*(self._fit(f"{name}{f}.", fields[f], getattr(like, f)) for f in like._fields))
+        name = name.removesuffix(".")
+        if name.startswith("params."):
+            return checks.param(name.removeprefix("params."), given, self.num_envs, self.device)
+        tensor = torch.as_tensor(given, device=self.device)
+        if tensor.shape != like.shape or tensor.dtype != like.dtype:
+            raise InputError(
+                f"{name} of the state must be {like.dtype} of shape {tuple(like.shape)}, "
+                f"not {tensor.dtype} of shape {tuple(tensor.shape)}."
+            )
+        return tensor.clone()
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple:
+        """The method (or attribute) `name` of this object, its result once for each environment."""
+        value = getattr(self, name)
+        return (value(*args, **kwargs) if callable(value) else value,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple:
+        """A parameter of the environment (each environment's own value) or an attribute of this object, N times."""
+        if name not in self.env.params._fields:
+            return self.call(name)
+        value = getattr(self._carry.params if self._carry else self._params, name)
+        return tuple(value.tolist()) if isinstance(value, Tensor) else (value,) * self.num_envs
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Sets a parameter from the next step on: a number for all, one for each, or a `gpusim.Uniform` (from the next
+        reset on).
+
+        Raises:
+            InputError: the environment has no such parameter, or the values do not fit.
+        """
+        self._params = checks.params(self.env, {**self._params._asdict(), name: values}, self.num_envs, self.device)
+        if self._carry is None:
+            return
+        value = getattr(self._params, name)
+        if isinstance(value, Uniform):
+            value = torch.tensor(self.get_attr(name), dtype=torch.float32, device=self.device)
+        self._carry = self._carry._replace(params=self._carry.params._replace(**{name: value}))
+
+    def render(self) -> None:  # type: ignore[override]
+        """Nothing: this version draws no pictures."""
+        return None
+
+    def __repr__(self) -> str:
+        return f"VectorEnv({self.env.id!r}, num_envs={self.num_envs}, device={str(self.device)!r}, backend={self.backend!r})"
+
+
+def _tree(function: Callable, tree: Any, *others: Any) -> Any:
+    """`function` on the tensors of trees of tuples and dicts of one form; what is no tensor stays."""
+    if isinstance(tree, dict):
+        return {k: _tree(function, v, *(o[k] for o in others)) for k, v in tree.items()}
+    if isinstance(tree, tuple):
+        leaves = [_tree(function, *x) for x in zip(tree, *others, strict=True)]
+        return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
+    return function(tree, *others) if isinstance(tree, Tensor) else tree

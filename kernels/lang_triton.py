@@ -1,0 +1,167 @@
+"""The Triton twins of `gpusim.kernels.lang`: same names, same meaning, for use inside kernels."""
+
+import triton
+import triton.language as tl
+
+FLOAT_SCALE = tl.constexpr(2.0**-24)
+
+
+@triton.jit
+def words(rng, block):
+    return tl.philox(
+        rng.seed,
+        rng.env.to(tl.int32),
+        rng.episode.to(tl.int32),
+        rng.step.to(tl.int32),
+        (rng.env * 0 + rng.stream * 256 + block).to(tl.int32),
+    )
+
+
+@triton.jit
+def _scale(word, low, high):
+    return (word >> 8).to(tl.float32) * ((high - low) * FLOAT_SCALE) + low
+
+
+@triton.jit
+def uniform4(rng, block, low, high):
+    a, b, c, d = words(rng, block)
+    return _scale(a, low, high), _scale(b, low, high), _scale(c, low, high), _scale(d, low, high)
+
+
+@triton.jit
+def uniform(rng, block, low, high):
+    a, b, c, d = words(rng, block)
+    return _scale(a, low, high)
+
+
+@triton.jit
+def where(condition, a, b):
+    return tl.where(condition, a, b)
+
+
+@triton.jit
+def sin(x):
+    return tl.sin(x)
+
+
+@triton.jit
+def cos(x):
+    return tl.cos(x)
+
+
+@triton.jit
+def exp(x):
+    return tl.exp(x)
+
+
+@triton.jit
+def log(x):
+    return tl.log(x)
+
+
+@triton.jit
+def sqrt(x):
+    return tl.sqrt(x)
+
+
+@triton.jit
+def floor(x):
+    return tl.floor(x)
+
+
+@triton.jit
+def ceil(x):
+    return tl.ceil(x)
+
+
+@triton.jit
+def absolute(x):
+    return tl.abs(x)
+
+
+@triton.jit
+def minimum(x, y):
+    return tl.minimum(x, y)
+
+
+@triton.jit
+def maximum(x, y):
+    return tl.maximum(x, y)
+
+
+@triton.jit
+def clip(x, low, high):
+    return tl.minimum(tl.maximum(x, low), high)
+
+
+@triton.jit
+def floor_divide(x, y):
+    x, y = tl.broadcast(x, tl.to_tensor(y))
+    if x.dtype.is_floating():
+        return tl.floor(tl.div_rn(x, y.to(x.dtype)))
+    quotient = x // y
+    return quotient - ((quotient * y != x) & ((x < 0) != (y < 0))).to(x.dtype)
+
+
+@triton.jit
+def remainder(x, y):
+    x, y = tl.broadcast(x, tl.to_tensor(y))
+    if x.dtype.is_floating():
+        y = y.to(x.dtype)
+    rest = x % y
+    return tl.where((rest != 0) & ((rest < 0) != (y < 0)), rest + y, rest)
+
+
+@triton.jit
+def zeros_like(x):
+    return tl.zeros_like(x)
+
+
+@triton.jit
+def ones_like(x):
+    return tl.zeros_like(x) + 1
+
+
+@triton.jit
+def false_like(x):
+    return tl.zeros_like(x) > 0
+
+
+@triton.jit
+def to_float(x):
+    return x.to(tl.float32)
+
+
+@triton.jit
+def to_int(x):
+    return x.to(tl.int32)
+
+
+@triton.jit
+def any_(x):
+    return tl.max(x.to(tl.int32), axis=-1) > 0
+
+
+@triton.jit
+def all_(x):
+    return tl.min(x.to(tl.int32), axis=-1) > 0
+
+
+@triton.jit
+def sum_(x):
+    return tl.sum(x.to(tl.int32) if x.dtype == tl.int1 else x, axis=-1)
+
+
+@triton.jit
+def min_(x):
+    return tl.min(x, axis=-1)
+
+
+@triton.jit
+def max_(x):
+    return tl.max(x, axis=-1)
+
+
+@triton.jit
+def cumsum(x):
+    return tl.cumsum(x.to(tl.int32) if x.dtype == tl.int1 else x, axis=-1)
