@@ -4,8 +4,7 @@ It stands on two operations, a raw step that never resets and a masked reset; th
 modes and the episode statistics live here, once, above that seam.
 """
 
-import functools
-import types
+import dis
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -59,6 +58,7 @@ class Mode(NamedTuple):
     autoreset: AutoresetMode
     max_episode_steps: int | None
     random_params: tuple[tuple[str, float, float], ...]  # (field, low, high) drawn at every reset
+    draws: bool  # whether the environment's step uses its generator at all
 
 
 def fresh(env: Env, mode: Mode, params: Any, seed, index: Tensor, episode: Tensor) -> tuple[Any, Any]:
@@ -69,9 +69,18 @@ def fresh(env: Env, mode: Mode, params: Any, seed, index: Tensor, episode: Tenso
     return env.init(rng._replace(stream=STREAM_INIT), params), params
 
 
+def draws(step: Callable) -> bool:
+    """Whether a `step` function makes any use of its third argument, the generator."""
+    code = getattr(step, "__code__", None)
+    if code is None or code.co_argcount < 3:
+        return True
+    name = code.co_varnames[2]
+    return name in code.co_cellvars or any(i.argval == name for i in dis.get_instructions(code))
+
+
 def advance(env: Env, mode: Mode, c: Carry, action, index: Tensor) -> tuple[Carry, Step]:
     """One step of all environments with everything but the reset that may be due."""
-    rng = Rng(c.seed, index, c.episode, c.elapsed, STREAM_STEP)
+    rng = Rng(c.seed, index, c.episode, c.elapsed, STREAM_STEP) if mode.draws else None
     before = c
     state, reward, terminated = env.step(c.state, action, rng, c.params)
     elapsed = c.elapsed + 1.0
@@ -107,27 +116,6 @@ def reset_where(mask: Tensor, c: Carry, begun: tuple[Any, Any]) -> Carry:
         params=pick(mask, begun[1], c.params),
         elapsed=torch.where(mask, 0.0, c.elapsed),
         episode_return=torch.where(mask, 0.0, c.episode_return),
-        episode=c.episode + mask,
-    )
-
-
-def reset_rows(env: Env, mode: Mode, mask: Tensor, c: Carry, index: Tensor) -> Carry:
-    """The same for a few environments: only theirs is computed. Its shapes depend on the mask, so it is the CPU's."""
-    rows = mask.nonzero().squeeze(1)
-    if rows.numel() == 0:
-        return c
-    params = type(c.params)(*(p[rows] if isinstance(p, Tensor) else p for p in c.params))
-    state, params = fresh(env, mode, params, c.seed, index[rows], c.episode[rows] + 1)
-
-    def put(old, new):
-        return old.index_copy(0, rows, new) if isinstance(old, Tensor) else old
-
-    return c._replace(
-        state=type(state)(*map(put, c.state, state)),
-        params=type(params)(*map(put, c.params, params)),
-        elapsed=c.elapsed.index_fill(0, rows, 0.0),
-        episode_return=c.episode_return.index_fill(0, rows, 0.0),
-        episode=c.episode.index_copy(0, rows, c.episode[rows] + 1),
     )
 
 
@@ -148,26 +136,25 @@ def observe(env: Env, c: Carry) -> Tensor:
 
 
 def transition(
-    env: Env, mode: Mode, c: Carry, action, index: Tensor, *, begun=None, sparse=False, look=True, tally=None
+    env: Env, mode: Mode, c: Carry, action, index: Tensor, begun, look: bool = True, tally: Tally | None = None
 ) -> tuple[Carry, Step, Tally | None]:
-    """One step and the resets due.
+    """One step and the resets due; `Carry.episode` is left to the caller.
 
-    `begun` is `fresh(...)` of every environment's next episode where the caller has drawn it already; `sparse` draws it
-    for the environments that are reset and for no others; without `look` there are no observations.
+    Args:
+        begun: `fresh(...)` of every environment's next episode.
+        look: whether observations are wanted.
+        tally: what to count ended episodes in.
     """
     after, out = advance(env, mode, c, action, index)
     tally = tally and count(tally, out)
     final_obs = observe(env, after) if look else None
     if mode.autoreset is AutoresetMode.DISABLED:
         return after, out._replace(obs=final_obs, final_obs=final_obs), tally
-    if sparse:
-        new = reset_rows(env, mode, out.reset, after, index)
-    else:
-        new = reset_where(out.reset, after, begun or fresh(env, mode, c.params, c.seed, index, c.episode + 1))
-    obs = observe(env, new) if look and new is not after else final_obs
-    if mode.autoreset is AutoresetMode.NEXT_STEP:
-        return new, out._replace(obs=obs, final_obs=obs, episode_return=new.episode_return, episode_length=new.elapsed), tally
-    return new, out._replace(obs=obs, final_obs=final_obs), tally
+    new = reset_where(out.reset, after, begun)
+    obs = observe(env, new) if look else None
+    if mode.autoreset is AutoresetMode.SAME_STEP:
+        return new, out._replace(obs=obs, final_obs=final_obs), tally
+    return new, out._replace(obs=obs, final_obs=obs, episode_return=new.episode_return, episode_length=new.elapsed), tally
 
 
 def count(t: Tally, out: Step) -> Tally:
@@ -180,77 +167,19 @@ def count(t: Tally, out: Step) -> Tally:
     )
 
 
-@functools.cache
-def compiled(env: Env, mode: Mode, look: bool, split: bool) -> Callable:
-    """`transition` under `torch.compile`.
+def random_actions(space, seed: Tensor, index: Tensor, block: Tensor) -> Tensor:
+    """Uniform actions, for one word of a block after the other.
 
-    With `split` (the CPU's way) the integers of the generator and the floats of the step are two functions, and bools
-    cross the border of the second as floats: a loop of mixed types is one that Inductor does not vectorize, and costs
-    five times as much.
+    Args:
+        space: `Discrete` or `Box` of d entries.
+        block: int64 `[B]`; block number b holds words 4b to 4b + 3 of every environment's stream.
+
+    Returns:
+        `[4 * B, N]` int32 for `Discrete`; float32 in [0, 1) for `Box`, still to be gathered d by d and scaled.
     """
-
-    def whole(c, action, index, tally):
-        return transition(env, mode, c, action, index, look=look, tally=tally)
-
-    def begin(c, index):
-        return fresh(env, mode, c.params, c.seed, index, c.episode + 1)
-
-    def floats(c, action, index, begun, tally):
-        new, *rest = transition(env, mode, _to_bool(c), action, index, begun=begun, look=look, tally=tally)
-        return _to_float((new._replace(episode=None, seed=None), *rest))
-
-    if not split:
-        return _compile(whole)
-    begin, floats = _compile(begin), _compile(floats)
-
-    def step(c, action, index, tally):
-        begun = None if mode.autoreset is AutoresetMode.DISABLED else begin(c, index)
-        new, out, tally = floats(_to_float(c), action, index, begun, tally)
-        out = _to_bool(out)
-        return _to_bool(new._replace(episode=c.episode + out.reset, seed=c.seed)), out, tally
-
-    return step
-
-
-@functools.cache
-def compiled_words() -> Callable:
-    return _compile(random_words)
-
-
-FLAGS = ("terminated", "truncated", "reset", "valid")
-
-
-def _to_float(tree):
-    """Bools become float32, everywhere in a tree of tuples."""
-    if isinstance(tree, tuple):
-        leaves = [_to_float(x) for x in tree]
-        return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
-    return tree.to(torch.float32) if isinstance(tree, Tensor) and tree.dtype == torch.bool else tree
-
-
-def _to_bool(record):
-    """The flags of a `Carry` or `Step` are bools again."""
-    flags = {k: getattr(record, k) for k in FLAGS if k in record._fields}
-    return record._replace(**{k: v != 0.0 for k, v in flags.items() if v is not None and v.dtype != torch.bool})
-
-
-def _compile(function: Callable) -> Callable:
-    """Whole or not at all (`fullgraph`), for any `num_envs`; a code object of its own, as Dynamo's cache hangs on that."""
-    own = types.FunctionType(
-        function.__code__.replace(), function.__globals__, function.__name__, None, function.__closure__
-    )
-    return torch.compile(own, fullgraph=True, dynamic=True)
-
-
-def random_words(seed: Tensor, index: Tensor, block: Tensor) -> Tensor:
-    """Four steps' worth of random words for each block: int64 `[B, 4, N]` from `block`, int64 `[B]`."""
     rng = Rng(seed, index, (block & 0xFFFFFFFF)[:, None], (block >> 32)[:, None], STREAM_ACTION)
-    return torch.stack(words(rng, 0), dim=1)
-
-
-def random_actions(space, word: Tensor) -> Tensor:
-    """Uniform actions from words `[..., N]` (`Discrete`) or `[..., N, d]` (`Box` of d entries), int64 or float32."""
     if isinstance(space, Discrete):
-        return (word * int(space.n)) >> 32
-    low, high = torch.from_numpy(space.low).to(word.device), torch.from_numpy(space.high).to(word.device)
-    return low + (high - low) * ((word >> 8).to(torch.float32) * 2.0**-24)
+        drawn = [((word * int(space.n)) >> 32).to(torch.int32) for word in words(rng, 0)]
+    else:
+        drawn = [(word >> 8).to(torch.float32) * 2.0**-24 for word in words(rng, 0)]
+    return torch.stack(drawn, dim=1).flatten(0, 1)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gpusim import checks, engine
 from gpusim.errors import InputError
+from gpusim.stepper import CHUNK
 
 if TYPE_CHECKING:
     from gpusim.vector import VectorEnv
@@ -32,7 +33,7 @@ class Rollout(NamedTuple):
     episode_length: Tensor | None  # [T, N] float32 likewise
     extras: dict[str, Tensor]  # [T, N, ...] what the policy returned beside its actions
     last_obs: Tensor  # [N, *obs] what to act on next
-    episodes: Tensor  # scalar, how many episodes ended
+    episodes: Tensor  # scalar float64, how many episodes ended
     return_sum: Tensor  # scalar float64, sum of their returns
     length_sum: Tensor  # scalar float64, sum of their lengths
 
@@ -54,30 +55,43 @@ def rollout(
         ResetNeeded: `env` has not been reset.
     """
     num_steps = checks.positive("num_steps", num_steps)
-    obs = env._observe()
     zero = torch.zeros(env.num_envs, device=env.device)
-    tally: Any = engine.Tally(zero, zero, zero)
-    look = transitions or policy is not None
-    actions = RandomActions(env) if policy is None else None
-    steps: list[dict[str, Tensor]] = []
-    for _ in range(num_steps):
-        action, extras = _ask(policy, obs) if policy else (actions.next(), {})  # type: ignore[union-attr]
-        action = env._check(action) if policy else action
-        before = obs
-        out, tally = env._step(action, look, tally)
-        obs = out.obs
-        if transitions:
-            steps.append(_record(before, action, out, extras))
+    tally = engine.Tally(zero, zero, zero)
+    if policy is None and not transitions:
+        tally, steps, obs = _tally_only(env, num_steps, tally), [], env._observe()
+    else:
+        steps, tally, obs = _step_by_step(env, num_steps, policy, transitions, tally)
     stacked = {k: torch.stack([s[k] for s in steps]) for k in steps[0]} if steps else {}
     fields = {k: stacked.pop(k, None) for k in TRANSITION}
     return Rollout(
         **fields,  # type: ignore[arg-type]
         extras=stacked,
-        last_obs=env._observe() if obs is None else obs,
-        episodes=tally.episodes.sum(dtype=torch.int64),
+        last_obs=obs,
+        episodes=tally.episodes.sum(dtype=torch.float64),
         return_sum=tally.return_sum.sum(dtype=torch.float64),
         length_sum=tally.length_sum.sum(dtype=torch.float64),
     )
+
+
+def _tally_only(env: VectorEnv, num_steps: int, tally: engine.Tally) -> engine.Tally:
+    actions = RandomActions(env)
+    while num_steps:
+        several = min(num_steps, CHUNK)
+        tally = env._chunk([actions.at(env.clock + i) for i in range(several)], tally)
+        num_steps -= several
+    return tally
+
+
+def _step_by_step(env: VectorEnv, num_steps: int, policy: Callable | None, transitions: bool, tally: Any) -> tuple:
+    obs, steps, actions = env._observe(), [], RandomActions(env)
+    for _ in range(num_steps):
+        action, extras = _ask(policy, obs) if policy else (actions.at(env.clock), {})
+        action = env._check(action) if policy else action
+        out, tally = env._step(action, True, tally)
+        if transitions:
+            steps.append(_record(obs, action, out, extras))
+        obs = out.obs
+    return steps, tally, obs
 
 
 TRANSITION = Rollout._fields[: Rollout._fields.index("extras")]
@@ -107,26 +121,27 @@ def _record(obs: Tensor, action: Tensor, out: engine.Step, extras: dict[str, Ten
 
 
 class RandomActions:
-    """The actions of a `VectorEnv` that acts at random, step after step from its clock on."""
+    """The actions of a `VectorEnv` that acts at random: a function of its seed, the environment and the step alone."""
 
     def __init__(self, env: VectorEnv):
         self.env = env
-        space = env.single_action_space
-        self.width = 1 if isinstance(space, Discrete) else int(space.shape[0])  # words a step needs
-        self.blocks = max(1, WORDS_AT_ONCE // (4 * env.num_envs))
-        self.first = self.stop = 0  # the words held are number `first` to `stop` of the stream
-        self.words = torch.empty(0)
+        self.space = env.single_action_space
+        self.width = 1 if isinstance(self.space, Discrete) else int(self.space.shape[0])  # words a step needs
+        self.blocks = max(2, WORDS_AT_ONCE // (4 * env.num_envs))
+        self.first = self.stop = 0  # what is held is number `first` to `stop` of the stream
+        self.drawn = torch.empty(0)
 
-    def next(self) -> Tensor:
-        """`[N]` or `[N, d]` for the env's present clock."""
-        start = self.env.clock * self.width
-        word = [self._word(start + j) for j in range(self.width)]
-        one = word[0] if isinstance(self.env.single_action_space, Discrete) else torch.stack(word, -1)
-        return engine.random_actions(self.env.single_action_space, one)
+    def at(self, clock: int) -> Tensor:
+        """`[N]` int32 or `[N, d]` float32 for step number `clock`."""
+        one = [self._number(clock * self.width + j) for j in range(self.width)]
+        if isinstance(self.space, Discrete):
+            return one[0]
+        low, high = (torch.from_numpy(x).to(self.env.device) for x in (self.space.low, self.space.high))
+        return low + (high - low) * torch.stack(one, -1)
 
-    def _word(self, number: int) -> Tensor:
+    def _number(self, number: int) -> Tensor:
         if not self.first <= number < self.stop:
             block = number // 4
             self.first, self.stop = block * 4, (block + self.blocks) * 4
-            self.words = self.env._random_words(block, self.blocks).flatten(0, 1)
-        return self.words[number - self.first]
+            self.drawn = self.env._random_actions(block, self.blocks)
+        return self.drawn[number - self.first]

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -13,11 +13,12 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from gpusim import checks, engine
-from gpusim.engine import Carry, Mode, Step
+from gpusim.engine import Carry, Mode, Step, Tally
 from gpusim.env import Env, Uniform
 from gpusim.errors import InputError
 from gpusim.registry import spec
 from gpusim.rollout import Rollout, rollout
+from gpusim.stepper import LookAhead, SyncFree, compiled_actions
 
 
 class VectorState(NamedTuple):
@@ -87,6 +88,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         self._params = checks.params(self.env, params, self.num_envs, self.device)
         self._index = torch.arange(self.num_envs, device=self.device)
         self._carry: Carry | None = None
+        self._stepper = self._make_stepper()
         self._buffers: tuple | None = None
 
     @cached_property
@@ -102,10 +104,13 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         """The parameters, a `NamedTuple` of numbers, tensors `[N]` and `Uniform` ranges; change them by `set_attr`."""
         return self._params
 
-    @property
-    def mode(self) -> Mode:
+    def _make_stepper(self) -> SyncFree | LookAhead:
+        kind = LookAhead if self.device.type == "cpu" else SyncFree
+        return kind(self.env, self._mode(), self._index, self.backend == "compile")
+
+    def _mode(self) -> Mode:
         ranges = tuple((k, *v) for k, v in self._params._asdict().items() if isinstance(v, Uniform))
-        return Mode(self.autoreset_mode, self.max_episode_steps, ranges)
+        return Mode(self.autoreset_mode, self.max_episode_steps, ranges, engine.draws(self.env.step))
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]:
         """Begins new episodes: of all environments, or of those in `options["reset_mask"]`.
@@ -130,6 +135,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         super().reset(seed=seed)
         with torch.inference_mode(False), torch.no_grad():
             if seed is not None or self._carry is None:
+                self._stepper = self._make_stepper()
                 self._carry = self._blank(secrets.randbits(63) if seed is None else seed)
                 self.clock = 0
             everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
@@ -153,14 +159,21 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         episode = torch.full((self.num_envs,), -1, device=self.device)
         params = type(self._params)(*(zero.clone() if isinstance(p, Uniform) else p for p in self._params))
         key = torch.full((), seed, dtype=torch.int64, device=self.device)
-        state, _ = engine.fresh(self.env, self.mode, params, key, self._index, episode + 1)
+        state, _ = engine.fresh(self.env, self._mode(), params, key, self._index, episode + 1)
         return Carry(state, params, zero, zero.clone(), flag, flag.clone(), episode, key)
 
     def _begin(self, mask: Tensor) -> None:
-        c = self._live()
-        begun = engine.fresh(self.env, self.mode, c.params, c.seed, self._index, c.episode + 1)
-        c = c._replace(terminated=c.terminated & ~mask, truncated=c.truncated & ~mask)
+        c = self._settled()
+        begun = engine.fresh(self.env, self._mode(), c.params, c.seed, self._index, c.episode + 1)
+        c = c._replace(
+            terminated=c.terminated & ~mask, truncated=c.truncated & ~mask, episode=c.episode + mask
+        )
         self._carry = engine.reset_where(mask, c, begun)
+
+    def _settled(self) -> Carry:
+        """The carry as a whole, for whatever is not a step."""
+        self._carry = self._stepper.settle(self._live())
+        return self._carry
 
     def _observe(self) -> Tensor:
         return engine.observe(self.env, self._live())
@@ -211,20 +224,30 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
             raise ResetNeeded(f"environment {first} is over: reset it by reset(options={{'reset_mask': mask}}).")
         return actions
 
-    def _step(self, actions: Tensor, look: bool = True, tally=None) -> tuple[Step, Any]:
+    def _step(self, actions: Tensor, look: bool = True, tally: Tally | None = None) -> tuple[Step, Any]:
         with torch.inference_mode(False), torch.no_grad():
-            action = actions if actions.ndim == 1 else actions.unbind(1)
-            action = action[0] if isinstance(action, tuple) and len(action) == 1 else action
-            if self.backend == "compile":
-                function = engine.compiled(self.env, self.mode, look, self.device.type == "cpu")
-                self._carry, out, tally = function(self._carry, action, self._index, tally)
-            else:
-                self._carry, out, tally = engine.transition(
-                    self.env, self.mode, self._live(), action, self._index,
-                    sparse=self.device.type == "cpu", look=look, tally=tally,
-                )  # fmt: skip
+            self._carry, out, tally = self._stepper.step(self._live(), self._lanes(actions), look, tally)
         self.clock += 1
         return out, tally
+
+    def _chunk(self, actions: list[Tensor], tally: Tally) -> Tally:
+        with torch.inference_mode(False), torch.no_grad():
+            self._carry, tally = self._stepper.chunk(self._live(), [self._lanes(a) for a in actions], tally)
+        self.clock += len(actions)
+        return tally
+
+    def _lanes(self, actions: Tensor) -> Any:
+        """What `Env.step` takes: a lane, or a tuple of lanes for a `Box` of more than one entry."""
+        if actions.ndim == 1:
+            return actions
+        return actions.squeeze(1) if actions.shape[1] == 1 else actions.unbind(1)
+
+    def _random_actions(self, block: int, count: int) -> Tensor:
+        with torch.inference_mode(False), torch.no_grad():
+            blocks = torch.arange(block, block + count, device=self.device)
+            draw = partial(engine.random_actions, self.single_action_space)
+            draw = compiled_actions(self.env) if self.backend == "compile" else draw
+            return draw(self._live().seed, self._index, blocks)
 
     def _deliver(self, returned: tuple) -> tuple:
         if self.copy:
@@ -234,13 +257,6 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         _tree(lambda buffer, new: buffer.copy_(new), self._buffers, returned)
         return self._buffers
 
-    def _random_words(self, block: int, count: int) -> Tensor:
-        """Words `4 * block` to `4 * (block + count)` of every environment's stream of random actions, `[count, 4, N]`."""
-        with torch.inference_mode(False), torch.no_grad():
-            blocks = torch.arange(block, block + count, device=self.device)
-            function = engine.compiled_words() if self.backend == "compile" else engine.random_words
-            return function(self._live().seed, self._index, blocks)
-
     def rollout(
         self, num_steps: int, policy: Callable[[Tensor], Any] | None = None, *, transitions: bool = True
     ) -> Rollout:
@@ -249,7 +265,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
 
     def get_state(self) -> VectorState:
         """A copy of all that a trajectory depends on: tensors and numbers, in tuples."""
-        return VectorState(*_tree(torch.clone, self._live()), self.clock)
+        return VectorState(*_tree(torch.clone, self._settled()), self.clock)
 
     def set_state(self, state: VectorState | dict) -> None:
         """Puts back what `get_state` gave, here or in another `VectorEnv` of this environment and `num_envs`.
@@ -263,7 +279,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         with torch.inference_mode(False), torch.no_grad():
             given = state if isinstance(state, dict) else state._asdict()
             carry = self._fit("", given, self._carry or self._blank(0))
-            self._carry, self.clock = carry, int(given.get("clock", 0))
+            self._carry, self.clock, self._stepper = carry, int(given.get("clock", 0)), self._make_stepper()
 
     def _fit(self, name: str, given: Any, like: Any) -> Any:
         """`given`, field by field in the form of `like`, on this device."""
@@ -303,12 +319,14 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
             InputError: the environment has no such parameter, or the values do not fit.
         """
         self._params = checks.params(self.env, {**self._params._asdict(), name: values}, self.num_envs, self.device)
-        if self._carry is None:
+        carry = self._settled() if self._carry else None
+        self._stepper = self._make_stepper()
+        if carry is None:
             return
         value = getattr(self._params, name)
         if isinstance(value, Uniform):
             value = torch.tensor(self.get_attr(name), dtype=torch.float32, device=self.device)
-        self._carry = self._carry._replace(params=self._carry.params._replace(**{name: value}))
+        self._carry = carry._replace(params=carry.params._replace(**{name: value}))
 
     def render(self) -> None:  # type: ignore[override]
         """Nothing: this version draws no pictures."""

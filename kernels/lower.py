@@ -42,10 +42,12 @@ def lower(function: Callable) -> Any:
         ImportError: Triton is not installed.
     """
     import triton
+    import triton.language as tl
 
     tree = _parse(function)
     _refuse_syntax(function, tree)
     swapped = {name: _swap(function, node, name) for name, node in _global_names(function, tree).items()}
+    swapped["tl"] = tl  # which the interpreter looks for in the globals of whatever it runs
     clone = types.FunctionType(function.__code__, swapped, function.__name__, function.__defaults__)
     clone.__module__, clone.__qualname__ = function.__module__, function.__qualname__
     return triton.jit(clone)

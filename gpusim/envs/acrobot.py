@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from gpusim.env import Env
-from gpusim.kernels.lang import Lane, Rng, absolute, ceil, clip, cos, maximum, sin, uniform4, where
+from gpusim.kernels.lang import Lane, Rng, absolute, ceil, clip, cos, sin, uniform4, where
 
 PI = math.pi
 TWO_PI = 2 * math.pi
@@ -97,8 +97,8 @@ def _derivative(s: State, torque: Lane, p: Params) -> State:
 
 
 def _wrap(angle: Lane) -> Lane:
-    turns = maximum(ceil((absolute(angle) - PI) / TWO_PI), 0.0)
-    return angle - where(angle > 0.0, TWO_PI, -TWO_PI) * turns
+    turns = ceil((absolute(angle) - PI) / TWO_PI)
+    return angle - TWO_PI * where(angle > 0.0, turns, -turns)
 
 
 _HIGH = np.array([1.0, 1.0, 1.0, 1.0, 4 * math.pi, 9 * math.pi], dtype=np.float32)

@@ -1,0 +1,237 @@
+"""How steps are run: never asking the device anything (a GPU) or looking ahead (the CPU), eagerly or compiled."""
+
+import functools
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from gpusim import engine
+from gpusim.engine import Carry, Mode, Step, Tally
+from gpusim.env import Env
+
+CHUNK = 8  # steps that one compiled function takes in registers
+
+
+class SyncFree:
+    """Every step draws every environment's next beginning, needed or not, so no value is ever looked at."""
+
+    def __init__(self, env: Env, mode: Mode, index: Tensor, compiled: bool):
+        self.index = index
+        self.function = _compiled_whole(env, mode) if compiled else functools.partial(whole, env, mode)
+
+    def step(self, c: Carry, action: Any, look: bool, tally: Tally | None) -> tuple[Carry, Step, Tally | None]:
+        return self.function(c, self.index, action, look, tally)
+
+    def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
+        for action in actions:
+            c, _, tally = self.step(c, action, False, tally)  # type: ignore[assignment]
+        return c, tally
+
+    def settle(self, c: Carry) -> Carry:
+        return c
+
+
+class LookAhead:
+    """Draws every environment's next beginning ahead of need, and anew only when one needs its second.
+
+    A step is tried with the beginnings at hand; where it resets an environment whose beginning is spent already, it is
+    run again, from the same carry, with new ones. So the generator, half the cost of a step, runs once in as many steps
+    as the shortest episode lasts. The check looks at a value, which on the CPU costs nothing.
+    """
+
+    def __init__(self, env: Env, mode: Mode, index: Tensor, compiled: bool):
+        self.env, self.mode, self.index, self.compiled = env, mode, index, compiled
+        self.begun: Any = None  # state and parameters of episode `Carry.episode + 1`
+        self.spent = torch.zeros(0)  # [N] nonzero where it has been used, so that the true episode is one more
+
+    def step(self, c: Carry, action: Any, look: bool, tally: Tally | None) -> tuple[Carry, Step, Tally | None]:
+        function = (_compiled_step if self.compiled else _eager_step)(self.env, self.mode, look)
+        c, (new, out, tally) = self._attempt(function, c, action, tally)
+        return new._replace(seed=c.seed, episode=c.episode), out, tally
+
+    def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
+        """Several steps of which only the tally is wanted; `CHUNK` of them are one compiled call."""
+        if self.compiled and len(actions) == CHUNK:
+            c, result = self._attempt(_compiled_chunk(self.env, self.mode), self.settle(c), actions, tally)
+            if result is not None:
+                return result[0]._replace(seed=c.seed, episode=c.episode), result[1]
+        for action in actions:
+            c, _, tally = self.step(c, action, False, tally)  # type: ignore[assignment]
+        return c, tally
+
+    def settle(self, c: Carry) -> Carry:
+        """`c` with its true episode numbers; due before anything but a step touches it."""
+        if self.begun is None:
+            return c
+        self.begun = None
+        return c._replace(episode=c.episode + (self.spent != 0))
+
+    def _attempt(self, function: Callable, c: Carry, *args: Any) -> tuple[Carry, Any]:
+        """The carry from which `function` was run at last and what it gave; None where an environment was reset twice."""
+        for _ in range(2):
+            if self.begun is None:
+                self._draw(c, None)
+            *result, spent, clash = function(c, self.index, self.begun, self.spent, *args)
+            if not clash:
+                self.spent = spent
+                return c, result
+            before, c = self.begun, self.settle(c)
+            self._draw(c, before)
+        return c, None
+
+    def _draw(self, c: Carry, before: Any) -> None:
+        """New beginnings for all; or, eagerly, for those that are spent, beside the others from `before`."""
+        if before is None or self.compiled:
+            draw = _compiled_fresh(self.env, self.mode) if self.compiled else functools.partial(fresh, self.env, self.mode)
+            self.begun = draw(c, self.index)
+        else:
+            rows = self.spent.nonzero().squeeze(1)
+            some = c._replace(
+                params=_fields(lambda p: p[rows] if isinstance(p, Tensor) else p, c.params), episode=c.episode[rows]
+            )
+            new = fresh(self.env, self.mode, some, self.index[rows])
+            put = lambda old, n: old.index_copy(0, rows, n) if isinstance(old, Tensor) else old  # noqa: E731
+            self.begun = tuple(_fields(put, old, n) for old, n in zip(before, new, strict=True))
+        self.spent = torch.zeros(len(self.index), dtype=torch.float32 if self.compiled else torch.bool)
+
+
+def _fields(function: Callable, *records: Any) -> Any:
+    return type(records[0])(*map(function, *records))
+
+
+def fresh(env: Env, mode: Mode, c: Carry, index: Tensor) -> tuple[Any, Any]:
+    return engine.fresh(env, mode, c.params, c.seed, index, c.episode + 1)
+
+
+def whole(env: Env, mode: Mode, c: Carry, index: Tensor, action: Any, look: bool, tally: Tally | None):
+    """The step of `SyncFree`: draw, step, reset, in one function that can be captured whole."""
+    new, out, tally = engine.transition(env, mode, c, action, index, fresh(env, mode, c, index), look, tally)
+    return new._replace(episode=c.episode + out.reset), out, tally
+
+
+def _transition(env: Env, mode: Mode, c: Carry, index: Tensor, begun: Any, spent: Tensor, action, look, tally):
+    """`engine.transition` of a carry whose episode number lags by `spent`."""
+    if mode.draws:
+        c = c._replace(episode=c.episode + (spent != 0))
+    return engine.transition(env, mode, c, action, index, begun, look, tally)
+
+
+@functools.cache
+def _eager_step(env: Env, mode: Mode, look: bool) -> Callable:
+    def step(c, index, begun, spent, action, tally):
+        new, out, tally = _transition(env, mode, c, index, begun, spent, action, look, tally)
+        return new, out, tally, spent | out.reset, bool((out.reset & spent).any())
+
+    return step
+
+
+# On the CPU the integers of the generator and the floats of the step are compiled as two functions, and bools cross the
+# border of the second as floats: Inductor does not vectorize a loop of mixed types, and such a loop is five times slower.
+
+
+@functools.cache
+def _compiled_step(env: Env, mode: Mode, look: bool) -> Callable:
+    def floats(c, index, begun, spent, action, tally):
+        new, out, tally = _transition(env, mode, _to_bool(c), index, begun, spent, action, look, tally)
+        clash = (spent * out.reset).amax()
+        return _to_float((_bare(new), out, tally, torch.where(out.reset, 1.0, spent), clash))
+
+    floats = _compile(floats)
+
+    def step(c, index, begun, spent, action, tally):
+        new, out, tally, spent, clash = floats(_lean(mode, c), index, begun, spent, action, tally)
+        return _whole(new, c), _to_bool(out), tally, spent, clash
+
+    return step
+
+
+@functools.cache
+def _compiled_chunk(env: Env, mode: Mode) -> Callable:
+    def floats(c, index, begun, spent, actions, tally):
+        c, clash = _to_bool(c), torch.zeros_like(spent)
+        for action in actions:
+            new, out, tally = _transition(env, mode, c, index, begun, spent, action, False, tally)
+            clash = clash + spent * out.reset
+            c, spent = new, torch.where(out.reset, 1.0, spent)
+        return _to_float((_bare(c), tally, spent, clash.amax()))
+
+    floats = _compile(floats)
+
+    def chunk(c, index, begun, spent, actions, tally):
+        new, *rest = floats(_lean(mode, c), index, begun, spent, actions, tally)
+        return _whole(new, c), *rest
+
+    return chunk
+
+
+@functools.cache
+def _compiled_whole(env: Env, mode: Mode) -> Callable:
+    def function(c, index, action, look, tally):
+        return whole(env, mode, c, index, action, look, tally)
+
+    return _compile(function)
+
+
+@functools.cache
+def _compiled_fresh(env: Env, mode: Mode) -> Callable:
+    def function(c, index):
+        return fresh(env, mode, c, index)
+
+    return _compile(function)
+
+
+@functools.cache
+def compiled_actions(env: Env) -> Callable:
+    def function(seed, index, block):
+        return engine.random_actions(env.action_space, seed, index, block)
+
+    return _compile(function)
+
+
+def _lean(mode: Mode, c: Carry) -> Carry:
+    """What the compiled step reads of a carry, without bools."""
+    if mode.autoreset is AutoresetMode.SAME_STEP:
+        c = c._replace(terminated=None, truncated=None)
+    if not mode.draws:
+        c = c._replace(seed=None, episode=None)
+    return _to_float(c)
+
+
+def _bare(c: Carry) -> Carry:
+    return c._replace(seed=None, episode=None)
+
+
+def _whole(new: Carry, old: Carry) -> Carry:
+    """What the compiled step gave, with what it was not given."""
+    flags = {k: getattr(old, k) if getattr(new, k) is None else getattr(new, k) for k in ("terminated", "truncated")}
+    return _to_bool(new._replace(**flags))
+
+
+def _to_float(tree: Any) -> Any:
+    """Bools become float32, everywhere in a tree of tuples."""
+    if isinstance(tree, tuple):
+        leaves = [_to_float(x) for x in tree]
+        return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
+    return tree.to(torch.float32) if isinstance(tree, Tensor) and tree.dtype == torch.bool else tree
+
+
+FLAGS = ("terminated", "truncated", "reset", "valid")
+
+
+def _to_bool(record: Any) -> Any:
+    """The flags of a `Carry` or `Step` are bools again."""
+    flags = {k: getattr(record, k) for k in FLAGS if k in record._fields}
+    return record._replace(**{k: v != 0.0 for k, v in flags.items() if v is not None and v.dtype != torch.bool})
+
+
+def _compile(function: Callable) -> Callable:
+    """Whole or not at all (`fullgraph`), into as few loops as can be; a first `num_envs` is compiled for its size, a second
+    for any. The code object is the function's own, as Dynamo's cache hangs on that."""
+    own = types.FunctionType(
+        function.__code__.replace(), function.__globals__, function.__name__, None, function.__closure__
+    )
+    return torch.compile(own, fullgraph=True, options={"max_fusion_size": 4096})
