@@ -1,0 +1,87 @@
+"""What every learner's configuration has in common, and how it is checked and kept."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from gpusim.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The settings that are not the algorithm's own."""
+
+    env: str = "CartPole-v1"
+    """Id of the environment."""
+    seed: int = 0
+    """Seed of everything random: weights, environments, actions, minibatches."""
+    device: str = "auto"
+    """auto (CUDA where there is a GPU), cpu, cuda or cuda:N."""
+    backend: str = "auto"
+    """How environments step: eager, compile, or auto (eager on the CPU, compile on a GPU)."""
+    threads: int = 1
+    """CPU threads of torch; small networks are fastest on one. 0 leaves torch's own choice."""
+    num_envs: int = 32
+    """Environments that step together."""
+    total_steps: int = 100_000
+    """Environment steps in all; rounded up to whole iterations."""
+    target_return: float | None = None
+    """Stop as soon as the mean return of the last 100 episodes reaches this; None trains to the end."""
+    run_dir: str | None = None
+    """Folder to write; None names one after the algorithm, environment, seed and time."""
+    log_every: int = 1
+    """Iterations between two readings of the metrics."""
+    checkpoint_every: int = 50
+    """Iterations between two checkpoints."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers of actor and critic."""
+    activation: str = "tanh"
+    """tanh or relu."""
+    normalize_obs: bool = False
+    """Pass observations through running mean and variance."""
+    initial_log_std: float = 0.0
+    """Of a Gaussian policy at the start, in units of half the action's range."""
+
+    @property
+    def iterations(self) -> int:
+        return -(-self.total_steps // self.steps_per_iteration)
+
+    @property
+    def steps_per_iteration(self) -> int:
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raises InputError where a value cannot be used."""
+        for name in ("num_envs", "total_steps", "log_every", "checkpoint_every"):
+            at_least(self, name, 1)
+        at_least(self, "threads", 0)
+        at_least(self, "seed", 0)
+        if self.activation not in ("tanh", "relu"):
+            raise InputError(f"activation must be tanh or relu, not {self.activation!r}.")
+        if not self.hidden or min(self.hidden) < 1:
+            raise InputError(f"hidden must be positive widths, not {self.hidden!r}.")
+
+
+def at_least(config: Any, name: str, least: float) -> None:
+    if not getattr(config, name) >= least:
+        raise InputError(f"{name} must be at least {least}, not {getattr(config, name)!r}.")
+
+
+def between(config: Any, name: str, low: float, high: float) -> None:
+    if not low <= getattr(config, name) <= high:
+        raise InputError(f"{name} must lie between {low} and {high}, not {getattr(config, name)!r}.")
+
+
+C = TypeVar("C")
+
+
+def build(cls: type[C], values: dict[str, Any], where: str) -> C:
+    """`cls(**values)`, lists made tuples; `where` names their source in the sentence about an unknown field.
+
+    Raises:
+        InputError: `cls` has no such field.
+    """
+    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - known):
+        raise InputError(f"{where} has the field {unknown[0]!r}, which {cls.__module__.split('.')[-1]} does not know.")
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -1,0 +1,56 @@
+"""Discrete and continuous actions behind one interface: sample, log_prob, entropy, mode, all `[..., N]` batches."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LOG_STD_RANGE = (-5.0, 2.0)
+
+
+class Categorical(NamedTuple):
+    """Over `[N]` int64 actions."""
+
+    logits: Tensor  # [..., A]
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """By the exponential race: the smallest of E_i / p_i, E_i standard exponential, falls on i with probability p_i."""
+        race = torch.empty_like(self.logits).exponential_(generator=generator)
+        return (self.logits - race.log()).argmax(-1)
+
+    def mode(self) -> Tensor:
+        return self.logits.argmax(-1)
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        return self.logits.log_softmax(-1).gather(-1, action.long().unsqueeze(-1)).squeeze(-1)
+
+    def entropy(self) -> Tensor:
+        log_p = self.logits.log_softmax(-1)
+        return -(log_p.exp() * log_p).sum(-1)
+
+
+class Gaussian(NamedTuple):
+    """Independent normals over `[N, d]` float32 actions."""
+
+    mean: Tensor  # [..., d]
+    log_std: Tensor  # [d]
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        noise = torch.empty_like(self.mean).normal_(generator=generator)
+        return self.mean + noise * self._log_std().exp()
+
+    def mode(self) -> Tensor:
+        return self.mean
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        log_std = self._log_std()
+        z = (action - self.mean) * (-log_std).exp()
+        return (-0.5 * z * z - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def entropy(self) -> Tensor:
+        each = self._log_std() + 0.5 * math.log(2 * math.pi * math.e)
+        return each.sum(-1).expand(self.mean.shape[:-1])
+
+    def _log_std(self) -> Tensor:
+        return self.log_std.clamp(*LOG_STD_RANGE)

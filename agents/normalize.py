@@ -1,0 +1,57 @@
+"""Running statistics that stay on the device."""
+
+import torch
+from torch import Tensor, nn
+
+
+class RunningMeanStd(nn.Module):
+    """Mean and variance of all that was seen, entry by entry (Chan et al., 1979, as in Gymnasium's `RunningMeanStd`)."""
+
+    def __init__(self, shape: tuple[int, ...] = ()):
+        super().__init__()
+        self.mean: Tensor
+        self.var: Tensor
+        self.count: Tensor
+        self.register_buffer("mean", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("var", torch.ones(shape, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+
+    @torch.no_grad()
+    def update(self, batch: Tensor) -> None:
+        """Adds a batch `[..., *shape]`."""
+        rows = batch.reshape(-1, *self.mean.shape).double()
+        n, mean, var = len(rows), rows.mean(0), rows.var(0, unbiased=False)
+        total, delta = self.count + n, mean - self.mean
+        spread = self.var * self.count + var * n + delta * delta * self.count * n / total
+        self.mean.add_(delta * n / total)
+        self.var.copy_(spread / total)
+        self.count.copy_(total)
+
+    def scale(self) -> Tensor:
+        return (self.var + 1e-8).rsqrt().float()
+
+    def forward(self, x: Tensor, limit: float = 10.0) -> Tensor:
+        """`x` less the mean, over the standard deviation, clipped to ±limit."""
+        return ((x - self.mean.float()) * self.scale()).clamp(-limit, limit)
+
+
+class ReturnScale(nn.Module):
+    """The running deviation of the discounted return, by which rewards are divided (Engstrom et al., 2020)."""
+
+    def __init__(self, num_envs: int, gamma: float):
+        super().__init__()
+        self.gamma = gamma
+        self.running: Tensor
+        self.register_buffer("running", torch.zeros(num_envs))
+        self.statistics = RunningMeanStd()
+
+    @torch.no_grad()
+    def forward(self, reward: Tensor, done: Tensor) -> Tensor:
+        """`reward` `[T, N]` scaled, after it has been added to the statistics; `done` `[T, N]` bool."""
+        returns = []
+        for r, d in zip(reward, done, strict=True):
+            total = self.running * self.gamma + r
+            returns.append(total)
+            self.running = total * ~d
+        self.statistics.update(torch.stack(returns))
+        return reward * self.statistics.scale()

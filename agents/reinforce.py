@@ -1,0 +1,110 @@
+"""REINFORCE with a baseline (Williams, 1992; Sutton & Barto, 2018, section 13.4): an algorithm in a page.
+
+Every environment plays until it has finished an episode; the episodes have unequal lengths, so what an environment plays
+beyond its first is masked out.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gpusim.agents.config import RunConfig, at_least, between
+from gpusim.agents.distributions import Categorical, Gaussian
+from gpusim.agents.learner import Learner
+from gpusim.agents.loop import Result, run
+from gpusim.errors import InputError
+from gpusim.kernels.gae import gae
+
+# ---------------------------------------------------------------------------------------------------------- config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(RunConfig):
+    """Settings of REINFORCE."""
+
+    learning_rate: float = 3e-3
+    """Of Adam."""
+    gamma: float = 0.99
+    """Discount."""
+    value_coef: float = 0.5
+    """Weight of the baseline's loss."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    value_updates: int = 10
+    """Updates of the baseline for one of the policy."""
+    max_grad_norm: float = 0.5
+    """Global norm to which gradients are clipped."""
+    episode_steps: int = 500
+    """Steps an environment may take to finish its episode; longer ones are bootstrapped where they are cut."""
+
+    @property
+    def steps_per_iteration(self) -> int:
+        return self.num_envs * self.episode_steps
+
+    def check(self) -> None:
+        super().check()
+        at_least(self, "episode_steps", 1)
+        at_least(self, "value_updates", 1)
+        between(self, "gamma", 0.0, 1.0)
+
+
+# ------------------------------------------------------------------------------------------------------------ loss
+
+
+def policy_loss(distribution: Categorical | Gaussian, action: Tensor, advantage: Tensor, mask: Tensor) -> Tensor:
+    """−mean of log π(a|s) · advantage over the masked entries, all `[T, N]`."""
+    return -masked_mean(distribution.log_prob(action) * advantage, mask)
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    return (x * mask).sum() / mask.sum()
+
+
+# ---------------------------------------------------------------------------------------------------------- update
+
+
+class Reinforce(Learner):
+    """One iteration: an episode of every environment, one step up the policy gradient."""
+
+    config: Config
+
+    def __init__(self, config: Config):
+        super().__init__(config, config.max_grad_norm)
+
+    def iterate(self) -> dict[str, Tensor]:
+        config = self.config
+        self.env.reset()
+        rollout = self.collect(config.episode_steps)
+        done = rollout.terminated | rollout.truncated
+        mask = (done.cumsum(0) - done.long()) == 0
+        with torch.no_grad():
+            value, next_value = self.network.value(rollout.obs), self.network.value(rollout.next_obs)
+            advantage = gae(rollout.reward, value, next_value, rollout.terminated, done, config.gamma, 1.0)
+            target = value + advantage
+            spread = masked_mean(advantage.square(), mask) - masked_mean(advantage, mask).square()
+            advantage = (advantage - masked_mean(advantage, mask)) / (spread.sqrt() + 1e-8)
+        distribution = self.network.distribution(rollout.obs)
+        policy = policy_loss(distribution, rollout.extras["sample"], advantage, mask)
+        entropy = masked_mean(distribution.entropy(), mask)
+        total = policy - config.entropy_coef * entropy
+        for _ in range(config.value_updates):
+            value_loss = 0.5 * masked_mean((self.network.value(rollout.obs) - target).square(), mask)
+            self.optimizer.step(total + config.value_coef * value_loss, config.learning_rate)
+            total = torch.zeros_like(total)
+        self.iteration += 1
+        return {"policy": policy.detach(), "value": value_loss.detach(), "entropy": entropy.detach()}
+
+
+# ----------------------------------------------------------------------------------------------------------- train
+
+
+def train(config: Config) -> Result:
+    """Trains as `config` says, and returns the learner and its metrics.
+
+    Raises:
+        InputError: a setting cannot be used.
+    """
+    if config.normalize_obs:
+        raise InputError("reinforce does not normalize observations; leave normalize_obs off.")
+    return run(Reinforce(config))
