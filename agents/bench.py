@@ -30,19 +30,28 @@ MODES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchConfig:
     """How fast this machine steps an environment; auto-reset and episode statistics are on, nothing is trained."""
 
-    env: str = "CartPole-v1"  # id of the environment
-    num_envs: int = 65_536  # environments that step together
-    device: str = "auto"  # "auto", "cpu", "cuda" or "cuda:N"
-    backend: str = "auto"  # "auto", "eager", "compile" or "triton"
-    mode: Mode = "sim"  # what a step returns: statistics only, every transition, or all that env.step gives
-    steps: int = 32  # steps in one call of rollout, or calls of env.step between two readings of the clock
-    rounds: int = 7  # measurements, of which the median is reported
-    seconds: float = 0.3  # least length of a measurement [s]
-    json: Path | None = None  # file to write the result to
+    env: str = "CartPole-v1"
+    """Id of the environment."""
+    num_envs: int = 65_536
+    """Environments that step together."""
+    device: str = "auto"
+    """auto (CUDA where there is a GPU), cpu, cuda or cuda:N."""
+    backend: str = "auto"
+    """eager, compile, triton, or auto (eager on the CPU, compile on a GPU)."""
+    mode: Mode = "sim"
+    """What a step returns: statistics only, every transition, or all that env.step gives."""
+    steps: int = 32
+    """Steps in one call of rollout, or calls of env.step between two readings of the clock."""
+    rounds: int = 7
+    """Measurements, of which the median is reported."""
+    seconds: float = 0.3
+    """Least length of a measurement [s]."""
+    json: Path | None = None
+    """File to write the result to."""
 
 
 class Rate(NamedTuple):

@@ -1,0 +1,247 @@
+"""The command line. Each command imports only what it needs; bad input is one sentence and exit code 2."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+USAGE = """\
+usage: gpusim COMMAND ...
+
+  train ALGORITHM ENV    train ppo or reinforce on an environment   (gpusim train ppo CartPole-v1)
+  resume RUN             go on with a run that was stopped
+  eval RUN               play the trained policy; --oracle plays it in Gymnasium's own environment
+  envs                   the environments
+  bench                  how fast this machine steps them
+  info                   this machine: GPUs, versions, which backends work here
+
+`gpusim COMMAND --help` tells each one's options."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of `gpusim`."""
+    args = sys.argv[1:] if argv is None else argv
+    if not args or args[0] in ("-h", "--help"):
+        print(USAGE)
+        sys.exit(0 if args else 2)
+    if args[0] == "--version":
+        from gpusim.version import __version__
+
+        print(__version__)
+        return
+    if args[0] not in COMMANDS:
+        refuse(f"no command is called {args[0]!r}; there are {', '.join(COMMANDS)}.")
+    from gpusim.errors import InputError
+
+    try:
+        code = COMMANDS[args[0]](args[1:])
+    except InputError as error:
+        refuse(str(error))
+    except BrokenPipeError:
+        code = 0
+    sys.exit(code or 0)
+
+
+def refuse(sentence: str) -> None:
+    print(f"gpusim: {sentence}", file=sys.stderr)
+    sys.exit(2)
+
+
+# ----------------------------------------------------------------------------------------------------------- train
+
+
+def train(args: list[str]) -> int:
+    if len(args) < 2 or args[0].startswith("-") or args[1].startswith("-"):
+        if {"-h", "--help"} & set(args):
+            print("usage: gpusim train ALGORITHM ENV [OPTIONS]\n\n`gpusim train ppo CartPole-v1 --help` lists the options.")
+            return 0
+        refuse("train needs an algorithm and an environment: gpusim train ppo CartPole-v1")
+    from gpusim.agents.run import RunFolder, default_name, make_learner, preset
+
+    algorithm, env = args[:2]
+    config = options(preset(algorithm, env), args[2:], f"gpusim train {algorithm} {env}", hidden=("env",))
+    learner = make_learner(algorithm, config)
+    folder = RunFolder.create(config.run_dir or default_name(algorithm, config), algorithm, config)
+    return _drive(learner, folder, 0.0)
+
+
+def resume(args: list[str]) -> int:
+    from gpusim.agents.run import RunFolder, make_learner
+
+    @dataclasses.dataclass(frozen=True)
+    class Resume:
+        """Goes on with a run from its newest checkpoint."""
+
+        device: str | None = None
+        """Another device than the run's."""
+
+    path, rest = _run_path(args, "resume")
+    asked = options(Resume(), rest, f"gpusim resume {path}")
+    folder = RunFolder.open(path, **({"device": asked.device} if asked.device else {}))
+    learner = make_learner(folder.algorithm, folder.config)
+    checkpoint = folder.load(learner.env.device)
+    from gpusim.errors import InputError
+
+    try:
+        learner.load(checkpoint["state"])
+    except (KeyError, RuntimeError):
+        raise InputError(f"the checkpoint in {path} does not fit its config.json: one of them was changed.") from None
+    if learner.iteration >= folder.config.iterations:
+        print(f"{path} is complete: all {learner.steps:,} steps were made.")
+        return 0
+    folder.rewind(learner.iteration)
+    print(f"going on from step {learner.steps:,}")
+    return _drive(learner, folder, checkpoint["seconds"])
+
+
+def _drive(learner: Any, folder: Any, seconds: float) -> int:
+    """Runs the learner with display and folder, and says how it ended."""
+    from gpusim.agents.display import Display
+    from gpusim.agents.evaluate import evaluate
+    from gpusim.agents.loop import run
+
+    env, config = learner.env, learner.config
+    print(f"{config.env}: {config.num_envs} environments, {env.backend} on {env.device}; run folder {folder.path}", flush=True)
+    with Display(config, learner.steps) as display:
+        result = run(learner, (display, folder), seconds)
+    if result.ending == "interrupted":
+        folder.close()
+        print(f"stopped at step {learner.steps:,}; go on with: gpusim resume {folder.path}")
+        return 130
+    last = result.metrics[-1]
+    if result.ending == "target":
+        print(f"reached {last['return']:.1f} (target {config.target_return:g}) in {last['seconds']:.1f} s of training")
+    scores = evaluate(lambda obs: learner.network.act(obs, None), env.env, 100, seed=config.seed + 10_000, device=str(env.device))
+    mean, threshold = float(scores.mean()), env.env.reward_threshold
+    verdict = "" if threshold is None else f" ({'solved' if mean >= threshold else 'not solved'}: {threshold:g} is asked)"
+    print(
+        f"after {learner.steps:,} steps and {last['seconds']:.1f} s the policy's mode scores {mean:.1f} "
+        f"± {float(scores.std()):.1f} over 100 episodes{verdict}"
+    )
+    folder.close({"mean": mean, "std": float(scores.std()), "episodes": 100, "steps": learner.steps, "seconds": last["seconds"]})
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------------ eval
+
+
+def evaluation(args: list[str]) -> int:
+    @dataclasses.dataclass(frozen=True)
+    class Eval:
+        """Plays the policy of a run's newest checkpoint for whole episodes."""
+
+        oracle: bool = False
+        """Play in Gymnasium's own environment instead of gpusim's."""
+        episodes: int = 100
+        """How many."""
+        seed: int = 1_000_000
+        """Of the environments."""
+        stochastic: bool = False
+        """Draw actions from the policy instead of taking its mode."""
+        device: str = "auto"
+        """auto, cpu, cuda or cuda:N."""
+
+    path, rest = _run_path(args, "eval")
+    asked = options(Eval(), rest, f"gpusim eval {path}")
+    from gpusim import checks
+    from gpusim.agents.evaluate import evaluate, evaluate_oracle, load_policy
+
+    checks.positive("episodes", asked.episodes)
+    policy = load_policy(path, not asked.stochastic, asked.device)
+    if policy.threads:
+        import torch
+
+        torch.set_num_threads(policy.threads)
+    if asked.oracle:
+        import gymnasium
+
+        where = f"Gymnasium {gymnasium.__version__}'s {policy.env.id}"
+        scores = evaluate_oracle(policy, policy.env.id, asked.episodes, checks.seed(asked.seed))
+    else:
+        where = f"gpusim's {policy.env.id}"
+        scores = evaluate(policy, policy.env, asked.episodes, checks.seed(asked.seed), asked.device)
+    spread = float(scores.std()) if len(scores) > 1 else 0.0
+    print(
+        f"{where}: {float(scores.mean()):.2f} ± {spread:.2f} over {len(scores)} episodes "
+        f"(least {float(scores.min()):.2f}, greatest {float(scores.max()):.2f})"
+    )
+    return 0
+
+
+# ----------------------------------------------------------------------------------------------------------- others
+
+
+def envs(args: list[str]) -> int:
+    @dataclasses.dataclass(frozen=True)
+    class Envs:
+        """Lists the environments."""
+
+    options(Envs(), args, "gpusim envs")
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    import gpusim
+
+    table = Table("id", "observation", "action", "time limit", "solved at", box=box.SIMPLE_HEAD)
+    for name in gpusim.env_ids():
+        env = gpusim.spec(name)
+        action = str(env.action_space.n) + " choices" if hasattr(env.action_space, "n") else str(env.action_space.shape)
+        threshold = "" if env.reward_threshold is None else f"{env.reward_threshold:g}"
+        table.add_row(name, str(env.observation_space.shape), action, str(env.max_episode_steps or ""), threshold)
+    Console().print(table)
+    return 0
+
+
+def bench(args: list[str]) -> int:
+    from gpusim.agents.bench import BenchConfig, bench
+
+    words = [args[0], *args[1:]] if args and not args[0].startswith("-") else None
+    default = BenchConfig(env=words[0]) if words else BenchConfig()
+    bench(options(default, args[1:] if words else args, "gpusim bench", hidden=("env",)))
+    return 0
+
+
+def info(args: list[str]) -> int:
+    @dataclasses.dataclass(frozen=True)
+    class Info:
+        """Tells what this machine has and which backends work on it."""
+
+    options(Info(), args, "gpusim info")
+    from gpusim.agents.info import main
+
+    main()
+    return 0
+
+
+def options(default: Any, args: list[str], program: str, hidden: tuple[str, ...] = ()) -> Any:
+    """The dataclass `default` with what the command line changes; fields `hidden` are no options."""
+    import tyro
+
+    cls: Any = type(default)
+    if hidden:
+        fields = [(name, Annotated[str, tyro.conf.Suppress], dataclasses.field(default="")) for name in hidden]
+        cls = dataclasses.make_dataclass(cls.__name__, fields, bases=(cls,), frozen=True, kw_only=True)
+        cls.__doc__ = type(default).__doc__
+    given = {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
+    parsed = tyro.cli(cls, args=args, default=cls(**given), prog=program)
+    return type(default)(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(default)})
+
+
+def _run_path(args: list[str], command: str) -> tuple[str, list[str]]:
+    if args and not args[0].startswith("-"):
+        return args[0], args[1:]
+    if {"-h", "--help"} & set(args):
+        return "RUN", ["--help"]
+    refuse(f"{command} needs a run folder: gpusim {command} runs/...")
+    raise AssertionError
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": train,
+    "resume": resume,
+    "eval": evaluation,
+    "envs": envs,
+    "bench": bench,
+    "info": info,
+}

@@ -1,0 +1,86 @@
+"""What a person sees of a run: a live table on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import Any
+
+from gpusim.agents.config import RunConfig
+from gpusim.agents.learner import Learner
+from gpusim.agents.loop import Silent
+
+QUIET = 1.0  # seconds between two plain lines
+NOT_LOSSES = {"iteration", "steps", "seconds", "time", "return", "length", "episodes"}
+
+
+class Display(Silent):
+    """Made before the run, used as a context around it; `total` is its number of environment steps."""
+
+    def __init__(self, config: RunConfig, first_step: int = 0):
+        self.total = config.iterations * config.steps_per_iteration
+        self.title = config.env
+        self.first_step, self.start, self.last_line = first_step, time.perf_counter(), -QUIET
+        self.live: Any = None
+
+    def __enter__(self) -> "Display":
+        if sys.stdout.isatty():
+            from rich.live import Live
+
+            self.live = Live(refresh_per_second=8)
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.live:
+            self.live.stop()
+
+    def reading(self, learner: Learner, metrics: dict[str, float]) -> None:
+        spent = time.perf_counter() - self.start
+        steps = int(metrics["steps"])
+        speed = (steps - self.first_step) / max(spent, 1e-9)
+        left = (self.total - steps) / max(speed, 1e-9)
+        if self.live:
+            self.live.update(self._panel(steps, speed, left, metrics))
+        elif spent - self.last_line >= QUIET or learner.iteration == learner.config.iterations:
+            self.last_line = spent
+            print(line(steps, self.total, speed, left, metrics), flush=True)
+
+    def _panel(self, steps: int, speed: float, left: float, metrics: dict[str, float]) -> Any:
+        from rich.panel import Panel
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 3), expand=False)
+        losses = [(k, f"{v:.4g}") for k, v in metrics.items() if k not in NOT_LOSSES]
+        facts = [
+            ("steps", f"{steps:,} of {self.total:,}"),
+            ("steps/s", f"{speed:,.0f}"),
+            ("time left", clock(left)),
+            ("return", f"{metrics['return']:.1f}"),
+            ("length", f"{metrics['length']:.1f}"),
+            ("episodes", f"{metrics['episodes']:,.0f}"),
+        ]
+        for i in range(max(len(facts), len(losses))):
+            left_cells = (f"[dim]{facts[i][0]}", f"[bold]{facts[i][1]}") if i < len(facts) else ("", "")
+            right_cells = (f"[dim]{losses[i][0]}", losses[i][1]) if i < len(losses) else ("", "")
+            table.add_row(*left_cells, *right_cells)
+        body = Table.grid()
+        body.add_row(ProgressBar(total=self.total, completed=steps, width=52))
+        body.add_row(table)
+        return Panel(body, title=f"training on {self.title}", expand=False)
+
+
+def line(steps: int, total: int, speed: float, left: float, metrics: dict[str, float]) -> str:
+    losses = "  ".join(f"{k} {v:.3g}" for k, v in metrics.items() if k not in NOT_LOSSES)
+    return (
+        f"{steps:>11,} / {total:,} steps  return {metrics['return']:8.2f}  {losses}  "
+        f"{speed:,.0f} steps/s  {clock(left)} left"
+    )
+
+
+def clock(seconds: float) -> str:
+    """`1:02:03`, `2:03`, or `3 s`."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
