@@ -56,8 +56,8 @@ class ActorCritic(nn.Module):
         if isinstance(action_space, Box):
             self.log_std = nn.Parameter(torch.full((outputs,), initial_log_std))
             low, high = torch.from_numpy(action_space.low), torch.from_numpy(action_space.high)
-            self.register_buffer("centre", (low + high) / 2)
-            self.register_buffer("half", (high - low) / 2)
+            self.register_buffer("action_centre", (low + high) / 2)
+            self.register_buffer("action_half", (high - low) / 2)
 
     def features(self, obs: Tensor) -> Tensor:
         return obs if self.normalizer is None else self.normalizer(obs)
@@ -72,7 +72,7 @@ class ActorCritic(nn.Module):
 
     def env_action(self, action: Tensor) -> Tensor:
         """What the environment is given: a continuous action in [−1, 1], clipped, and stretched to the space's bounds."""
-        return action if self.discrete else self.centre + self.half * action.clamp(-1.0, 1.0)
+        return action if self.discrete else self.action_centre + self.action_half * action.clamp(-1.0, 1.0)
 
     @torch.no_grad()
     def act(self, obs: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -82,8 +82,8 @@ class Reinforce(Learner):
             value, next_value = self.network.value(rollout.obs), self.network.value(rollout.next_obs)
             advantage = gae(rollout.reward, value, next_value, rollout.terminated, done, config.gamma, 1.0)
             target = value + advantage
-            spread = masked_mean(advantage.square(), mask) - masked_mean(advantage, mask).square()
-            advantage = (advantage - masked_mean(advantage, mask)) / (spread.sqrt() + 1e-8)
+            advantage = advantage - masked_mean(advantage, mask)
+            advantage = advantage / (masked_mean(advantage.square(), mask).sqrt() + 1e-8)
         distribution = self.network.distribution(rollout.obs)
         policy = policy_loss(distribution, rollout.extras["sample"], advantage, mask)
         entropy = masked_mean(distribution.entropy(), mask)

@@ -30,7 +30,7 @@ def device(value: Any) -> torch.device:
             why = "no CUDA GPU was found" if torch.version.cuda else f"torch {torch.__version__} is built without CUDA"
             raise InputError(f'device "{value}" is not available: {why}; use device="cpu" (see `gpusim info`).')
         if parsed.index is not None and parsed.index >= torch.cuda.device_count():
-            raise InputError(f'device "{value}" is not there: this machine has {torch.cuda.device_count()} CUDA GPU(s).')
+            raise InputError(f'device "{value}" is not there; CUDA GPUs on this machine: {torch.cuda.device_count()}.')
         return torch.device("cuda", torch.cuda.current_device() if parsed.index is None else parsed.index)
     if parsed.type != "cpu":
         raise InputError(f'device "{value}" is not supported; use "cpu" or "cuda".')
@@ -46,7 +46,7 @@ def backend_problem(name: str, where: torch.device) -> str | None:
     if name == "compile" and where.type == "cpu":
         compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
         if not shutil.which(compiler):
-            return f'on the CPU it needs a C++ compiler and `{compiler}` is not there; install g++ or use backend="eager"'
+            return f'on the CPU it needs a C++ compiler and `{compiler}` is missing; install g++ or use backend="eager"'
     return None
 
 
@@ -58,6 +58,26 @@ def backend(name: str, where: torch.device) -> str:
     if problem := backend_problem(name, where):
         raise InputError(f'backend "{name}" cannot run on device "{where}": {problem}.')
     return name
+
+
+def environment(env: Env) -> Env:
+    """`env`, if `VectorEnv` can run it."""
+    observation, action = env.observation_space, env.action_space
+    if not _flat(observation):
+        raise InputError(f"the observation_space of {env.id} must be a flat float32 Box, not {observation}.")
+    if not _flat(action) and not (isinstance(action, Discrete) and action.start == 0):
+        raise InputError(
+            f"the action_space of {env.id} must be a Discrete that starts at 0 or a flat float32 Box, not {action}."
+        )
+    if not hasattr(env.params, "_fields") or not all(isinstance(value, int | float) for value in env.params):
+        raise InputError(f"the params of {env.id} must be a NamedTuple of numbers, not {env.params!r}.")
+    if env.max_episode_steps is not None:
+        positive("max_episode_steps", env.max_episode_steps)
+    return env
+
+
+def _flat(space: Any) -> bool:
+    return isinstance(space, Box) and len(space.shape) == 1 and space.dtype == np.float32
 
 
 def positive(name: str, value: Any) -> int:
@@ -94,7 +114,10 @@ def params(env: Env, given: Any, num_envs: int, where: torch.device) -> Any:
     """`env.params` with what was given put in its place: numbers, `[N]` float32 tensors, or `Uniform` ranges."""
     if given is None:
         return env.params
-    changes = given._asdict() if hasattr(given, "_asdict") else dict(given)
+    changes = given._asdict() if hasattr(given, "_asdict") else given
+    if not isinstance(changes, dict):
+        raise InputError(f"params must be a dict of changed parameters by name, not {type(given).__name__}.")
+    changes = dict(changes)
     for name, value in changes.items():
         if name not in env.params._fields:
             raise InputError(f"{env.id} has no parameter {name!r}; it has {', '.join(env.params._fields)}.")
@@ -118,10 +141,17 @@ def param(name: str, value: Any, num_envs: int, where: torch.device) -> Any:
     return float(value) if tensor.ndim == 0 else tensor.clone()
 
 
+def _tensor(value: Any) -> Any:
+    """An array as a tensor where torch has its dtype; anything else as it is."""
+    try:
+        return torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+    except TypeError:
+        return value
+
+
 def mask(value: Any, num_envs: int, where: torch.device) -> Tensor:
     """A `reset_mask` as a bool tensor `[N]` on the device."""
-    if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value)
+    value = _tensor(value)
     if not isinstance(value, Tensor) or value.dtype != torch.bool or value.shape != (num_envs,):
         got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise InputError(f"reset_mask must be a bool tensor or array of shape ({num_envs},), not {got}.")
@@ -131,7 +161,7 @@ def mask(value: Any, num_envs: int, where: torch.device) -> Tensor:
 def actions(value: Any, space: Discrete | Box, num_envs: int, where: torch.device, values: bool) -> Tensor:
     """The actions of one step as a tensor on the device; `values` says whether to look at their range too."""
     if isinstance(value, np.ndarray) and where.type == "cpu":
-        value = torch.from_numpy(value)
+        value = _tensor(value)
     if not isinstance(value, Tensor):
         raise InputError(f'actions must be a torch tensor on device "{where}", not {type(value).__name__}.')
     if value.device != where:
@@ -145,7 +175,7 @@ def actions(value: Any, space: Discrete | Box, num_envs: int, where: torch.devic
         raise InputError(f"actions must be {names} for {space}, not {str(value.dtype).removeprefix('torch.')}.")
     if values:
         _range(value, space)
-    return value.clone() if value.is_inference() else value
+    return value.clone()  # the caller may write to his own, and a state may keep this one
 
 
 def _range(value: Tensor, space: Discrete | Box) -> None:

@@ -1,9 +1,11 @@
 """The environments by id, here and in Gymnasium's own registry."""
 
 import difflib
+import re
 
 import gymnasium
 
+from gpusim import checks
 from gpusim.env import Env
 from gpusim.errors import InputError
 
@@ -14,9 +16,11 @@ def register(env: Env) -> Env:
     """Makes `env` known to `gpusim.make(env.id, ...)` and `gymnasium.make_vec("gpusim/" + env.id, ...)`.
 
     Raises:
-        InputError: another environment has that id.
+        InputError: another environment has that id, or the environment is none that `VectorEnv` can run.
     """
-    if _ENVS.setdefault(env.id, env) is not env:
+    if not isinstance(env.id, str) or not re.fullmatch(r"[\w.-]+", env.id):
+        raise InputError(f'{env.id!r} is no id: use letters, digits, "_", "." and "-", as in "Name-v0".')
+    if _ENVS.setdefault(env.id, checks.environment(env)) is not env:
         raise InputError(f"an environment with the id {env.id!r} is registered already; choose another id or version.")
     name = f"gpusim/{env.id}"
     if name not in gymnasium.registry:
@@ -34,10 +38,10 @@ def spec(env: str | Env) -> Env:
     """The environment of that id, with or without `gpusim/` before it; an `Env` is returned as it is.
 
     Raises:
-        InputError: no environment has that id; the message names the nearest.
+        InputError: no environment has that id (the message names the nearest), or it is none that can be run.
     """
     if isinstance(env, Env):
-        return env
+        return checks.environment(env)
     name = str(env).removeprefix("gpusim/")
     if name in _ENVS:
         return _ENVS[name]

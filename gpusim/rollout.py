@@ -98,8 +98,9 @@ TRANSITION = Rollout._fields[: Rollout._fields.index("extras")]
 
 
 def _ask(policy: Callable, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    answer = policy(obs)
+    answer = policy(obs.clone())  # it may write to what it is given, and return the same memory at every call
     action, extras = answer if isinstance(answer, tuple) else (answer, {})
+    extras = {name: value.clone() for name, value in extras.items()}
     if clash := set(extras) & set(TRANSITION):
         raise InputError(f"the policy's extras use names that a rollout has already: {', '.join(sorted(clash))}.")
     return action, extras
@@ -126,6 +127,8 @@ class RandomActions:
     def __init__(self, env: VectorEnv):
         self.env = env
         self.space = env.single_action_space
+        if not (isinstance(self.space, Discrete) or self.space.is_bounded()):
+            raise InputError(f"{self.space} has no bounds to draw random actions between: give a policy.")
         self.width = 1 if isinstance(self.space, Discrete) else int(self.space.shape[0])  # words a step needs
         self.blocks = max(2, WORDS_AT_ONCE // (4 * env.num_envs))
         self.first = self.stop = 0  # what is held is number `first` to `stop` of the stream

@@ -73,6 +73,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         validate: bool | None = None,
         render_mode: None = None,
     ):
+        if render_mode is not None:
+            raise InputError("render_mode must be None: this version draws no pictures.")
         self.env = spec(env)
         self.num_envs = checks.positive("num_envs", num_envs)
         self.device = checks.device(device)
@@ -124,6 +126,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
             obs: `[N, *obs]` of all environments.
             infos: an empty dict.
         """
+        if not isinstance(options, dict | None):
+            raise InputError(f"options must be a dict, not {type(options).__name__}.")
         options = dict(options or {})
         mask = options.pop("reset_mask", None)
         if options:
@@ -154,7 +158,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
 
     def _blank(self, seed: int) -> Carry:
         """Before the first episode, which is number 0."""
-        zero = torch.zeros(self.num_envs, device=self.device)
+        zero = torch.zeros(self.num_envs, dtype=torch.float32, device=self.device)
         flag = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
         episode = torch.full((self.num_envs,), -1, device=self.device)
         params = type(self._params)(*(zero.clone() if isinstance(p, Uniform) else p for p in self._params))
@@ -205,16 +209,17 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
             ResetNeeded: there has been no reset; or, when disabled and with `validate`, an environment is over.
         """
         out, _ = self._step(self._check(actions))
-        over = out.terminated | out.truncated
-        over = over if out.valid is None else over & out.valid
-        infos = {
-            "final_obs": out.final_obs,
-            "_final_obs": over,
-            "episode": {"r": out.episode_return, "l": out.episode_length.to(torch.int32)},
-            "_episode": over.clone(),
-            "reset": out.reset,
-        }
-        return self._deliver((out.obs, out.reward, out.terminated, out.truncated, infos))
+        with torch.inference_mode(False), torch.no_grad():
+            over = out.terminated | out.truncated
+            over = over if out.valid is None else over & out.valid
+            infos = {
+                "final_obs": out.final_obs,
+                "_final_obs": over,
+                "episode": {"r": out.episode_return, "l": out.episode_length.to(torch.int32)},
+                "_episode": over.clone(),
+                "reset": out.reset,
+            }
+            return self._deliver((out.obs, out.reward, out.terminated, out.truncated, infos))
 
     def _check(self, actions: Any) -> Tensor:
         c = self._live()
@@ -251,7 +256,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
 
     def _deliver(self, returned: tuple) -> tuple:
         if self.copy:
-            return returned
+            return _own(returned, self._carry)
         if self._buffers is None:
             self._buffers = _tree(torch.empty_like, returned)
         _tree(lambda buffer, new: buffer.copy_(new), self._buffers, returned)
@@ -277,21 +282,29 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
             InputError: a field is missing, or has another shape or dtype than here; nothing has changed then.
         """
         with torch.inference_mode(False), torch.no_grad():
-            given = state if isinstance(state, dict) else state._asdict()
-            carry = self._fit("", given, self._carry or self._blank(0))
-            self._carry, self.clock, self._stepper = carry, int(given.get("clock", 0)), self._make_stepper()
+            given = state._asdict() if isinstance(state, VectorState) else state
+            if not isinstance(given, dict):
+                raise InputError(f"a state must be what get_state gives, not {type(state).__name__}.")
+            carry = self._fit("", given, self._blank(0) if self._carry is None else self._live())
+            clock = given.get("clock", 0)
+            if not isinstance(clock, int) or clock < 0:
+                raise InputError(f"clock of the state must be a whole number, not {clock!r}.")
+            self._carry, self.clock, self._stepper = carry, clock, self._make_stepper()
 
     def _fit(self, name: str, given: Any, like: Any) -> Any:
         """`given`, field by field in the form of `like`, on this device."""
         if isinstance(like, tuple):
             fields = given._asdict() if hasattr(given, "_asdict") else given
-            if missing := [f for f in like._fields if f not in fields]:
+            if missing := [f for f in like._fields if not isinstance(fields, dict) or f not in fields]:
                 raise InputError(f"the state lacks {name + missing[0]!r}: it is of another environment or version.")
             return type(like)(*(self._fit(f"{name}{f}.", fields[f], getattr(like, f)) for f in like._fields))
         name = name.removesuffix(".")
         if name.startswith("params."):
             return checks.param(name.removeprefix("params."), given, self.num_envs, self.device)
-        tensor = torch.as_tensor(given, device=self.device)
+        try:
+            tensor = torch.as_tensor(given, device=self.device)
+        except (TypeError, ValueError, RuntimeError):
+            tensor = torch.empty(0)
         if tensor.shape != like.shape or tensor.dtype != like.dtype:
             raise InputError(
                 f"{name} of the state must be {like.dtype} of shape {tuple(like.shape)}, "
@@ -344,3 +357,16 @@ def _tree(function: Callable, tree: Any, *others: Any) -> Any:
         leaves = [_tree(function, *x) for x in zip(tree, *others, strict=True)]
         return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
     return function(tree, *others) if isinstance(tree, Tensor) else tree
+
+
+def _own(returned: tuple, kept: Any) -> tuple:
+    """`returned`, with copies of the tensors that share memory with `kept` or with one another: callers write to them."""
+    taken: set[int] = set()
+
+    def own(tensor: Tensor) -> Tensor:
+        tensor = tensor.clone() if tensor.untyped_storage().data_ptr() in taken else tensor
+        taken.add(tensor.untyped_storage().data_ptr())
+        return tensor
+
+    _tree(own, kept)
+    return _tree(own, returned)

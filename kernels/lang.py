@@ -1,4 +1,4 @@
-"""The vocabulary in which environments are written: every word means the same on torch tensors and inside a Triton kernel.
+"""The vocabulary in which environments are written: every word means the same on torch tensors and in a Triton kernel.
 
 A function made of these words, of arithmetic and of comparisons is written as if for one environment. On torch
 tensors each value is a lane, `[N]`, one entry per environment; `gpusim.kernels.lower` swaps each word for its Triton
@@ -7,8 +7,8 @@ twin of the same name (the `@triton.jit` functions in `gpusim.kernels.lang_trito
 What the two worlds disagree about is pinned down here:
 
 * `floor_divide` and `remainder` round towards minus infinity, for ints and floats, whatever the signs;
-* `minimum`, `maximum`, `clip` and `where` take Python numbers in any position but the first of `minimum`/`maximum`/`clip`
-  and the condition of `where`; a Python number takes the dtype of the lane beside it (float32 where there is none);
+* `minimum`, `maximum`, `clip` and `where` take Python numbers in any position but the first, and never swallow a NaN; two
+  numbers in `where` are float32, one beside a lane takes the lane's dtype (or float32, where a float is beside an int);
 * conditions are bools and are joined by `&`, `|`, `~`, never by `and`, `or`, `not`, `if`, `while`;
 * reductions run over the last axis, the entities of one environment.
 """
@@ -21,7 +21,7 @@ from torch import Tensor
 from gpusim.kernels.philox import philox
 
 Lane: TypeAlias = Any
-"""One value per environment: a tensor `[N]` in torch, a block in a Triton kernel, a Python number where it is constant."""
+"""One value per environment: a tensor `[N]` in torch, a block in a Triton kernel, a Python number where constant."""
 
 STREAM_INIT, STREAM_STEP, STREAM_ACTION, STREAM_PARAMS, STREAM_POLICY = range(5)
 """What a draw is for. Streams of one environment never overlap."""
@@ -49,7 +49,7 @@ def uniform4(rng: Rng, block, low, high) -> tuple[Lane, Lane, Lane, Lane]:
     if torch.compiler.is_compiling():
         a, b, c, d = drawn
         return _scale(a, low, high), _scale(b, low, high), _scale(c, low, high), _scale(d, low, high)
-    return _scale(torch.stack(drawn), low, high).unbind(0)  # type: ignore[return-value]
+    return tuple(_scale(torch.stack(drawn), low, high))  # type: ignore[return-value]
 
 
 def uniform(rng: Rng, block, low, high) -> Lane:

@@ -10,10 +10,10 @@ FLOAT_SCALE = tl.constexpr(2.0**-24)
 def words(rng, block):
     return tl.philox(
         rng.seed,
-        rng.env.to(tl.int32),
-        rng.episode.to(tl.int32),
-        rng.step.to(tl.int32),
-        (rng.env * 0 + rng.stream * 256 + block).to(tl.int32),
+        tl.to_tensor(rng.env).to(tl.int32),
+        tl.to_tensor(rng.episode).to(tl.int32),
+        tl.to_tensor(rng.step).to(tl.int32),
+        tl.to_tensor(rng.stream * 256 + block).to(tl.int32),
     )
 
 
@@ -30,12 +30,14 @@ def uniform4(rng, block, low, high):
 
 @triton.jit
 def uniform(rng, block, low, high):
-    a, b, c, d = words(rng, block)
-    return _scale(a, low, high)
+    return _scale(words(rng, block)[0], low, high)
 
 
 @triton.jit
 def where(condition, a, b):
+    a, b = tl.to_tensor(a), tl.to_tensor(b)
+    if not a.type.is_block() and not b.type.is_block():
+        a = a.to(tl.float32)
     return tl.where(condition, a, b)
 
 
@@ -81,24 +83,24 @@ def absolute(x):
 
 @triton.jit
 def minimum(x, y):
-    return tl.minimum(x, y)
+    return tl.minimum(x, y, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
 def maximum(x, y):
-    return tl.maximum(x, y)
+    return tl.maximum(x, y, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
 def clip(x, low, high):
-    return tl.minimum(tl.maximum(x, low), high)
+    return minimum(maximum(x, low), high)
 
 
 @triton.jit
 def floor_divide(x, y):
     x, y = tl.broadcast(x, tl.to_tensor(y))
     if x.dtype.is_floating():
-        return tl.floor(tl.div_rn(x, y.to(x.dtype)))
+        return _float_floor_divide(x, y.to(x.dtype))
     quotient = x // y
     return quotient - ((quotient * y != x) & ((x < 0) != (y < 0))).to(x.dtype)
 
@@ -107,9 +109,24 @@ def floor_divide(x, y):
 def remainder(x, y):
     x, y = tl.broadcast(x, tl.to_tensor(y))
     if x.dtype.is_floating():
-        y = y.to(x.dtype)
+        return _float_remainder(x, y.to(x.dtype))
     rest = x % y
     return tl.where((rest != 0) & ((rest < 0) != (y < 0)), rest + y, rest)
+
+
+@triton.jit
+def _float_remainder(x, y):
+    """Exact while the quotient is below 2**23; what `%` compiles to rounds the product, and is not."""
+    rest = tl.fma(-tl.floor(tl.div_rn(x, y)), y, x)
+    rest = tl.where((rest != 0) & ((rest < 0) != (y < 0)), rest + y, rest)  # the quotient was rounded up
+    return tl.where(tl.abs(rest) >= tl.abs(y), rest - y, rest)
+
+
+@triton.jit
+def _float_floor_divide(x, y):
+    """As torch has it: 1.0 // 0.1 is 9, since 0.1 is a little more than a tenth."""
+    quotient = tl.floor(tl.div_rn(x - _float_remainder(x, y), y) + 0.5)
+    return tl.where(y == 0, tl.div_rn(x, y), quotient)
 
 
 @triton.jit
@@ -139,12 +156,12 @@ def to_int(x):
 
 @triton.jit
 def any_(x):
-    return tl.max(x.to(tl.int32), axis=-1) > 0
+    return tl.max((x != 0).to(tl.int32), axis=-1) > 0
 
 
 @triton.jit
 def all_(x):
-    return tl.min(x.to(tl.int32), axis=-1) > 0
+    return tl.min((x != 0).to(tl.int32), axis=-1) > 0
 
 
 @triton.jit

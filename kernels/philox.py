@@ -42,7 +42,7 @@ def _philox_int64(seed, c0, c1, c2, c3):
 
 
 def _philox_numpy(seed, c0, c1, c2, c3):
-    """The same words by fewer operations: NumPy has unsigned words, so halves of a product are views and need no mask."""
+    """The same words by fewer operations: NumPy has unsigned words, so halves of a product are views, without a mask."""
     shape = np.broadcast_shapes(*(np.shape(c) for c in (c0, c1, c2, c3)))
     a, b = np.empty((2, *shape), np.uint64), np.empty((2, *shape), np.uint32)
     a[0], b[0], a[1], b[1] = c0, c1, c2, c3

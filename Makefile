@@ -1,0 +1,89 @@
+# Two commands on a machine with python3 (3.11 or newer) and make: `make train` and `make test`.
+# Each makes the virtual environment it needs. Another Python: make PYTHON=/path/to/python3 test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PEERS := benchmarks/peers/.venv-gymnax
+PIP_INSTALL = -m pip --disable-pip-version-check --quiet install
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help train test lint gpu bench peers results readme clean FORCE
+
+help:  ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+train: $(VENV)/train  ## install, and train PPO on CartPole until it is solved
+	$(BIN)/gpusim train ppo CartPole-v1
+
+test: lint  ## install, check style and types, and run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/dev  ## style and types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+gpu: $(VENV)/dev  ## the tests that need a CUDA GPU
+	$(BIN)/python -m pytest -m gpu
+
+bench: $(VENV)/train  ## speed and memory on this machine, beside the peers that are installed
+	$(BIN)/python benchmarks/throughput.py --all
+	$(BIN)/python benchmarks/memory.py
+
+peers: $(PEERS)/done  ## virtual environments for the peers that `make bench` measures beside gpusim
+
+results: $(VENV)/dev  ## the ten-seed tables of README.md (takes long)
+	$(BIN)/python benchmarks/ten_seeds.py
+
+readme: $(VENV)/train  ## put the result files into the tables of README.md
+	$(BIN)/python benchmarks/readme.py
+
+clean:  ## remove what was installed and cached; runs/ stays
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps. `made` says that the virtual environment is whole and which folder it was made for: it is made again
+# where that is not so, or where the Python it stands on is gone. `train` and `dev` say that an installation finished;
+# one that was cut off leaves `unfinished` behind, and the next begins from nothing.
+VENV_OF := $(shell (test ! -e $(VENV)/unfinished && $(BIN)/python -c 'print(open("$(VENV)/made").read().strip())') 2> /dev/null)
+ifneq ($(VENV_OF),$(CURDIR))
+$(VENV)/made: FORCE
+endif
+
+define check_python
+	@command -v "$(PYTHON)" > /dev/null || { echo "gpusim needs Python 3.11 or newer, and there is no '$(PYTHON)' here." \
+	  "Install it (Debian, Ubuntu: apt install python3 python3-venv), or name one: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "gpusim needs Python 3.11 or newer;" \
+	  "'$(PYTHON)' is $$("$(PYTHON)" --version 2>&1). Name a newer one: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2> /dev/null || { echo "'$(PYTHON)' cannot make virtual environments." \
+	  "Install what it lacks (Debian, Ubuntu: apt install python3-venv)." >&2; exit 1; }
+endef
+
+$(VENV)/made:
+	$(check_python)
+	@test ! -e $(VENV) -o -e $@ -o -e $(VENV)/unfinished || { echo "$(VENV) is there, but was not made by this Makefile." \
+	  "Move it away, or name another folder: make VENV=.venv-make ..." >&2; exit 1; }
+	@rm -rf $(VENV)
+	@mkdir $(VENV)
+	@touch $(VENV)/unfinished
+	@"$(PYTHON)" -m venv $(VENV)
+	@echo "$(CURDIR)" > $@
+	@rm $(VENV)/unfinished
+
+$(VENV)/train $(VENV)/dev: $(VENV)/made pyproject.toml
+	@echo "Installing gpusim[$(notdir $@)] into $(VENV). torch is large: the first time takes minutes."
+	@touch $(VENV)/unfinished
+	@$(BIN)/python $(PIP_INSTALL) -e ".[$(notdir $@)]" || { rm -f $(VENV)/unfinished; exit 1; }
+	@rm $(VENV)/unfinished
+	@touch $@ $(if $(filter dev,$(notdir $@)),$(VENV)/train)
+
+$(PEERS)/done: benchmarks/peers/gymnax.txt
+	$(check_python)
+	@echo "Installing gymnax and jax into $(PEERS)."
+	@rm -rf $(PEERS)
+	@"$(PYTHON)" -m venv $(PEERS)
+	@$(PEERS)/bin/python $(PIP_INSTALL) -r $<
+	@touch $@

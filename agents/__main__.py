@@ -1,0 +1,5 @@
+"""`python -m gpusim.agents` is `gpusim`."""
+
+from gpusim.agents.cli import main
+
+main()

@@ -1,0 +1,93 @@
+"""The command line: what it says to good and to bad input."""
+
+import pytest
+
+import gpusim
+from gpusim.agents.cli import main
+from gpusim.agents.config import RunConfig
+from gpusim.agents.display import clock, line
+from gpusim.agents.run import preset
+from gpusim.errors import InputError
+
+
+def run(*args):
+    with pytest.raises(SystemExit) as exit_:
+        main(list(args))
+    return exit_.value.code
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["frobnicate"], "no command is called 'frobnicate'"),
+        (["train"], "needs an algorithm and an environment"),
+        (["train", "ppo"], "needs an algorithm and an environment"),
+        (["train", "sarsa", "CartPole-v1"], "no algorithm is called 'sarsa'"),
+        (["train", "ppo", "CartPoll-v1"], "did you mean CartPole-v1"),
+        (["train", "ppo", "CartPole-v1", "--num-envs", "0"], "num_envs must be at least 1"),
+        (["train", "ppo", "CartPole-v1", "--num-envs", "-3"], "num_envs must be at least 1"),
+        (["train", "ppo", "CartPole-v1", "--gamma", "1.5"], "gamma must lie between 0.0 and 1.0"),
+        (["train", "ppo", "CartPole-v1", "--minibatches", "9999999"], "cannot be made of"),
+        (["train", "ppo", "CartPole-v1", "--hidden"], "hidden must be positive widths"),
+        (["train", "ppo", "CartPole-v1", "--activation", "gelu"], "tanh or relu"),
+        (["train", "ppo", "CartPole-v1", "--device", "cuda:99"], 'device "cuda:99"'),
+        (["train", "ppo", "CartPole-v1", "--device", "teapot"], "is not a device"),
+        (["train", "ppo", "CartPole-v1", "--device", "cpu", "--backend", "triton"], 'backend "triton"'),
+        (["train", "ppo", "CartPole-v1", "--backend", "jax"], "backend 'jax' is not known"),
+        (["eval"], "eval needs a run folder"),
+        (["resume", "/nowhere/at/all"], "there is no run folder"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_code_2(args, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(*args) == 2
+    out, err = capsys.readouterr()
+    assert sentence in err
+    assert err.startswith("gpusim: ")
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_option_is_named(capsys):
+    assert run("train", "ppo", "CartPole-v1", "--frobnicate", "3") == 2
+    assert "--frobnicate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args", [[], ["--help"]])
+def test_usage(args, capsys):
+    assert run(*args) == (0 if args else 2)
+    assert "gpusim train ppo CartPole-v1" in capsys.readouterr().out
+
+
+def test_help_documents_every_setting(capsys):
+    assert run("train", "ppo", "CartPole-v1", "--help") == 0
+    out = capsys.readouterr().out
+    for option in ("--seed", "--device", "--backend", "--num-envs", "--total-steps", "--target-return", "--run-dir", "--lam"):
+        assert option in out
+    assert "--env " not in out
+
+
+def test_envs_lists_every_environment(capsys):
+    assert run("envs") == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in gpusim.env_ids())
+
+
+def test_a_preset_field_nobody_knows_is_refused():
+    assert preset("ppo", "gpusim/CartPole-v1", seed=3).seed == 3
+    with pytest.raises(InputError, match="the field 'lambda_', which ppo does not know"):
+        preset("ppo", "CartPole-v1", lambda_=0.9)
+
+
+def test_steps_are_rounded_up_to_iterations():
+    class Config(RunConfig):
+        steps_per_iteration = 48
+
+    assert Config(total_steps=96).iterations == 2
+    assert Config(total_steps=97).iterations == 3
+
+
+def test_times_and_lines_are_readable():
+    assert [clock(s) for s in (0.4, 59.4, 61, 3723)] == ["0 s", "59 s", "1:01", "1:02:03"]
+    shown = line(2048, 100_352, 12_345.6, 7.6, {"return": 20.125, "policy": 0.01, "steps": 2048})
+    assert shown == "      2,048 / 100,352 steps  return    20.12  policy 0.01  12,346 steps/s  8 s left"

@@ -1,0 +1,79 @@
+"""The arithmetic and the tables of the benchmarks, without their minutes of measuring."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+
+
+def load(name: str):
+    return importlib.import_module(name)
+
+
+def test_the_ratio_is_that_of_the_medians_and_lies_in_its_interval():
+    found = load("throughput").ratio([10.0, 12.0, 11.0, 30.0, 9.0], [2.0, 2.2, 2.1, 1.9, 2.0])
+    assert found["median"] == pytest.approx(11.0 / 2.0)
+    assert found["low"] < found["median"] < found["high"]
+    assert load("throughput").ratio([4.0] * 5, [2.0] * 5) == {"median": 2.0, "low": 2.0, "high": 2.0}
+
+
+def test_the_ratio_is_to_the_fastest_peer_of_the_same_size():
+    throughput = load("throughput")
+
+    class Done:
+        first_s = 1.0
+
+    def contestant(who, num_envs, rate):
+        return throughput.Contestant(who, "CartPole-v1", num_envs, "x", "sim", who, Done(), [rate] * 3)
+
+    everyone = [
+        contestant("gpusim", 8, 60.0),
+        contestant("a", 8, 10.0),
+        contestant("b", 8, 20.0),
+        contestant("c", 9, 90.0),
+    ]
+    row = throughput.row(everyone[0], everyone)
+    assert row["ratio"] == {"to": "b, b", "median": 3.0, "low": 3.0, "high": 3.0}
+    assert "ratio" not in throughput.row(everyone[1], everyone)
+    assert "ratio" not in throughput.row(everyone[0], everyone[:1])
+
+
+def test_a_peer_that_is_not_there_is_named_with_the_reason(tmp_path):
+    throughput = load("throughput")
+    config = throughput.Config(gymnax_python=tmp_path / "python")
+    missing: dict[str, str] = {}
+    makers = [m for m in throughput.peer_makers(config, 4) if m[0].startswith("gymnax")]
+    assert throughput.gather(iter(makers), missing) == []
+    assert set(missing) == {"gymnax sim", "gymnax transitions", "gymnax bare"}
+    assert all("make peers" in why for why in missing.values())
+
+
+def test_hardware_names_become_folder_names():
+    slug = load("throughput").slug
+    assert slug("Intel(R) Xeon(R) CPU @ 2.20GHz, 2 cores") == "intel-xeon-2-cores"
+    assert slug("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
+
+
+def test_the_state_of_a_cartpole_is_counted():
+    import gpusim
+
+    env = gpusim.make("CartPole-v1", num_envs=4, device="cpu")
+    env.reset(seed=0)
+    floats, flags, episode = 4 + 2, 2, 8  # state, steps and return; terminated and truncated; which episode
+    assert load("memory").state_bytes(env) == 4 * floats + flags + episode
+
+
+def test_result_files_go_into_their_blocks_and_nothing_else_changes(tmp_path):
+    (tmp_path / "a.md").write_text("| table |\n")
+    text = "x\n<!-- results: {} -->\nold\n<!-- end of results -->\ny\n"
+    filled = load("readme").filled
+    assert filled(text.format("a.md"), tmp_path) == text.format("a.md").replace("old", "| table |")
+    assert filled(text.format("b.md"), tmp_path) == text.format("b.md")
