@@ -53,7 +53,9 @@ def refuse(sentence: str) -> None:
 def train(args: list[str]) -> int:
     if len(args) < 2 or args[0].startswith("-") or args[1].startswith("-"):
         if {"-h", "--help"} & set(args):
-            print("usage: gpusim train ALGORITHM ENV [OPTIONS]\n\n`gpusim train ppo CartPole-v1 --help` lists the options.")
+            print(
+                "usage: gpusim train ALGORITHM ENV [OPTIONS]\n\n`gpusim train ppo CartPole-v1 --help` lists the options."
+            )
             return 0
         refuse("train needs an algorithm and an environment: gpusim train ppo CartPole-v1")
     from gpusim.agents.run import RunFolder, default_name, make_learner, preset
@@ -101,7 +103,10 @@ def _drive(learner: Any, folder: Any, seconds: float) -> int:
     from gpusim.agents.loop import run
 
     env, config = learner.env, learner.config
-    print(f"{config.env}: {config.num_envs} environments, {env.backend} on {env.device}; run folder {folder.path}", flush=True)
+    print(
+        f"{config.env}: {config.num_envs} environments, {env.backend} on {env.device}; run folder {folder.path}",
+        flush=True,
+    )
     with Display(config, learner.steps) as display:
         result = run(learner, (display, folder), seconds)
     if result.ending == "interrupted":
@@ -111,14 +116,20 @@ def _drive(learner: Any, folder: Any, seconds: float) -> int:
     last = result.metrics[-1]
     if result.ending == "target":
         print(f"reached {last['return']:.1f} (target {config.target_return:g}) in {last['seconds']:.1f} s of training")
-    scores = evaluate(lambda obs: learner.network.act(obs, None), env.env, 100, seed=config.seed + 10_000, device=str(env.device))
+    scores = evaluate(
+        lambda obs: learner.network.act(obs, None), env.env, 100, seed=config.seed + 10_000, device=str(env.device)
+    )
     mean, threshold = float(scores.mean()), env.env.reward_threshold
-    verdict = "" if threshold is None else f" ({'solved' if mean >= threshold else 'not solved'}: {threshold:g} is asked)"
+    verdict = (
+        "" if threshold is None else f" ({'solved' if mean >= threshold else 'not solved'}: {threshold:g} is asked)"
+    )
     print(
         f"after {learner.steps:,} steps and {last['seconds']:.1f} s the policy's mode scores {mean:.1f} "
         f"± {float(scores.std()):.1f} over 100 episodes{verdict}"
     )
-    folder.close({"mean": mean, "std": float(scores.std()), "episodes": 100, "steps": learner.steps, "seconds": last["seconds"]})
+    folder.close(
+        {"mean": mean, "std": float(scores.std()), "episodes": 100, "steps": learner.steps, "seconds": last["seconds"]}
+    )
     return 0
 
 

@@ -29,7 +29,9 @@ class Policy:
         tensor = torch.as_tensor(obs, dtype=torch.float32, device=self.device)
         shape = self.env.observation_space.shape
         if tensor.ndim != 1 + len(shape) or tensor.shape[1:] != shape:
-            raise InputError(f"observations must have shape (N, {str(shape)[1:-1].rstrip(',')}), not {tuple(tensor.shape)}.")
+            raise InputError(
+                f"observations must have shape (N, {str(shape)[1:-1].rstrip(',')}), not {tuple(tensor.shape)}."
+            )
         action = self.network.act(tensor, self.generator)
         return action if isinstance(obs, Tensor) else action.cpu().numpy()
 

@@ -36,7 +36,7 @@ class Learner:
         self.env = gpusim.make(config.env, config.num_envs, device=config.device, backend=config.backend)
         device = self.env.device
         self.network = make_network(config, self.env.env, torch.Generator().manual_seed(config.seed)).to(device)
-        self.optimizer = Adam(self.network, max_grad_norm=max_grad_norm)
+        self.optimizer = Adam(self.network.parameters(), max_grad_norm=max_grad_norm)
         self.generator = torch.Generator(device).manual_seed(config.seed + 1)
         self.window = EpisodeWindow().to(device)
         self.iteration = 0
@@ -54,9 +54,7 @@ class Learner:
     def collect(self, num_steps: int) -> Rollout:
         """`num_steps` of every environment by the present policy; `extras["sample"]` is what the policy drew."""
         rollout = self.env.rollout(num_steps, self._policy)
-        self.window.add(
-            rollout.episode_return, rollout.episode_length, rollout.terminated | rollout.truncated  # type: ignore
-        )
+        self.window.add(rollout.episode_return, rollout.episode_length, rollout.terminated | rollout.truncated)
         return rollout
 
     @torch.no_grad()

@@ -1,5 +1,6 @@
 """The networks: an actor and a critic, multilayer perceptrons apart, with the observation's normalization before them."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 def mlp(sizes: Sequence[int], activation: str, last_gain: float, generator: torch.Generator) -> nn.Sequential:
     """Linear layers, orthogonal with gain √2 but for the last (Engstrom et al., 2020), biases zero."""
     layers: list[nn.Module] = []
-    for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         last = i == len(sizes) - 2
         linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
         nn.init.orthogonal_(linear.weight, last_gain if last else math.sqrt(2), generator=generator)
@@ -53,6 +54,8 @@ class ActorCritic(nn.Module):
         self.actor = mlp([inputs, *hidden, outputs], activation, 0.01, generator)
         self.critic = mlp([inputs, *hidden, 1], activation, 1.0, generator)
         self.normalizer = RunningMeanStd((inputs,)) if normalize_obs else None
+        self.action_centre: Tensor
+        self.action_half: Tensor
         if isinstance(action_space, Box):
             self.log_std = nn.Parameter(torch.full((outputs,), initial_log_std))
             low, high = torch.from_numpy(action_space.low), torch.from_numpy(action_space.high)

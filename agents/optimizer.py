@@ -3,6 +3,8 @@
 `torch.optim` would import the compiler (1.6 s) to step a network that takes a millisecond.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -11,17 +13,20 @@ class Adam(nn.Module):
     """Adam (Kingma & Ba, 2015) with clipping by global norm; its state is in its buffers.
 
     Args:
-        module: its parameters become views of one vector, as do their gradients.
+        parameters: they become views of one vector, as do their gradients.
         eps: added to the root of the second moment.
         max_grad_norm: the gradient is scaled down to this norm.
     """
 
-    def __init__(self, module: nn.Module, eps: float = 1e-5, max_grad_norm: float = 0.5):
+    def __init__(self, parameters: Iterable[nn.Parameter], eps: float = 1e-5, max_grad_norm: float = 0.5):
         super().__init__()
-        parameters = list(module.parameters())
+        parameters = list(parameters)
         self.eps, self.max_grad_norm = eps, max_grad_norm
         self.flat = torch.cat([p.detach().flatten() for p in parameters])
         self.grad = torch.zeros_like(self.flat)
+        self.moment1: Tensor
+        self.moment2: Tensor
+        self.steps: Tensor
         self.register_buffer("moment1", torch.zeros_like(self.flat))
         self.register_buffer("moment2", torch.zeros_like(self.flat))
         self.register_buffer("steps", torch.zeros((), device=self.flat.device))
@@ -31,7 +36,7 @@ class Adam(nn.Module):
             p.data, p.grad = self.flat[start:stop].view_as(p), self.grad[start:stop].view_as(p)
             start = stop
 
-    def step(self, loss: Tensor, learning_rate: float | Tensor) -> Tensor:
+    def step(self, loss: Tensor, learning_rate: float) -> Tensor:
         """One step down the gradient of `loss`; the gradient's norm before clipping, a scalar."""
         self.grad.zero_()
         loss.backward()

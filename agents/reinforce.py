@@ -13,6 +13,7 @@ from gpusim.agents.config import RunConfig, at_least, between
 from gpusim.agents.distributions import Categorical, Gaussian
 from gpusim.agents.learner import Learner
 from gpusim.agents.loop import Result, run
+from gpusim.agents.optimizer import Adam
 from gpusim.errors import InputError
 from gpusim.kernels.gae import gae
 
@@ -23,12 +24,12 @@ from gpusim.kernels.gae import gae
 class Config(RunConfig):
     """Settings of REINFORCE."""
 
-    learning_rate: float = 3e-3
-    """Of Adam."""
+    learning_rate: float = 1e-2
+    """Of the policy's Adam."""
+    value_learning_rate: float = 1e-2
+    """Of the baseline's Adam."""
     gamma: float = 0.99
     """Discount."""
-    value_coef: float = 0.5
-    """Weight of the baseline's loss."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus."""
     value_updates: int = 10
@@ -70,7 +71,15 @@ class Reinforce(Learner):
     config: Config
 
     def __init__(self, config: Config):
-        super().__init__(config, config.max_grad_norm)
+        super().__init__(config)
+        critic = list(self.network.critic.parameters())
+        known = set(map(id, critic))
+        policy = [p for p in self.network.parameters() if id(p) not in known]
+        self.optimizer = Adam(policy, max_grad_norm=config.max_grad_norm)
+        self.baseline = Adam(critic, max_grad_norm=config.max_grad_norm)
+
+    def modules(self) -> dict[str, torch.nn.Module]:
+        return super().modules() | {"baseline": self.baseline}
 
     def iterate(self) -> dict[str, Tensor]:
         config = self.config
@@ -87,11 +96,10 @@ class Reinforce(Learner):
         distribution = self.network.distribution(rollout.obs)
         policy = policy_loss(distribution, rollout.extras["sample"], advantage, mask)
         entropy = masked_mean(distribution.entropy(), mask)
-        total = policy - config.entropy_coef * entropy
+        self.optimizer.step(policy - config.entropy_coef * entropy, config.learning_rate)
         for _ in range(config.value_updates):
             value_loss = 0.5 * masked_mean((self.network.value(rollout.obs) - target).square(), mask)
-            self.optimizer.step(total + config.value_coef * value_loss, config.learning_rate)
-            total = torch.zeros_like(total)
+            self.baseline.step(value_loss, config.value_learning_rate)
         self.iteration += 1
         return {"policy": policy.detach(), "value": value_loss.detach(), "entropy": entropy.detach()}
 

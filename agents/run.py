@@ -86,7 +86,12 @@ class RunFolder(Silent):
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"the run folder {path} cannot be made: {error.strerror}.") from None
-        content = {"format": FORMAT, "gpusim": __version__, "algorithm": algorithm, "config": dataclasses.asdict(config)}
+        content = {
+            "format": FORMAT,
+            "gpusim": __version__,
+            "algorithm": algorithm,
+            "config": dataclasses.asdict(config),
+        }
         write(path / "config.json", json.dumps(content, indent=2) + "\n")
         return cls(path, algorithm, config)
 

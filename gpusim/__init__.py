@@ -1,8 +1,8 @@
 """gpusim: reinforcement-learning environments and learners that live together in GPU memory.
 
-    env = gpusim.make("CartPole-v1", num_envs=4096)
-    obs, _ = env.reset(seed=0)
-    obs, reward, terminated, truncated, infos = env.step(actions)
+env = gpusim.make("CartPole-v1", num_envs=4096)
+obs, _ = env.reset(seed=0)
+obs, reward, terminated, truncated, infos = env.step(actions)
 """
 
 from gpusim.env import Env, Uniform
@@ -11,10 +11,11 @@ from gpusim.errors import InputError
 from gpusim.registry import env_ids, register, spec
 from gpusim.rollout import Rollout
 from gpusim.vector import VectorEnv, VectorState
-
 from gpusim.version import __version__
+
 __all__ = [
-    "Env", "InputError", "Rollout", "Uniform", "VectorEnv", "VectorState", "env_ids", "make", "register", "spec",
+    "Env", "InputError", "Rollout", "Uniform", "VectorEnv", "VectorState", "__version__", "env_ids", "make", "register",
+    "spec",
 ]  # fmt: skip
 
 make = VectorEnv

@@ -166,7 +166,7 @@ def actions(value: Any, space: Discrete | Box, num_envs: int, where: torch.devic
         raise InputError(f'actions must be a torch tensor on device "{where}", not {type(value).__name__}.')
     if value.device != where:
         raise InputError(f'actions are on device "{value.device}" but the environment is on "{where}".')
-    shape = (num_envs, *space.shape)
+    shape = (num_envs, *(space.shape or ()))
     if value.shape != shape:
         raise InputError(f"actions must have shape {shape}, not {tuple(value.shape)}.")
     allowed = (torch.int64, torch.int32) if isinstance(space, Discrete) else (torch.float32,)

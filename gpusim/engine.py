@@ -8,13 +8,26 @@ import dis
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from gpusim.env import Env
-from gpusim.kernels.lang import STREAM_ACTION, STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Rng, uniform, words
+from gpusim.kernels.lang import (
+    STREAM_ACTION,
+    STREAM_INIT,
+    STREAM_PARAMS,
+    STREAM_STEP,
+    Lane,
+    Rng,
+    false_like,
+    is_lane,
+    uniform,
+    where,
+    words,
+)
 
 
 class Carry(NamedTuple):
@@ -22,34 +35,34 @@ class Carry(NamedTuple):
 
     state: Any  # the environment's State, every field a lane
     params: Any  # its Params, every field a number or a lane
-    elapsed: Tensor  # steps since the reset, float32
-    episode_return: Tensor  # sum of rewards since the reset, float32
-    terminated: Tensor  # whether the last step ended the episode, bool
-    truncated: Tensor  # whether it reached the time limit, bool
-    episode: Tensor  # resets before this one since seeding, int64
-    seed: Tensor  # int64 scalar
+    elapsed: Lane  # steps since the reset, float32
+    episode_return: Lane  # sum of rewards since the reset, float32
+    terminated: Lane  # whether the last step ended the episode, bool
+    truncated: Lane  # whether it reached the time limit, bool
+    episode: Lane  # resets before this one since seeding, int64
+    seed: Lane  # int64 scalar
 
 
 class Step(NamedTuple):
     """What one step returns; flags are bools."""
 
     obs: Any  # [N, *obs] what to act on next; in SAME_STEP the new episode's first
-    final_obs: Any  # [N, *obs] the true successor, before any reset
-    reward: Tensor  # [N] float32
-    terminated: Tensor  # [N]
-    truncated: Tensor  # [N]
-    reset: Tensor  # [N] whether `obs` is the first of a new episode
-    valid: Tensor | None  # [N] whether this row is a transition (not a reset or an idle row); None: all are
-    episode_return: Tensor  # [N] of the episode so far, this step included, float32
-    episode_length: Tensor  # [N] likewise, float32
+    final_obs: Any  # [N, *obs] the true successor, before any reset; None: it is `obs`
+    reward: Lane  # [N] float32
+    terminated: Lane  # [N]
+    truncated: Lane  # [N]
+    reset: Lane  # [N] whether `obs` is the first of a new episode
+    valid: Lane  # [N] whether this row is a transition (not a reset or an idle row); None: all are
+    episode_return: Lane  # [N] of the episode so far, this step included, float32
+    episode_length: Lane  # [N] likewise, float32
 
 
 class Tally(NamedTuple):
     """Episodes that ended since counting began, for each environment, `[N]` float32."""
 
-    episodes: Tensor
-    return_sum: Tensor
-    length_sum: Tensor
+    episodes: Lane
+    return_sum: Lane
+    length_sum: Lane
 
 
 class Mode(NamedTuple):
@@ -61,7 +74,7 @@ class Mode(NamedTuple):
     draws: bool  # whether the environment's step uses its generator at all
 
 
-def fresh(env: Env, mode: Mode, params: Any, seed, index: Tensor, episode: Tensor) -> tuple[Any, Any]:
+def fresh(env: Env, mode: Mode, params: Any, seed: Lane, index: Lane, episode: Lane) -> tuple[Any, Any]:
     """The state and parameters that begin episode number `episode` of the environments `index`."""
     rng = Rng(seed, index, episode, 0, STREAM_PARAMS)
     drawn = {name: uniform(rng, i, low, high) for i, (name, low, high) in enumerate(mode.random_params)}
@@ -78,65 +91,92 @@ def draws(step: Callable) -> bool:
     return name in code.co_cellvars or any(i.argval == name for i in dis.get_instructions(code))
 
 
-def advance(env: Env, mode: Mode, c: Carry, action, index: Tensor) -> tuple[Carry, Step]:
+def advance(env: Env, mode: Mode, c: Carry, action: Any, index: Lane) -> tuple[Carry, Step]:
     """One step of all environments with everything but the reset that may be due."""
     rng = Rng(c.seed, index, c.episode, c.elapsed, STREAM_STEP) if mode.draws else None
     before = c
     state, reward, terminated = env.step(c.state, action, rng, c.params)
+    reward, terminated = reward + 0.0, terminated | False  # the caller's own, though they may be fields of the state
+    if not isinstance(reward, Tensor):  # NumPy makes float64 of an int beside a float
+        state, reward = _as(c.state, state), reward.astype(np.float32, copy=False)
     elapsed = c.elapsed + 1.0
-    truncated = elapsed >= mode.max_episode_steps if mode.max_episode_steps else torch.zeros_like(terminated)
+    truncated = elapsed >= mode.max_episode_steps if mode.max_episode_steps else false_like(terminated)
     episode_return = c.episode_return + reward
     c = c._replace(state=state, elapsed=elapsed, episode_return=episode_return)
     out = Step(None, None, reward, terminated, truncated, terminated | truncated, None, episode_return, elapsed)
     return (c, out) if mode.autoreset is AutoresetMode.SAME_STEP else _hold(mode, before, c, out)
 
 
+def _as(like: Any, state: Any) -> Any:
+    """The arrays of `state` with the dtypes of `like`."""
+    return type(like)(*(new.astype(old.dtype, copy=False) for old, new in zip(like, state, strict=True)))
+
+
 def _hold(mode: Mode, before: Carry, c: Carry, out: Step) -> tuple[Carry, Step]:
     """Outside SAME_STEP the row of an episode that was over already is no transition: it resets, or it idles."""
     over = before.terminated | before.truncated
-    out = out._replace(reward=torch.where(over, 0.0, out.reward), valid=~over)
+    out = out._replace(reward=where(over, 0.0, out.reward), valid=~over)
     if mode.autoreset is AutoresetMode.NEXT_STEP:
         out = out._replace(terminated=out.terminated & ~over, truncated=out.truncated & ~over, reset=over)
     else:
-        c = pick(over, before, c._replace(state=pick(over, before.state, c.state)))
+        choose = _chooser(over)
+        c = _each(choose, before, c._replace(state=_each(choose, before.state, c.state)))
         out = out._replace(
-            terminated=torch.where(over, before.terminated, out.terminated),
-            truncated=torch.where(over, before.truncated, out.truncated),
-            reset=torch.zeros_like(over),
-            episode_return=c.episode_return,
+            terminated=where(over, before.terminated, out.terminated),
+            truncated=where(over, before.truncated, out.truncated),
+            reset=false_like(over),
+            episode_return=c.episode_return + 0.0,
             episode_length=c.elapsed,
         )
-    return c._replace(terminated=out.terminated, truncated=out.truncated), out
+    return c._replace(terminated=out.terminated | False, truncated=out.truncated | False), out
 
 
-def reset_where(mask: Tensor, c: Carry, begun: tuple[Any, Any]) -> Carry:
+def reset_where(mask: Lane, c: Carry, begun: tuple[Any, Any]) -> Carry:
     """The masked environments begin the episode whose state and parameters are `begun`, given for all of them."""
+    choose = _chooser(mask)
     return c._replace(
-        state=pick(mask, begun[0], c.state),
-        params=pick(mask, begun[1], c.params),
-        elapsed=torch.where(mask, 0.0, c.elapsed),
-        episode_return=torch.where(mask, 0.0, c.episode_return),
+        state=_each(choose, begun[0], c.state),
+        params=_each(choose, begun[1], c.params),
+        elapsed=choose(0.0, c.elapsed),
+        episode_return=choose(0.0, c.episode_return),
     )
 
 
-def pick(mask: Tensor, new: Any, old: Any) -> Any:
-    """Field by field, `new` where the mask holds; fields that are numbers, or one and the same, stay."""
+def _chooser(mask: Any) -> Callable[[Any, Any], Any]:
+    """`choose(new, old)`: a lane that is `new` where the mask holds; what is a number, or one and the same, stays."""
 
-    def one(n, o):
-        if n is o or not isinstance(o, Tensor):
-            return o
-        return torch.where(mask.view(-1, *[1] * (o.ndim - 1)), n, o)
+    def by_mask(new, old):
+        if new is old or not is_lane(old):
+            return old
+        return where(mask if old.ndim == 1 else mask.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
-    return type(old)(*map(one, new, old))
+    if isinstance(mask, Tensor):
+        return by_mask
+    rows = mask.nonzero()[0]  # for a few of many this is three times as fast
+
+    def by_rows(new, old):
+        if new is old or not is_lane(old):
+            return old
+        changed = old.copy()
+        changed[rows] = new[rows] if is_lane(new) else new
+        return changed
+
+    return by_rows
 
 
-def observe(env: Env, c: Carry) -> Tensor:
+def _each(choose: Callable[[Any, Any], Any], new: Any, old: Any) -> Any:
+    return type(old)(*map(choose, new, old))
+
+
+def observe(env: Env, c: Carry) -> Lane:
     """`[N, *obs]`; stored lane after lane, so it is its transpose that is contiguous."""
-    return torch.stack(env.observe(c.state, c.params)).movedim(0, -1)
+    lanes = env.observe(c.state, c.params)
+    stacked = torch.stack(lanes) if isinstance(lanes[0], Tensor) else np.array(lanes, np.float32)
+    return stacked.swapaxes(0, -1)
 
 
 def transition(
-    env: Env, mode: Mode, c: Carry, action, index: Tensor, begun, look: bool = True, tally: Tally | None = None
+    env: Env, mode: Mode, c: Carry, action: Any, index: Lane, begun: Any, look: bool = True, tally: Tally | None = None
 ) -> tuple[Carry, Step, Tally | None]:
     """One step and the resets due; `Carry.episode` is left to the caller.
 
@@ -149,12 +189,12 @@ def transition(
     tally = tally and count(tally, out)
     final_obs = observe(env, after) if look else None
     if mode.autoreset is AutoresetMode.DISABLED:
-        return after, out._replace(obs=final_obs, final_obs=final_obs), tally
+        return after, out._replace(obs=final_obs), tally
     new = reset_where(out.reset, after, begun)
     obs = observe(env, new) if look else None
     if mode.autoreset is AutoresetMode.SAME_STEP:
         return new, out._replace(obs=obs, final_obs=final_obs), tally
-    return new, out._replace(obs=obs, final_obs=obs, episode_return=new.episode_return, episode_length=new.elapsed), tally
+    return new, out._replace(obs=obs, episode_return=new.episode_return + 0.0, episode_length=new.elapsed), tally
 
 
 def count(t: Tally, out: Step) -> Tally:
@@ -162,8 +202,8 @@ def count(t: Tally, out: Step) -> Tally:
     over = over if out.valid is None else over & out.valid
     return Tally(
         t.episodes + over,
-        t.return_sum + torch.where(over, out.episode_return, 0.0),
-        t.length_sum + torch.where(over, out.episode_length, 0.0),
+        t.return_sum + where(over, out.episode_return, 0.0),
+        t.length_sum + where(over, out.episode_length, 0.0),
     )
 
 

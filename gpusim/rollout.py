@@ -20,17 +20,17 @@ WORDS_AT_ONCE = 2**18  # random words drawn in one go: large enough to amortize 
 
 
 class Rollout(NamedTuple):
-    """T steps of N environments."""
+    """T steps of N environments; fields of shape `[T, ...]` are None where no transitions were asked for."""
 
-    obs: Tensor | None  # [T, N, *obs] what was acted on
-    action: Tensor | None  # [T, N, *action]
-    reward: Tensor | None  # [T, N] float32
-    terminated: Tensor | None  # [T, N] bool
-    truncated: Tensor | None  # [T, N] bool
-    next_obs: Tensor | None  # [T, N, *obs] the true observation after the step, never one from after a reset
-    valid: Tensor | None  # [T, N] bool, False where a row is no transition (a reset in NEXT_STEP, an idle row when disabled)
-    episode_return: Tensor | None  # [T, N] float32 return of the episode so far, final where it ended
-    episode_length: Tensor | None  # [T, N] float32 likewise
+    obs: Tensor  # [T, N, *obs] what was acted on
+    action: Tensor  # [T, N, *action]
+    reward: Tensor  # [T, N] float32
+    terminated: Tensor  # [T, N] bool
+    truncated: Tensor  # [T, N] bool
+    next_obs: Tensor  # [T, N, *obs] the true observation after the step, never one from after a reset
+    valid: Tensor  # [T, N] bool, False where a row is no transition (a reset in NEXT_STEP, an idle row when disabled)
+    episode_return: Tensor  # [T, N] float32 return of the episode so far, final where it ended
+    episode_length: Tensor  # [T, N] float32 likewise
     extras: dict[str, Tensor]  # [T, N, ...] what the policy returned beside its actions
     last_obs: Tensor  # [N, *obs] what to act on next
     episodes: Tensor  # scalar float64, how many episodes ended
@@ -62,9 +62,9 @@ def rollout(
     else:
         steps, tally, obs = _step_by_step(env, num_steps, policy, transitions, tally)
     stacked = {k: torch.stack([s[k] for s in steps]) for k in steps[0]} if steps else {}
-    fields = {k: stacked.pop(k, None) for k in TRANSITION}
+    fields: dict[str, Any] = {k: stacked.pop(k, None) for k in TRANSITION}
     return Rollout(
-        **fields,  # type: ignore[arg-type]
+        **fields,
         extras=stacked,
         last_obs=obs,
         episodes=tally.episodes.sum(dtype=torch.float64),
@@ -74,7 +74,7 @@ def rollout(
 
 
 def _tally_only(env: VectorEnv, num_steps: int, tally: engine.Tally) -> engine.Tally:
-    actions = RandomActions(env)
+    actions = RandomActions(env, num_steps)
     while num_steps:
         several = min(num_steps, CHUNK)
         tally = env._chunk([actions.at(env.clock + i) for i in range(several)], tally)
@@ -83,7 +83,7 @@ def _tally_only(env: VectorEnv, num_steps: int, tally: engine.Tally) -> engine.T
 
 
 def _step_by_step(env: VectorEnv, num_steps: int, policy: Callable | None, transitions: bool, tally: Any) -> tuple:
-    obs, steps, actions = env._observe(), [], RandomActions(env)
+    obs, steps, actions = env._observe(), [], RandomActions(env, num_steps)
     for _ in range(num_steps):
         action, extras = _ask(policy, obs) if policy else (actions.at(env.clock), {})
         action = env._check(action) if policy else action
@@ -113,7 +113,7 @@ def _record(obs: Tensor, action: Tensor, out: engine.Step, extras: dict[str, Ten
         "reward": out.reward,
         "terminated": out.terminated,
         "truncated": out.truncated,
-        "next_obs": out.final_obs,
+        "next_obs": out.obs if out.final_obs is None else out.final_obs,
         "valid": torch.ones_like(out.terminated) if out.valid is None else out.valid,
         "episode_return": out.episode_return,
         "episode_length": out.episode_length,
@@ -124,13 +124,14 @@ def _record(obs: Tensor, action: Tensor, out: engine.Step, extras: dict[str, Ten
 class RandomActions:
     """The actions of a `VectorEnv` that acts at random: a function of its seed, the environment and the step alone."""
 
-    def __init__(self, env: VectorEnv):
+    def __init__(self, env: VectorEnv, num_steps: int):
         self.env = env
-        self.space = env.single_action_space
+        self.space: Any = env.single_action_space
         if not (isinstance(self.space, Discrete) or self.space.is_bounded()):
             raise InputError(f"{self.space} has no bounds to draw random actions between: give a policy.")
         self.width = 1 if isinstance(self.space, Discrete) else int(self.space.shape[0])  # words a step needs
-        self.blocks = max(2, WORDS_AT_ONCE // (4 * env.num_envs))
+        wanted = num_steps * self.width // 4 + 2
+        self.blocks = min(wanted, max(2, WORDS_AT_ONCE // (4 * env.num_envs)))
         self.first = self.stop = 0  # what is held is number `first` to `stop` of the stream
         self.drawn = torch.empty(0)
 

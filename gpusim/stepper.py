@@ -5,6 +5,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
@@ -12,6 +13,8 @@ from torch import Tensor
 from gpusim import engine
 from gpusim.engine import Carry, Mode, Step, Tally
 from gpusim.env import Env
+from gpusim.kernels.lang import Lane, is_lane
+from gpusim.kernels.lower import LoweringError, check
 
 CHUNK = 8  # steps that one compiled function takes in registers
 
@@ -19,38 +22,57 @@ CHUNK = 8  # steps that one compiled function takes in registers
 class SyncFree:
     """Every step draws every environment's next beginning, needed or not, so no value is ever looked at."""
 
-    def __init__(self, env: Env, mode: Mode, index: Tensor, compiled: bool):
-        self.index = index
+    def __init__(self, env: Env, mode: Mode, index: Lane, compiled: bool):
+        self.env, self.index, self.compiled = env, index, compiled
         self.function = _compiled_whole(env, mode) if compiled else functools.partial(whole, env, mode)
 
-    def step(self, c: Carry, action: Any, look: bool, tally: Tally | None) -> tuple[Carry, Step, Tally | None]:
+    def step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
         return self.function(c, self.index, action, look, tally)
 
     def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
         for action in actions:
-            c, _, tally = self.step(c, action, False, tally)  # type: ignore[assignment]
+            c, _, tally = self.step(c, action, False, tally)
         return c, tally
 
     def settle(self, c: Carry) -> Carry:
         return c
 
+    def lanes(self, tree: Any) -> Any:
+        """Tensors in the form that steps compute with, so that all else is computed alike."""
+        return tree
+
+    def observe(self, c: Carry) -> Tensor:
+        return _observe(self.env, c, self.compiled)
+
 
 class LookAhead:
-    """Draws every environment's next beginning ahead of need, and anew only when one needs its second.
+    """The CPU's: draws every environment's next beginning ahead of need, and anew only when one needs its second.
 
     A step is tried with the beginnings at hand; where it resets an environment whose beginning is spent already, it is
     run again, from the same carry, with new ones. So the generator, half the cost of a step, runs once in as many steps
     as the shortest episode lasts. The check looks at a value, which on the CPU costs nothing.
+
+    Eagerly, an environment that keeps to the vocabulary runs on NumPy arrays, which share the tensors' memory: at a few
+    thousand environments an operation is mostly overhead, and NumPy's is a third of torch's.
     """
 
-    def __init__(self, env: Env, mode: Mode, index: Tensor, compiled: bool):
-        self.env, self.mode, self.index, self.compiled = env, mode, index, compiled
+    def __init__(self, env: Env, mode: Mode, index: Lane, compiled: bool):
+        self.env, self.mode, self.compiled = env, mode, compiled
+        self.arrays = not compiled and keeps_to_vocabulary(env)
+        self.index: Lane = index.numpy() if self.arrays else index
         self.begun: Any = None  # state and parameters of episode `Carry.episode + 1`
         self.spent = torch.zeros(0)  # [N] nonzero where it has been used, so that the true episode is one more
 
-    def step(self, c: Carry, action: Any, look: bool, tally: Tally | None) -> tuple[Carry, Step, Tally | None]:
+    def step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
         function = (_compiled_step if self.compiled else _eager_step)(self.env, self.mode, look)
+        if self.arrays:
+            c = convert(to_array, c) if isinstance(c.elapsed, Tensor) else c
+            action = to_array(action) if isinstance(action, Tensor) else convert(to_array, action)
+            tally = tally and convert(to_array, tally)
         c, (new, out, tally) = self._attempt(function, c, action, tally)
+        if self.arrays:
+            out = Step(*(None if x is None else torch.from_numpy(x) for x in out))
+            tally = tally and convert(torch.from_numpy, tally)
         return new._replace(seed=c.seed, episode=c.episode), out, tally
 
     def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
@@ -60,11 +82,21 @@ class LookAhead:
             if result is not None:
                 return result[0]._replace(seed=c.seed, episode=c.episode), result[1]
         for action in actions:
-            c, _, tally = self.step(c, action, False, tally)  # type: ignore[assignment]
+            c, _, tally = self.step(c, action, False, tally)
         return c, tally
 
     def settle(self, c: Carry) -> Carry:
-        """`c` with its true episode numbers; due before anything but a step touches it."""
+        """`c` of tensors, with its true episode numbers; due before anything but a step touches it."""
+        return convert(torch.from_numpy, self._count(c))
+
+    def lanes(self, tree: Any) -> Any:
+        """Tensors in the form that steps compute with, so that all else is computed alike."""
+        return convert(to_array, tree) if self.arrays else tree
+
+    def observe(self, c: Carry) -> Tensor:
+        return torch.as_tensor(_observe(self.env, self.lanes(c), self.compiled))
+
+    def _count(self, c: Carry) -> Carry:
         if self.begun is None:
             return c
         self.begun = None
@@ -79,41 +111,75 @@ class LookAhead:
             if not clash:
                 self.spent = spent
                 return c, result
-            before, c = self.begun, self.settle(c)
+            before, c = self.begun, self._count(c)
             self._draw(c, before)
         return c, None
 
     def _draw(self, c: Carry, before: Any) -> None:
         """New beginnings for all; or, eagerly, for those that are spent, beside the others from `before`."""
         if before is None or self.compiled:
-            draw = _compiled_fresh(self.env, self.mode) if self.compiled else functools.partial(fresh, self.env, self.mode)
+            draw = (
+                _compiled_fresh(self.env, self.mode) if self.compiled else functools.partial(fresh, self.env, self.mode)
+            )
             self.begun = draw(c, self.index)
         else:
-            rows = self.spent.nonzero().squeeze(1)
-            some = c._replace(
-                params=_fields(lambda p: p[rows] if isinstance(p, Tensor) else p, c.params), episode=c.episode[rows]
-            )
+            rows = self.spent.nonzero()[0] if self.arrays else self.spent.nonzero().squeeze(1)
+            some = c._replace(params=_fields(lambda p: p[rows] if is_lane(p) else p, c.params), episode=c.episode[rows])
             new = fresh(self.env, self.mode, some, self.index[rows])
-            put = lambda old, n: old.index_copy(0, rows, n) if isinstance(old, Tensor) else old  # noqa: E731
-            self.begun = tuple(_fields(put, old, n) for old, n in zip(before, new, strict=True))
-        self.spent = torch.zeros(len(self.index), dtype=torch.float32 if self.compiled else torch.bool)
+            self.begun = tuple(
+                _fields(functools.partial(_put, rows), old, n) for old, n in zip(before, new, strict=True)
+            )
+        spent = torch.zeros(len(self.index), dtype=torch.float32 if self.compiled else torch.bool)
+        self.spent = to_array(spent) if self.arrays else spent
+
+
+def _put(rows: Any, old: Any, new: Any) -> Any:
+    """`old` with `new` in some rows; a number stays."""
+    if not is_lane(old):
+        return old
+    changed = old.copy() if isinstance(old, np.ndarray) else old.clone()
+    changed[rows] = new
+    return changed
+
+
+@functools.cache
+def keeps_to_vocabulary(env: Env) -> bool:
+    """Whether all of an environment's functions are made of nothing but the words of `gpusim.kernels.lang`."""
+    try:
+        for function in (env.init, env.step, env.observe):
+            check(function)
+    except LoweringError:
+        return False
+    return True
+
+
+def to_array(x: Any) -> Any:
+    return x.numpy() if isinstance(x, Tensor) else x
+
+
+def convert(function: Callable, tree: Any) -> Any:
+    """`function` on the lanes of a tree of tuples; tensors are not made of tensors again, nor arrays of arrays."""
+    if isinstance(tree, tuple):
+        leaves = [convert(function, x) for x in tree]
+        return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
+    return function(tree) if isinstance(tree, Tensor if function is to_array else np.ndarray) else tree
 
 
 def _fields(function: Callable, *records: Any) -> Any:
     return type(records[0])(*map(function, *records))
 
 
-def fresh(env: Env, mode: Mode, c: Carry, index: Tensor) -> tuple[Any, Any]:
+def fresh(env: Env, mode: Mode, c: Carry, index: Lane) -> tuple[Any, Any]:
     return engine.fresh(env, mode, c.params, c.seed, index, c.episode + 1)
 
 
-def whole(env: Env, mode: Mode, c: Carry, index: Tensor, action: Any, look: bool, tally: Tally | None):
+def whole(env: Env, mode: Mode, c: Carry, index: Lane, action: Any, look: bool, tally: Any):
     """The step of `SyncFree`: draw, step, reset, in one function that can be captured whole."""
     new, out, tally = engine.transition(env, mode, c, action, index, fresh(env, mode, c, index), look, tally)
     return new._replace(episode=c.episode + out.reset), out, tally
 
 
-def _transition(env: Env, mode: Mode, c: Carry, index: Tensor, begun: Any, spent: Tensor, action, look, tally):
+def _transition(env: Env, mode: Mode, c: Carry, index: Lane, begun: Any, spent: Lane, action, look, tally):
     """`engine.transition` of a carry whose episode number lags by `spent`."""
     if mode.draws:
         c = c._replace(episode=c.episode + (spent != 0))
@@ -123,7 +189,8 @@ def _transition(env: Env, mode: Mode, c: Carry, index: Tensor, begun: Any, spent
 @functools.cache
 def _eager_step(env: Env, mode: Mode, look: bool) -> Callable:
     def step(c, index, begun, spent, action, tally):
-        new, out, tally = _transition(env, mode, c, index, begun, spent, action, look, tally)
+        with np.errstate(all="ignore"):
+            new, out, tally = _transition(env, mode, c, index, begun, spent, action, look, tally)
         return new, out, tally, spent | out.reset, bool((out.reset & spent).any())
 
     return step
@@ -172,6 +239,19 @@ def _compiled_chunk(env: Env, mode: Mode) -> Callable:
 def _compiled_whole(env: Env, mode: Mode) -> Callable:
     def function(c, index, action, look, tally):
         return whole(env, mode, c, index, action, look, tally)
+
+    return _compile(function)
+
+
+def _observe(env: Env, c: Carry, compiled: bool) -> Any:
+    """What a step would observe, bit for bit: a compiled sine differs from another in its last bits."""
+    return _compiled_observe(env)(c.state, c.params) if compiled else engine.observe(env, c)
+
+
+@functools.cache
+def _compiled_observe(env: Env) -> Callable:
+    def function(state, params):
+        return engine.observe(env, Carry(state, params, *[None] * 6))
 
     return _compile(function)
 

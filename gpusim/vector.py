@@ -83,7 +83,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
         self.max_episode_steps = checks.max_episode_steps(self.env, max_episode_steps)
         self.single_observation_space = self.env.observation_space
-        self.single_action_space = self.env.action_space
+        self.single_action_space: Any = self.env.action_space
         self.copy = copy
         self.validate = self.device.type == "cpu" if validate is None else validate
         self.clock = 0  # steps since seeding, the counter of random actions
@@ -167,11 +167,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         return Carry(state, params, zero, zero.clone(), flag, flag.clone(), episode, key)
 
     def _begin(self, mask: Tensor) -> None:
-        c = self._settled()
-        begun = engine.fresh(self.env, self._mode(), c.params, c.seed, self._index, c.episode + 1)
-        c = c._replace(
-            terminated=c.terminated & ~mask, truncated=c.truncated & ~mask, episode=c.episode + mask
-        )
+        c, mask = self._stepper.lanes((self._settled(), mask))
+        begun = engine.fresh(self.env, self._mode(), c.params, c.seed, self._stepper.index, c.episode + 1)
+        c = c._replace(terminated=c.terminated & ~mask, truncated=c.truncated & ~mask, episode=c.episode + mask)
         self._carry = engine.reset_where(mask, c, begun)
 
     def _settled(self) -> Carry:
@@ -180,7 +178,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         return self._carry
 
     def _observe(self) -> Tensor:
-        return engine.observe(self.env, self._live())
+        return self._stepper.observe(self._live())
 
     def _live(self) -> Carry:
         if self.closed:
@@ -213,7 +211,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
             over = out.terminated | out.truncated
             over = over if out.valid is None else over & out.valid
             infos = {
-                "final_obs": out.final_obs,
+                "final_obs": out.obs.clone() if out.final_obs is None else out.final_obs,
                 "_final_obs": over,
                 "episode": {"r": out.episode_return, "l": out.episode_length.to(torch.int32)},
                 "_episode": over.clone(),
@@ -225,7 +223,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         c = self._live()
         actions = checks.actions(actions, self.single_action_space, self.num_envs, self.device, self.validate)
         if self.validate and self.autoreset_mode is AutoresetMode.DISABLED and (c.terminated | c.truncated).any():
-            first = int((c.terminated | c.truncated).nonzero()[0])
+            first = int(torch.as_tensor(c.terminated | c.truncated).int().argmax())
             raise ResetNeeded(f"environment {first} is over: reset it by reset(options={{'reset_mask': mask}}).")
         return actions
 
@@ -250,13 +248,13 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
     def _random_actions(self, block: int, count: int) -> Tensor:
         with torch.inference_mode(False), torch.no_grad():
             blocks = torch.arange(block, block + count, device=self.device)
-            draw = partial(engine.random_actions, self.single_action_space)
-            draw = compiled_actions(self.env) if self.backend == "compile" else draw
+            eager = partial(engine.random_actions, self.single_action_space)
+            draw = compiled_actions(self.env) if self.backend == "compile" else eager
             return draw(self._live().seed, self._index, blocks)
 
     def _deliver(self, returned: tuple) -> tuple:
         if self.copy:
-            return _own(returned, self._carry)
+            return returned
         if self._buffers is None:
             self._buffers = _tree(torch.empty_like, returned)
         _tree(lambda buffer, new: buffer.copy_(new), self._buffers, returned)
@@ -270,7 +268,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
 
     def get_state(self) -> VectorState:
         """A copy of all that a trajectory depends on: tensors and numbers, in tuples."""
-        return VectorState(*_tree(torch.clone, self._settled()), self.clock)
+        return VectorState(**_tree(torch.clone, self._settled())._asdict(), clock=self.clock)
 
     def set_state(self, state: VectorState | dict) -> None:
         """Puts back what `get_state` gave, here or in another `VectorEnv` of this environment and `num_envs`.
@@ -285,7 +283,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
             given = state._asdict() if isinstance(state, VectorState) else state
             if not isinstance(given, dict):
                 raise InputError(f"a state must be what get_state gives, not {type(state).__name__}.")
-            carry = self._fit("", given, self._blank(0) if self._carry is None else self._live())
+            carry = self._fit("", given, self._blank(0) if self._carry is None else self._settled())
             clock = given.get("clock", 0)
             if not isinstance(clock, int) or clock < 0:
                 raise InputError(f"clock of the state must be a whole number, not {clock!r}.")
@@ -293,7 +291,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
 
     def _fit(self, name: str, given: Any, like: Any) -> Any:
         """`given`, field by field in the form of `like`, on this device."""
-        if isinstance(like, tuple):
+        if hasattr(like, "_fields"):
             fields = given._asdict() if hasattr(given, "_asdict") else given
             if missing := [f for f in like._fields if not isinstance(fields, dict) or f not in fields]:
                 raise InputError(f"the state lacks {name + missing[0]!r}: it is of another environment or version.")
@@ -321,7 +319,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         """A parameter of the environment (each environment's own value) or an attribute of this object, N times."""
         if name not in self.env.params._fields:
             return self.call(name)
-        value = getattr(self._carry.params if self._carry else self._params, name)
+        value = getattr(self._settled().params if self._carry else self._params, name)
         return tuple(value.tolist()) if isinstance(value, Tensor) else (value,) * self.num_envs
 
     def set_attr(self, name: str, values: Any) -> None:
@@ -341,7 +339,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
             value = torch.tensor(self.get_attr(name), dtype=torch.float32, device=self.device)
         self._carry = carry._replace(params=carry.params._replace(**{name: value}))
 
-    def render(self) -> None:  # type: ignore[override]
+    def render(self) -> None:
         """Nothing: this version draws no pictures."""
         return None
 
@@ -357,16 +355,3 @@ def _tree(function: Callable, tree: Any, *others: Any) -> Any:
         leaves = [_tree(function, *x) for x in zip(tree, *others, strict=True)]
         return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
     return function(tree, *others) if isinstance(tree, Tensor) else tree
-
-
-def _own(returned: tuple, kept: Any) -> tuple:
-    """`returned`, with copies of the tensors that share memory with `kept` or with one another: callers write to them."""
-    taken: set[int] = set()
-
-    def own(tensor: Tensor) -> Tensor:
-        tensor = tensor.clone() if tensor.untyped_storage().data_ptr() in taken else tensor
-        taken.add(tensor.untyped_storage().data_ptr())
-        return tensor
-
-    _tree(own, kept)
-    return _tree(own, returned)

@@ -20,9 +20,7 @@ def gae_triton(
 
 
 @triton.jit
-def gae_kernel(
-    reward, value, next_value, terminated, done, advantage, steps, envs, gamma, decay, BLOCK: tl.constexpr
-):
+def gae_kernel(reward, value, next_value, terminated, done, advantage, steps, envs, gamma, decay, BLOCK: tl.constexpr):
     column = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = column < envs
     running = tl.zeros((BLOCK,), tl.float32)

@@ -1,20 +1,22 @@
 """The vocabulary in which environments are written: every word means the same on torch tensors and in a Triton kernel.
 
 A function made of these words, of arithmetic and of comparisons is written as if for one environment. On torch
-tensors each value is a lane, `[N]`, one entry per environment; `gpusim.kernels.lower` swaps each word for its Triton
+tensors each value is a lane, `[N]`, one entry per environment, and so it is on NumPy arrays, whose operations on the CPU
+cost a third of torch's; `gpusim.kernels.lower` swaps each word for its Triton
 twin of the same name (the `@triton.jit` functions in `gpusim.kernels.lang_triton`).
 
 What the two worlds disagree about is pinned down here:
 
 * `floor_divide` and `remainder` round towards minus infinity, for ints and floats, whatever the signs;
-* `minimum`, `maximum`, `clip` and `where` take Python numbers in any position but the first, and never swallow a NaN; two
-  numbers in `where` are float32, one beside a lane takes the lane's dtype (or float32, where a float is beside an int);
+* `minimum`, `maximum`, `clip` and `where` take Python numbers in any position but the first, and never swallow a NaN;
+  a number beside a lane takes the lane's dtype (float32, where a float is beside an int), two in `where` are float32;
 * conditions are bools and are joined by `&`, `|`, `~`, never by `and`, `or`, `not`, `if`, `while`;
 * reductions run over the last axis, the entities of one environment.
 """
 
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,17 +41,14 @@ class Rng(NamedTuple):
 
 def words(rng: Rng, block) -> tuple[Lane, Lane, Lane, Lane]:
     """Four random 32-bit words; `block` (0 to 255, known in advance) tells apart the draws made from one `rng`."""
-    step = rng.step.to(torch.int64) if isinstance(rng.step, Tensor) else rng.step
+    step = rng.step if isinstance(rng.step, int) else _cast(rng.step, "int64")
     return philox(rng.seed, rng.env, rng.episode, step, rng.stream * 256 + block)
 
 
 def uniform4(rng: Rng, block, low, high) -> tuple[Lane, Lane, Lane, Lane]:
     """Four independent float32 draws from [low, high)."""
-    drawn = words(rng, block)
-    if torch.compiler.is_compiling():
-        a, b, c, d = drawn
-        return _scale(a, low, high), _scale(b, low, high), _scale(c, low, high), _scale(d, low, high)
-    return tuple(_scale(torch.stack(drawn), low, high))  # type: ignore[return-value]
+    a, b, c, d = words(rng, block)
+    return _scale(a, low, high), _scale(b, low, high), _scale(c, low, high), _scale(d, low, high)
 
 
 def uniform(rng: Rng, block, low, high) -> Lane:
@@ -58,53 +57,70 @@ def uniform(rng: Rng, block, low, high) -> Lane:
 
 
 def _scale(word, low, high):
-    return (word >> 8).to(torch.float32) * ((high - low) * 2.0**-24) + low
+    return to_float(word >> 8) * ((high - low) * 2.0**-24) + low
+
+
+def _of(x) -> Any:
+    """The library of a lane."""
+    return np if isinstance(x, np.ndarray) else torch
+
+
+def _cast(x, dtype: str) -> Lane:
+    return x.astype(dtype) if isinstance(x, np.ndarray) else x.to(getattr(torch, dtype))
+
+
+def is_lane(x) -> bool:
+    """Whether `x` has an entry for each environment; otherwise it is a number."""
+    return isinstance(x, Tensor | np.ndarray)
 
 
 def where(condition, a, b) -> Lane:
-    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+    if isinstance(condition, np.ndarray):
+        chosen = np.where(condition, a if is_lane(a) or is_lane(b) else np.float32(a), b)
+        return chosen.astype(np.float32) if chosen.dtype == np.float64 else chosen
+    if not is_lane(a) and not is_lane(b):
         a = torch.full((), a, dtype=torch.float32, device=condition.device)
     return torch.where(condition, a, b)
 
 
 def sin(x) -> Lane:
-    return torch.sin(x)
+    return _of(x).sin(x)
 
 
 def cos(x) -> Lane:
-    return torch.cos(x)
+    return _of(x).cos(x)
 
 
 def exp(x) -> Lane:
-    return torch.exp(x)
+    return _of(x).exp(x)
 
 
 def log(x) -> Lane:
-    return torch.log(x)
+    return _of(x).log(x)
 
 
 def sqrt(x) -> Lane:
-    return torch.sqrt(x)
+    return _of(x).sqrt(x)
 
 
 def floor(x) -> Lane:
-    return torch.floor(x)
+    return _of(x).floor(x)
 
 
 def ceil(x) -> Lane:
-    return torch.ceil(x)
+    return _of(x).ceil(x)
 
 
 def absolute(x) -> Lane:
-    return torch.abs(x)
+    return abs(x)
 
 
 def minimum(x, y) -> Lane:
-    return torch.minimum(x, y) if isinstance(y, Tensor) else torch.clamp(x, max=y)
+    return torch.clamp(x, max=y) if isinstance(x, Tensor) and not isinstance(y, Tensor) else _of(x).minimum(x, y)
 
 
 def maximum(x, y) -> Lane:
-    return torch.maximum(x, y) if isinstance(y, Tensor) else torch.clamp(x, min=y)
+    return torch.clamp(x, min=y) if isinstance(x, Tensor) and not isinstance(y, Tensor) else _of(x).maximum(x, y)
 
 
 def clip(x, low, high) -> Lane:
@@ -112,34 +128,34 @@ def clip(x, low, high) -> Lane:
 
 
 def floor_divide(x, y) -> Lane:
-    return torch.floor_divide(x, y)
+    return _of(x).floor_divide(x, y)
 
 
 def remainder(x, y) -> Lane:
-    return torch.remainder(x, y)
+    return _of(x).remainder(x, y)
 
 
 def zeros_like(x) -> Lane:
-    return torch.zeros_like(x)
+    return _of(x).zeros_like(x)
 
 
 def ones_like(x) -> Lane:
-    return torch.ones_like(x)
+    return _of(x).ones_like(x)
 
 
 def false_like(x) -> Lane:
     """A condition that never holds."""
-    return torch.zeros_like(x, dtype=torch.bool)
+    return np.zeros(x.shape, bool) if isinstance(x, np.ndarray) else torch.zeros_like(x, dtype=torch.bool)
 
 
 def to_float(x) -> Lane:
     """float32."""
-    return x.to(torch.float32)
+    return _cast(x, "float32")
 
 
 def to_int(x) -> Lane:
     """int32, towards zero."""
-    return x.to(torch.int32)
+    return _cast(x, "int32")
 
 
 def any_(x) -> Lane:
@@ -151,16 +167,23 @@ def all_(x) -> Lane:
 
 
 def sum_(x) -> Lane:
-    return x.sum(-1, dtype=torch.int32 if x.dtype == torch.bool else x.dtype)
+    return _of(x).sum(x, -1, dtype=_summed(x))
 
 
 def min_(x) -> Lane:
-    return x.amin(-1)
+    return _of(x).amin(x, -1)
 
 
 def max_(x) -> Lane:
-    return x.amax(-1)
+    return _of(x).amax(x, -1)
 
 
 def cumsum(x) -> Lane:
-    return x.cumsum(-1, dtype=torch.int32 if x.dtype == torch.bool else x.dtype)
+    return _of(x).cumsum(x, -1, dtype=_summed(x))
+
+
+def _summed(x):
+    """Conditions are counted in int32; anything else keeps its dtype."""
+    if isinstance(x, np.ndarray):
+        return np.int32 if x.dtype == np.bool_ else x.dtype
+    return torch.int32 if x.dtype == torch.bool else x.dtype

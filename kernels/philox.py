@@ -21,14 +21,16 @@ def philox(seed, c0, c1, c2, c3) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
     Args:
         seed: the key, an int64 scalar (Python int or 0-dim tensor) in [0, 2**63).
-        c0, c1, c2, c3: the counter's words, int64 in [0, 2**32); tensors or Python ints that broadcast together,
-            `c0` a tensor.
+        c0, c1, c2, c3: the counter's words, int64 in [0, 2**32); tensors (or arrays) and Python ints that
+            broadcast together, `c0` a tensor.
 
     Returns:
-        Four int64 tensors of the broadcast shape, each uniform over [0, 2**32).
+        Four int64 tensors (arrays) of the broadcast shape, each uniform over [0, 2**32).
     """
-    if type(c0) is Tensor and c0.device.type == "cpu" and not torch.compiler.is_compiling():
+    if isinstance(c0, np.ndarray):
         return _philox_numpy(seed, c0, c1, c2, c3)
+    if type(c0) is Tensor and c0.device.type == "cpu" and not torch.compiler.is_compiling():
+        return tuple(map(torch.from_numpy, _philox_numpy(seed, c0, c1, c2, c3)))  # type: ignore[return-value]
     return _philox_int64(seed, c0, c1, c2, c3)
 
 
@@ -42,7 +44,7 @@ def _philox_int64(seed, c0, c1, c2, c3):
 
 
 def _philox_numpy(seed, c0, c1, c2, c3):
-    """The same words by fewer operations: NumPy has unsigned words, so halves of a product are views, without a mask."""
+    """The same words by fewer operations: NumPy has unsigned words, so a product's halves are views, without a mask."""
     shape = np.broadcast_shapes(*(np.shape(c) for c in (c0, c1, c2, c3)))
     a, b = np.empty((2, *shape), np.uint64), np.empty((2, *shape), np.uint32)
     a[0], b[0], a[1], b[1] = c0, c1, c2, c3
@@ -52,7 +54,7 @@ def _philox_numpy(seed, c0, c1, c2, c3):
         np.bitwise_xor(halves[..., 1], b, out=a)
         np.bitwise_xor(a, key, out=a)
         b = halves[..., 0]
-    (w0, w2), (w1, w3) = torch.from_numpy(a.view(np.int64)), torch.from_numpy(b.astype(np.int64))
+    (w0, w2), (w1, w3) = a.view(np.int64), b.astype(np.int64)
     return w0, w1, w2, w3
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-import gpusim
 from gpusim import registry
+from gpusim.envs import BUILTIN
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -28,7 +28,7 @@ def test_the_python_blocks_run_in_order(capsys):
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict = {"__name__": "readme"}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+        exec(compile(block, "<README.md>", "exec"), names)
     assert len(blocks) == 4
     assert names["rollout"].obs.shape == (128, 4096, 4)
     assert names["result"].ending == "target"
@@ -52,7 +52,7 @@ def test_the_table_of_environments_is_that_of_the_registry():
         row[0]: row[1:]
         for row in re.findall(r"^\| (\w+-v\d) \| (\d+) \| (?:continuous, )?(\d+) \| (\d+) \|", README, re.MULTILINE)
     }
-    assert list(table) == gpusim.env_ids()
+    assert list(table) == [env.id for env in BUILTIN]
     for name, (entries, actions, limit) in table.items():
         env = registry.spec(name)
         count = getattr(env.action_space, "n", None) or env.action_space.shape[0]

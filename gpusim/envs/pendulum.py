@@ -40,9 +40,7 @@ def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane
     torque = clip(action, -p.max_torque, p.max_torque)
     angle = remainder(s.theta + PI, TWO_PI) - PI
     cost = angle * angle + 0.1 * s.theta_dot * s.theta_dot + 0.001 * torque * torque
-    acceleration = (
-        3.0 * p.gravity / (2.0 * p.length) * sin(s.theta) + 3.0 / (p.mass * p.length * p.length) * torque
-    )
+    acceleration = 3.0 * p.gravity / (2.0 * p.length) * sin(s.theta) + 3.0 / (p.mass * p.length * p.length) * torque
     theta_dot = clip(s.theta_dot + acceleration * p.dt, -p.max_speed, p.max_speed)
     theta = s.theta + theta_dot * p.dt
     return State(theta, theta_dot), -cost, false_like(theta)

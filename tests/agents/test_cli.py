@@ -41,7 +41,7 @@ def run(*args):
 def test_bad_input_is_one_sentence_and_code_2(args, sentence, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(*args) == 2
-    out, err = capsys.readouterr()
+    _, err = capsys.readouterr()
     assert sentence in err
     assert err.startswith("gpusim: ")
     assert err.count("\n") == 1
@@ -62,7 +62,16 @@ def test_usage(args, capsys):
 def test_help_documents_every_setting(capsys):
     assert run("train", "ppo", "CartPole-v1", "--help") == 0
     out = capsys.readouterr().out
-    for option in ("--seed", "--device", "--backend", "--num-envs", "--total-steps", "--target-return", "--run-dir", "--lam"):
+    for option in (
+        "--seed",
+        "--device",
+        "--backend",
+        "--num-envs",
+        "--total-steps",
+        "--target-return",
+        "--run-dir",
+        "--lam",
+    ):
         assert option in out
     assert "--env " not in out
 

@@ -135,7 +135,7 @@ def test_adam_is_torchs():
         return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
 
     ours, theirs = network(), network()
-    adam = Adam(ours, max_grad_norm=0.1)
+    adam = Adam(ours.parameters(), max_grad_norm=0.1)
     reference = torch.optim.Adam(theirs.parameters(), lr=1e-2, eps=1e-5)
     x = torch.randn(10, 3)
     for _ in range(5):

@@ -15,7 +15,18 @@ from gpusim.agents import load_policy
 from gpusim.agents.cli import main
 from gpusim.errors import InputError
 
-SMALL = ["--num-envs", "4", "--num-steps", "16", "--minibatches", "2", "--total-steps", "1280", "--checkpoint-every", "4"]
+SMALL = [
+    "--num-envs",
+    "4",
+    "--num-steps",
+    "16",
+    "--minibatches",
+    "2",
+    "--total-steps",
+    "1280",
+    "--checkpoint-every",
+    "4",
+]
 
 
 def gpusim(*args):
@@ -209,7 +220,7 @@ def copy(unbroken, tmp_path):
 
 def test_a_checkpoint_cut_short_is_refused_and_the_one_before_it_named(unbroken, tmp_path, capsys):
     folder = copy(unbroken, tmp_path)
-    first, *_, second, last = sorted((folder / "checkpoints").glob("*.pt"))
+    *_, second, last = sorted((folder / "checkpoints").glob("*.pt"))
     content = last.read_bytes()
     last.write_bytes(content[: len(content) // 2])
     for command in ("resume", "eval"):

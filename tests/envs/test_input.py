@@ -101,7 +101,7 @@ def test_actions(env, bad, sentence):
     with pytest.raises(InputError, match=sentence):
         vec.step(bad)
     with pytest.raises(InputError, match=sentence):
-        vec.rollout(3, lambda obs: bad)  # noqa: ARG005
+        vec.rollout(3, lambda obs: bad)
     assert torch.equal(vec.rollout(5).obs, twin.rollout(5).obs)
 
 

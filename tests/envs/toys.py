@@ -7,7 +7,7 @@ import torch
 from gymnasium.spaces import Box
 
 from gpusim import Env
-from gpusim.kernels.lang import Lane, Rng, clip, uniform, uniform4, where, zeros_like
+from gpusim.kernels.lang import Lane, Rng, clip, uniform4, where, zeros_like
 
 
 class State(NamedTuple):
@@ -29,8 +29,9 @@ def init(rng: Rng, p: Params) -> State:
 
 
 def step(s: State, action: tuple[Lane, Lane], rng: Rng, p: Params) -> tuple[State, Lane, Lane]:
-    x = s.x + 0.3 * action[0] + uniform(rng, 0, -1.0, 1.0) * p.noise
-    y = clip(s.y + 0.3 * action[1] + uniform(rng, 1, -1.0, 1.0) * p.noise, -2.0, 2.0)
+    gust, jolt, _, _ = uniform4(rng, 0, -1.0, 1.0)
+    x = s.x + 0.3 * action[0] + gust * p.noise
+    y = clip(s.y + 0.3 * action[1] + jolt * p.noise, -2.0, 2.0)
     new = State(x, y, s.count + 1, torch.cat([s.trail[:, 1:], x[:, None]], 1), action[0])
     return new, new.x, (x > p.edge) | (x < -p.edge)
 

@@ -1,0 +1,141 @@
+"""What the presets reach: every algorithm and environment with a preset, trained without a flag on ten seeds.
+
+    python benchmarks/ten_seeds.py [--seeds 10] [--jobs 2]
+
+A score is the mean return of 100 episodes by the mode of the policy, after training. The table gives their interquartile
+mean with a 95 % bootstrap interval (Agarwal et al., 2021), the worst seed, and how many reached what is asked.
+"""
+
+import multiprocessing
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from gpusim.agents.bench import hardware, provenance, write_json
+from gpusim.agents.machine import probe
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from throughput import RESULTS, say, slug
+
+ASKED = {
+    ("ppo", "CartPole-v1"): 475.0,
+    ("ppo", "Acrobot-v1"): -90.0,
+    ("ppo", "MountainCar-v0"): -120.0,
+    ("ppo", "MountainCarContinuous-v0"): 90.0,
+    ("ppo", "Pendulum-v1"): -200.0,
+    ("reinforce", "CartPole-v1"): 475.0,
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the presets reach, in ten seeds each."""
+
+    seeds: int = 10
+    """Seeds 0 to this, for each."""
+    jobs: int = 2
+    """Runs at a time."""
+    out: Path | None = None
+    """Folder of the result files; None: benchmarks/results/HARDWARE."""
+
+
+def main(config: Config) -> None:
+    tasks = [(*name, seed) for name in ASKED for seed in range(config.seeds)]
+    context = multiprocessing.get_context("spawn")
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {name: [] for name in ASKED}
+    with context.Pool(config.jobs) as pool:
+        for run in pool.imap(train, tasks):
+            runs[run["algorithm"], run["env"]].append(run)
+            say(f"{run['algorithm']} {run['env']} seed {run['seed']}: {run['score']:.1f} in {run['seconds']:.1f} s")
+    rows = [summary(name, made) for name, made in runs.items()]
+    result = {"device": "cpu", "jobs": config.jobs, **provenance(probe()), "rows": rows}
+    folder = config.out or RESULTS / slug(hardware(result, "cpu"))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "ten_seeds.json", result)
+    text = "\n".join(table(result)) + "\n"
+    (folder / "ten_seeds.md").write_text(text)
+    print(text, end="")
+
+
+def train(task: tuple[str, str, int]) -> dict[str, Any]:
+    """One run of a preset, in a process of the pool."""
+    from gpusim.agents.evaluate import evaluate
+    from gpusim.agents.loop import run
+    from gpusim.agents.run import make_learner, preset
+
+    algorithm, env, seed = task
+    start = time.perf_counter()
+    learner = make_learner(algorithm, preset(algorithm, env, seed=seed, device="cpu"))
+    run(learner)
+    seconds = time.perf_counter() - start
+    scores = evaluate(lambda obs: learner.network.act(obs, None), env, 100, seed=seed + 10_000, device="cpu")
+    return {
+        "algorithm": algorithm,
+        "env": env,
+        "seed": seed,
+        "score": float(scores.mean()),
+        "seconds": seconds,
+        "steps": learner.steps,
+    }
+
+
+def summary(name: tuple[str, str], made: list[dict[str, Any]]) -> dict[str, Any]:
+    scores = np.array([r["score"] for r in made])
+    low, high = interval(scores)
+    return {
+        "algorithm": name[0],
+        "env": name[1],
+        "asked": ASKED[name],
+        "reached": int((scores >= ASKED[name]).sum()),
+        "iqm": iqm(scores),
+        "interval": [low, high],
+        "worst": float(scores.min()),
+        "scores": scores.tolist(),
+        "seconds": [r["seconds"] for r in made],
+        "steps": made[0]["steps"],
+    }
+
+
+def iqm(scores: np.ndarray, axis: int = -1) -> Any:
+    """The mean of the middle half."""
+    return stats.trim_mean(scores, 0.25, axis=axis)
+
+
+def interval(scores: np.ndarray) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of the interquartile mean."""
+    if np.ptp(scores) == 0:
+        return float(scores[0]), float(scores[0])
+    made = stats.bootstrap((scores,), iqm, method="percentile", rng=np.random.default_rng(0))
+    return float(made.confidence_interval.low), float(made.confidence_interval.high)
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    lines = [
+        "| algorithm | environment | asked | seeds that reach it | IQM | 95 % interval | worst seed | steps | seconds |",
+        "|---|---|---:|---:|---:|---|---:|---:|---:|",
+    ]
+    for row in result["rows"]:
+        low, high = row["interval"]
+        lines.append(
+            f"| {row['algorithm']} | {row['env']} | {row['asked']:g} | {row['reached']} of {len(row['scores'])} "
+            f"| {row['iqm']:.1f} | {low:.1f} to {high:.1f} | {row['worst']:.1f} | {row['steps']:,} "
+            f"| {np.median(row['seconds']):.1f} |"
+        )
+    lines += [
+        "",
+        f"Scores are means of 100 episodes by the policy's mode. Seconds are medians, {result['jobs']} runs at a time on "
+        f"{hardware(result, 'cpu')}. torch {result['versions']['torch']}, commit {result['commit']}; "
+        f"`{result['command']}`, {result['date'][:10]}.",
+    ]
+    return lines
+
+
+if __name__ == "__main__":
+    import tyro
+
+    main(tyro.cli(Config))

@@ -1,0 +1,133 @@
+"""What is lowered means the same in a kernel; what cannot be is refused with its name and line."""
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpusim.envs import BUILTIN
+from gpusim.kernels import lang
+from gpusim.kernels.lang import Rng
+from gpusim.kernels.lower import LoweringError, lower
+from tests.envs.toys import TOY
+from tests.kernels import refused
+
+triton = pytest.importorskip("triton")
+HERE = Path(__file__).parent
+each_env = pytest.mark.parametrize("env", BUILTIN, ids=lambda e: e.id)
+
+
+@pytest.mark.parametrize("half", ["test_init or test_step", "not test_init and not test_step"])
+def test_kernels_in_the_interpreter(half):
+    """`in_interpreter.py` in a process of its own, as the variable counts only before Triton is imported."""
+    command = [sys.executable, "-m", "pytest", str(HERE / "in_interpreter.py"), "-k", half, "-p", "no:cacheprovider"]
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, cwd=HERE.parent.parent, check=False)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert "skipped" not in done.stdout
+
+
+def test_every_word_has_a_twin():
+    from gpusim.kernels import lang_triton
+
+    functions = {
+        name: value
+        for name, value in vars(lang).items()
+        if inspect.isfunction(value)
+        and value.__module__ == lang.__name__
+        and not name.startswith("_")
+        and name != "is_lane"
+    }
+    assert len(functions) > 25
+    for name, function in functions.items():
+        twin = getattr(lang_triton, name)
+        assert list(inspect.signature(function).parameters) == list(inspect.signature(twin.fn).parameters), name
+
+
+@each_env
+def test_every_environment_is_lowered(env):
+    for function in (env.init, env.step, env.observe):
+        assert isinstance(lower(function), triton.runtime.jit.JITFunction)
+        assert lower(function) is lower(function)
+
+
+REFUSED = [f for f in vars(refused).values() if inspect.isfunction(f) and f.__module__ == refused.__name__]
+REFUSED = [f for f in REFUSED if f.__name__ not in ("make_closure", "closure", "<lambda>", "calls_refused")]
+
+
+@pytest.mark.parametrize("function", REFUSED, ids=lambda f: f.__name__)
+def test_refusals_name_what_and_where(function):
+    lines, first = inspect.getsourcelines(function)
+    (line, what), *_ = ((first + i, text.split("  # ")[1].strip()) for i, text in enumerate(lines) if "  # " in text)
+    with pytest.raises(LoweringError, match=re.escape(f"{refused.__file__}:{line} cannot be lowered")) as error:
+        lower(function)
+    assert str(error.value).startswith(what)
+
+
+def test_helpers_are_refused_at_their_own_line():
+    line = inspect.getsourcelines(refused.torch_call)[1] + 2
+    with pytest.raises(LoweringError, match=re.escape(f"`torch.sin` at {refused.__file__}:{line}")):
+        lower(refused.calls_refused)
+
+
+def test_closures_and_lambdas_are_refused():
+    assert len(REFUSED) >= 17
+    with pytest.raises(LoweringError, match=rf"closure` \({refused.__file__}:\d+\) cannot .* it closes over scale"):
+        lower(refused.closure)
+    with pytest.raises(LoweringError, match=rf"a lambda \({refused.__file__}:\d+\) cannot be lowered"):
+        lower(refused.anonymous)
+    with pytest.raises(LoweringError, match="only a function made by `def` can"):
+        lower(torch.sin)
+
+
+def test_a_function_without_a_file_is_refused():
+    namespace: dict = {}
+    exec("def typed_in(x):\n    return x", namespace)
+    with pytest.raises(LoweringError, match="`typed_in` cannot be lowered to Triton: its source is not in a file"):
+        lower(namespace["typed_in"])
+
+
+def test_an_environment_beyond_the_vocabulary_is_refused_and_runs_eagerly():
+    with pytest.raises(LoweringError, match=r"`torch.cat` at .*toys.py:\d+ cannot be lowered"):
+        lower(TOY.step)
+
+
+def compile_step(env, capability):
+    """The step kernel of `env` as a cubin, on a machine that need not have such a GPU."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from tests.kernels.generic import step_kernel
+
+    state = type(env.init(Rng(0, torch.zeros(1, dtype=torch.int64), 0, 0, 0), env.params))
+    floats = lambda count: ("*fp32",) * count  # noqa: E731
+    signature = {
+        "state": floats(len(state._fields)),
+        "action": "*i32" if hasattr(env.action_space, "n") else "*fp32",
+        "out": floats(len(state._fields)),
+        "reward": "*fp32",
+        "terminated": "*i1",
+        "obs": floats(env.observation_space.shape[0]),
+        "params": type(env.params)(*["fp32"] * len(env.params)),
+        "seed": "i64",
+        "n": "i32",
+        "steps": "i32",
+    }
+    signature["state"] = signature["out"] = state(*signature["state"])
+    constants = {"STATE": state, "STEP": lower(env.step), "OBSERVE": lower(env.observe), "RNG": Rng, "BLOCK": 128}
+    signature |= dict.fromkeys(constants, "constexpr")
+    names = step_kernel.arg_names
+    source = ASTSource(step_kernel, signature, constexprs={(names.index(k),): v for k, v in constants.items()})
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"enable_fp_fusion": False})
+
+
+@each_env
+def test_every_step_compiles_for_a_gpu(env):
+    kernel = compile_step(env, 90)
+    assert ".target sm_90" in kernel.asm["ptx"]
+    assert len(kernel.asm["cubin"]) > 1000

@@ -1,0 +1,143 @@
+"""Imports point down only, and `import gpusim` does nothing but define things."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LEVELS = {"kernels": 0, "gpusim": 1, "agents": 2, "tests": 3, "benchmarks": 3, "examples": 3}
+LINKS = {("gpusim", "kernels"), ("gpusim", "agents")}
+
+
+def files():
+    for level in LEVELS:
+        for path in sorted((ROOT / level).rglob("*.py")):
+            parts = path.relative_to(ROOT).parts
+            if parts[:2] not in LINKS and not any(part.startswith(".") for part in parts):
+                yield path
+
+
+FILES = list(files())
+
+
+def level_of(module):
+    """The folder a module lies in; None where it is somebody else's."""
+    first, *rest = module.split(".")
+    if first == "gpusim" and rest and rest[0] in ("kernels", "agents"):
+        return rest[0]
+    return first if first in LEVELS else None
+
+
+def imports(source):
+    """The modules that a source imports anywhere, `from a import b` both as `a` and as `a.b`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where they point"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def climbing(folder, source):
+    """The imports of a file in `folder` that point up, or to a name that only the repository has."""
+    found = []
+    for module in imports(source):
+        level = level_of(module)
+        bare = module.split(".")[0] in ("kernels", "agents")
+        if bare or (level is not None and LEVELS[level] > LEVELS[folder]):
+            found.append(module)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path):
+    assert climbing(path.relative_to(ROOT).parts[0], path.read_text()) == []
+
+
+def test_pointing_up_is_seen():
+    assert climbing("kernels", "from gpusim.env import Env") == ["gpusim.env", "gpusim.env.Env"]
+    assert climbing("gpusim", "import torch\nfrom gpusim import agents") == ["gpusim.agents"]
+    assert climbing("gpusim", "def f():\n    import gpusim.agents.ppo") == ["gpusim.agents.ppo"]
+    assert climbing("agents", "from kernels.gae import gae") == ["kernels.gae", "kernels.gae.gae"]
+    assert climbing("agents", "from gpusim.kernels.gae import gae\nimport gpusim") == []
+
+
+def test_every_file_is_looked_at():
+    names = {str(p.relative_to(ROOT)) for p in FILES}
+    assert {"kernels/lang.py", "gpusim/vector.py", "gpusim/envs/cartpole.py", "agents/__init__.py"} <= names
+    assert not any(n.startswith(("gpusim/kernels", "gpusim/agents")) for n in names)
+
+
+ENVIRONMENTS = [p for p in sorted((ROOT / "gpusim" / "envs").glob("*.py")) if p.name != "__init__.py"]
+ALGORITHMS = [ROOT / "agents" / name for name in ("ppo.py", "reinforce.py")]
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda p: p.stem)
+def test_environments_do_not_import_each_other(path):
+    assert not [m for m in imports(path.read_text()) if m.startswith("gpusim.envs")]
+    ours = {
+        m for m in imports(path.read_text()) if m.startswith("gpusim.") and m.count(".") == (2 if "kernels" in m else 1)
+    }
+    assert ours <= {"gpusim.env", "gpusim.kernels.lang"}
+
+
+@pytest.mark.parametrize("path", ALGORITHMS, ids=lambda p: p.stem)
+def test_algorithms_do_not_import_each_other(path):
+    others = {f"gpusim.agents.{p.stem}" for p in ALGORITHMS if p != path}
+    assert not others & set(imports(path.read_text()))
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+HEAVY = ["triton", "tyro", "rich", "tensorboard", "matplotlib", "gpusim.agents", "torch._dynamo", "torch._inductor"]
+
+
+def test_importing_does_nothing():
+    """No learner, no compiler, no kernel library, no GPU, no seed, no line on the terminal."""
+    code = f"""
+import random, sys
+import numpy, torch
+before, numbers = torch.get_rng_state(), numpy.random.get_state()[1].copy()
+already, threads, drawn = set(sys.modules), torch.get_num_threads(), random.getstate()
+import gpusim
+loaded = [m for m in {HEAVY!r} if m in sys.modules and m not in already]
+assert not loaded, loaded
+assert not torch.cuda.is_initialized()
+assert torch.equal(before, torch.get_rng_state())
+assert (numbers == numpy.random.get_state()[1]).all() and drawn == random.getstate()
+assert threads == torch.get_num_threads()
+"""
+    assert run(code) == ""
+
+
+def test_an_eager_environment_needs_neither_compiler_nor_triton():
+    code = f"""
+import sys
+import torch
+already = set(sys.modules)
+import gpusim
+env = gpusim.make("CartPole-v1", 4, device="cpu", backend="eager")
+env.reset(seed=0)
+env.rollout(3)
+loaded = [m for m in {HEAVY!r} if m in sys.modules and m not in already]
+assert not loaded, loaded
+"""
+    assert run(code) == ""
+
+
+def test_importing_twice_registers_once():
+    code = """
+import importlib, warnings
+warnings.simplefilter("error")
+import gpusim
+print(importlib.reload(gpusim).env_ids())
+"""
+    assert run(code).count("CartPole-v1") == 1
