@@ -72,13 +72,15 @@ class Mode(NamedTuple):
     max_episode_steps: int | None
     random_params: tuple[tuple[str, float, float], ...]  # (field, low, high) drawn at every reset
     draws: bool  # whether the environment's step uses its generator at all
+    lanes: tuple[str, ...]  # the fields of Params that are lanes
 
 
 def fresh(env: Env, mode: Mode, params: Any, seed: Lane, index: Lane, episode: Lane) -> tuple[Any, Any]:
     """The state and parameters that begin episode number `episode` of the environments `index`."""
     rng = Rng(seed, index, episode, 0, STREAM_PARAMS)
-    drawn = {name: uniform(rng, i, low, high) for i, (name, low, high) in enumerate(mode.random_params)}
-    params = params._replace(**drawn)
+    if mode.random_params:
+        drawn = {name: uniform(rng, i, low, high) for i, (name, low, high) in enumerate(mode.random_params)}
+        params = params._replace(**drawn)
     return env.init(rng._replace(stream=STREAM_INIT), params), params
 
 
@@ -136,7 +138,7 @@ def reset_where(mask: Lane, c: Carry, begun: tuple[Any, Any]) -> Carry:
     choose = _chooser(mask)
     return c._replace(
         state=_each(choose, begun[0], c.state),
-        params=_each(choose, begun[1], c.params),
+        params=c.params if begun[1] is c.params else _each(choose, begun[1], c.params),
         elapsed=choose(0.0, c.elapsed),
         episode_return=choose(0.0, c.episode_return),
     )

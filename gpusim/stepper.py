@@ -77,7 +77,7 @@ class LookAhead:
 
     def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
         """Several steps of which only the tally is wanted; `CHUNK` of them are one compiled call."""
-        if self.compiled and len(actions) == CHUNK:
+        if self.compiled and len(actions) == CHUNK and not self.mode.draws:
             c, result = self._attempt(_compiled_chunk(self.env, self.mode), self.settle(c), actions, tally)
             if result is not None:
                 return result[0]._replace(seed=c.seed, episode=c.episode), result[1]
@@ -126,9 +126,9 @@ class LookAhead:
             rows = self.spent.nonzero()[0] if self.arrays else self.spent.nonzero().squeeze(1)
             some = c._replace(params=_fields(lambda p: p[rows] if is_lane(p) else p, c.params), episode=c.episode[rows])
             new = fresh(self.env, self.mode, some, self.index[rows])
-            self.begun = tuple(
-                _fields(functools.partial(_put, rows), old, n) for old, n in zip(before, new, strict=True)
-            )
+            put = functools.partial(_put, rows)
+            params = _fields(put, before[1], new[1]) if self.mode.random_params else c.params
+            self.begun = _fields(put, before[0], new[0]), params
         spent = torch.zeros(len(self.index), dtype=torch.float32 if self.compiled else torch.bool)
         self.spent = to_array(spent) if self.arrays else spent
 

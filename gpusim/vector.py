@@ -111,8 +111,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         return kind(self.env, self._mode(), self._index, self.backend == "compile")
 
     def _mode(self) -> Mode:
+        lanes = tuple(k for k, v in self._params._asdict().items() if isinstance(v, Tensor))
         ranges = tuple((k, *v) for k, v in self._params._asdict().items() if isinstance(v, Uniform))
-        return Mode(self.autoreset_mode, self.max_episode_steps, ranges, engine.draws(self.env.step))
+        return Mode(self.autoreset_mode, self.max_episode_steps, ranges, engine.draws(self.env.step), lanes)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]:
         """Begins new episodes: of all environments, or of those in `options["reset_mask"]`.
