@@ -55,25 +55,45 @@ def rollout(
         ResetNeeded: `env` has not been reset.
     """
     num_steps = checks.positive("num_steps", num_steps)
+    if transitions:
+        return _with_transitions(env, num_steps, policy)
     zero = torch.zeros(env.num_envs, device=env.device)
-    tally = engine.Tally(zero, zero, zero)
-    if policy is None and not transitions:
-        tally, steps, obs = _tally_only(env, num_steps, tally), [], env._observe()
-    else:
-        steps, tally, obs = _step_by_step(env, num_steps, policy, transitions, tally)
-    stacked = {k: torch.stack([s[k] for s in steps]) for k in steps[0]} if steps else {}
-    fields: dict[str, Any] = {k: stacked.pop(k, None) for k in TRANSITION}
+    tally = (_tally if policy else _tally_at_random)(env, num_steps, policy, engine.Tally(zero, zero, zero))
+    nothing: dict[str, Any] = dict.fromkeys(TRANSITION)
+    sums = (x.sum(dtype=torch.float64) for x in tally)
+    return Rollout(**nothing, extras={}, last_obs=env._observe(), **dict(zip(SUMS, sums, strict=True)))
+
+
+def _with_transitions(env: VectorEnv, num_steps: int, policy: Callable | None) -> Rollout:
+    obs, steps = env._observe(), []
+    actions = None if policy else RandomActions(env, num_steps)
+    for _ in range(num_steps):
+        action, extras = (actions.at(env.clock), {}) if actions else _ask(env, policy, obs)
+        out, _ = env._step(action)
+        steps.append(_record(obs, action, out, extras))
+        obs = out.obs
+    with torch.inference_mode(False), torch.no_grad():
+        stacked = {name: _stack([step[name] for step in steps]) for name in steps[0]}
+        ended = stacked["terminated"] | stacked["truncated"]
+        valid = stacked.pop("valid", None)
+        valid = torch.ones_like(ended) if valid is None else valid
+        ended = ended & valid
+        sums = [(stacked[name] * ended).sum(dtype=torch.float64) for name in ("episode_return", "episode_length")]
+        fields = {name: stacked.pop(name) for name in TRANSITION if name != "valid"}
     return Rollout(
-        **fields,
-        extras=stacked,
-        last_obs=obs,
-        episodes=tally.episodes.sum(dtype=torch.float64),
-        return_sum=tally.return_sum.sum(dtype=torch.float64),
-        length_sum=tally.length_sum.sum(dtype=torch.float64),
-    )
+        **fields, valid=valid, extras=stacked, last_obs=obs,
+        episodes=ended.sum(dtype=torch.float64), return_sum=sums[0], length_sum=sums[1],
+    )  # fmt: skip
 
 
-def _tally_only(env: VectorEnv, num_steps: int, tally: engine.Tally) -> engine.Tally:
+def _stack(steps: list[Tensor]) -> Tensor:
+    """`[T, N, ...]`; observations lane after lane, as each step's are, which is a copy of whole rows."""
+    if steps[0].ndim == 1 or steps[0].is_contiguous():
+        return torch.stack(steps)
+    return torch.stack([step.movedim(-1, 0) for step in steps]).movedim(1, -1)
+
+
+def _tally_at_random(env: VectorEnv, num_steps: int, _: Any, tally: engine.Tally) -> engine.Tally:
     actions = RandomActions(env, num_steps)
     while num_steps:
         several = min(num_steps, CHUNK)
@@ -82,28 +102,25 @@ def _tally_only(env: VectorEnv, num_steps: int, tally: engine.Tally) -> engine.T
     return tally
 
 
-def _step_by_step(env: VectorEnv, num_steps: int, policy: Callable | None, transitions: bool, tally: Any) -> tuple:
-    obs, steps, actions = env._observe(), [], RandomActions(env, num_steps)
+def _tally(env: VectorEnv, num_steps: int, policy: Any, tally: engine.Tally) -> engine.Tally:
+    obs = env._observe()
     for _ in range(num_steps):
-        action, extras = _ask(policy, obs) if policy else (actions.at(env.clock), {})
-        action = env._check(action) if policy else action
-        out, tally = env._step(action, True, tally)
-        if transitions:
-            steps.append(_record(obs, action, out, extras))
+        out, tally = env._step(_ask(env, policy, obs)[0], True, tally)
         obs = out.obs
-    return steps, tally, obs
+    return tally
 
 
 TRANSITION = Rollout._fields[: Rollout._fields.index("extras")]
+SUMS = ("episodes", "return_sum", "length_sum")
 
 
-def _ask(policy: Callable, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _ask(env: VectorEnv, policy: Any, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     answer = policy(obs.clone())  # it may write to what it is given, and return the same memory at every call
     action, extras = answer if isinstance(answer, tuple) else (answer, {})
     extras = {name: value.clone() for name, value in extras.items()}
     if clash := set(extras) & set(TRANSITION):
         raise InputError(f"the policy's extras use names that a rollout has already: {', '.join(sorted(clash))}.")
-    return action, extras
+    return env._check(action), extras
 
 
 def _record(obs: Tensor, action: Tensor, out: engine.Step, extras: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -114,9 +131,9 @@ def _record(obs: Tensor, action: Tensor, out: engine.Step, extras: dict[str, Ten
         "terminated": out.terminated,
         "truncated": out.truncated,
         "next_obs": out.obs if out.final_obs is None else out.final_obs,
-        "valid": torch.ones_like(out.terminated) if out.valid is None else out.valid,
         "episode_return": out.episode_return,
         "episode_length": out.episode_length,
+        **({} if out.valid is None else {"valid": out.valid}),
         **extras,
     }
 

@@ -341,8 +341,9 @@ def test_statistics_alone_are_the_same(env):
     twin.reset(seed=1)
     full, lean = vec.rollout(30), twin.rollout(30, transitions=False)
     assert lean.obs is lean.reward is lean.valid is None
-    for field in ("episodes", "return_sum", "length_sum", "last_obs"):
+    for field in ("episodes", "length_sum", "last_obs"):
         assert torch.equal(getattr(full, field), getattr(lean, field)), field
+    torch.testing.assert_close(full.return_sum, lean.return_sum, rtol=1e-6, atol=0)  # each environment's, in float32
     assert same(vec.get_state(), twin.get_state())
 
 
