@@ -37,6 +37,7 @@ peers: $(PEERS)/done  ## virtual environments for the peers that `make bench` me
 
 results: $(VENV)/dev  ## the ten-seed tables of README.md (takes long)
 	$(BIN)/python benchmarks/ten_seeds.py
+	$(BIN)/python benchmarks/time_to_solve.py
 
 readme: $(VENV)/train  ## put the result files into the tables of README.md
 	$(BIN)/python benchmarks/readme.py

@@ -39,14 +39,16 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
     """`num_envs` environments that step together; observations, rewards and flags are torch tensors on `device`.
 
     A trajectory depends on the seed, the environment's index and the actions, and on nothing else: not on `num_envs`,
-    nor on how steps are chunked into calls. Nothing is differentiated through; `Env.step` itself can be.
+    nor on how steps are chunked into calls. (One exception, in the last bit: a single environment under `"compile"` on the
+    CPU, which is compiled to scalar code.) Nothing is differentiated through; `Env.step` itself can be.
 
     Args:
         env: an id, with or without `gpusim/` before it, or an `Env`.
         num_envs: N.
         device: `"auto"` (CUDA where there is a GPU), `"cpu"`, `"cuda"`, `"cuda:N"`.
         backend: `"eager"`, `"compile"` (`torch.compile`, seconds of compilation at the first step), `"triton"`, or
-            `"auto"`: eager on the CPU, compile on a GPU.
+            `"auto"`: eager on the CPU, compile on a GPU. Eagerly on the CPU, an environment made of the vocabulary alone is
+            computed by NumPy in the tensors' memory, with less overhead; any other by torch.
         autoreset_mode: what `step` does with an episode that ends (Gymnasium's `AutoresetMode` or its name).
             `"same_step"` resets it at once, `"next_step"` at the next call, whose row is then no transition,
             `"disabled"` leaves it to `reset(options={"reset_mask": mask})`; meanwhile its row repeats itself with reward 0.

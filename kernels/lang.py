@@ -1,9 +1,9 @@
 """The vocabulary in which environments are written: every word means the same on torch tensors and in a Triton kernel.
 
-A function made of these words, of arithmetic and of comparisons is written as if for one environment. On torch
-tensors each value is a lane, `[N]`, one entry per environment, and so it is on NumPy arrays, whose operations on the CPU
-cost a third of torch's; `gpusim.kernels.lower` swaps each word for its Triton
-twin of the same name (the `@triton.jit` functions in `gpusim.kernels.lang_triton`).
+A function made of these words, of arithmetic and of comparisons is written as if for one environment. On torch tensors
+each value is a lane, `[N]`, one entry per environment; so it is on NumPy arrays, whose operations cost a third of torch's
+on a CPU. For a kernel, `gpusim.kernels.lower` swaps each word for its Triton twin of the same name, the `@triton.jit`
+functions in `gpusim.kernels.lang_triton`.
 
 What the two worlds disagree about is pinned down here:
 

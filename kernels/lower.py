@@ -37,7 +37,10 @@ REFUSED_OPERATORS: dict[type[ast.AST], str] = {  # on lanes they are something e
 }
 
 
-WORDS = {n for n, v in vars(lang).items() if isinstance(v, types.FunctionType) and n not in ("philox", "is_lane")}
+WORDS = {n for n, v in vars(lang).items() if isinstance(v, types.FunctionType) and not n.startswith("_")} - {
+    "philox",
+    "is_lane",
+}
 
 
 class LoweringError(TypeError):
