@@ -6,6 +6,7 @@ A score is the mean return of 100 episodes by the mode of the policy, after trai
 mean with a 95 % bootstrap interval (Agarwal et al., 2021), the worst seed, and how many reached what is asked.
 """
 
+import json
 import multiprocessing
 import sys
 import time
@@ -38,6 +39,8 @@ class Config:
 
     seeds: int = 10
     """Seeds 0 to this, for each."""
+    only: tuple[str, ...] = ()
+    """Environments to measure; the rows of the others are kept from the result file. None named: all."""
     jobs: int = 2
     """Runs at a time."""
     out: Path | None = None
@@ -45,18 +48,24 @@ class Config:
 
 
 def main(config: Config) -> None:
-    tasks = [(*name, seed) for name in ASKED for seed in range(config.seeds)]
+    chosen = [name for name in ASKED if not config.only or name[1] in config.only]
+    tasks = [(*name, seed) for name in chosen for seed in range(config.seeds)]
     context = multiprocessing.get_context("spawn")
-    runs: dict[tuple[str, str], list[dict[str, Any]]] = {name: [] for name in ASKED}
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {name: [] for name in chosen}
+    source = provenance(probe())
     with context.Pool(config.jobs) as pool:
         for run in pool.imap(train, tasks):
             runs[run["algorithm"], run["env"]].append(run)
             say(f"{run['algorithm']} {run['env']} seed {run['seed']}: {run['score']:.1f} in {run['seconds']:.1f} s")
-    rows = [summary(name, made) for name, made in runs.items()]
-    result = {"device": "cpu", "jobs": config.jobs, **provenance(probe()), "rows": rows}
+    made = {name: summary(name, r) | {"commit": source["commit"]} for name, r in runs.items()}
+    result = {"device": "cpu", "jobs": config.jobs, **source}
     folder = config.out or RESULTS / slug(hardware(result, "cpu"))
+    file = folder / "ten_seeds.json"
+    kept = json.loads(file.read_text())["rows"] if config.only and file.exists() else []
+    rows = {(r["algorithm"], r["env"]): r for r in kept} | made
+    result["rows"] = [rows[name] for name in ASKED if name in rows]
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "ten_seeds.json", result)
+    write_json(file, result)
     text = "\n".join(table(result)) + "\n"
     (folder / "ten_seeds.md").write_text(text)
     print(text, end="")
@@ -116,21 +125,22 @@ def interval(scores: np.ndarray) -> tuple[float, float]:
 
 def table(result: dict[str, Any]) -> list[str]:
     lines = [
-        "| algorithm | environment | asked | seeds that reach it | IQM | 95 % interval | worst seed | steps | seconds |",
-        "|---|---|---:|---:|---:|---|---:|---:|---:|",
+        "| algorithm | environment | asked | seeds that reach it | IQM | 95 % interval | worst seed | steps | seconds "
+        "| commit |",
+        "|---|---|---:|---:|---:|---|---:|---:|---:|---|",
     ]
     for row in result["rows"]:
         low, high = row["interval"]
         lines.append(
             f"| {row['algorithm']} | {row['env']} | {row['asked']:g} | {row['reached']} of {len(row['scores'])} "
             f"| {row['iqm']:.1f} | {low:.1f} to {high:.1f} | {row['worst']:.1f} | {row['steps']:,} "
-            f"| {np.median(row['seconds']):.1f} |"
+            f"| {np.median(row['seconds']):.1f} | {row['commit'][:12]} |"
         )
     lines += [
         "",
         f"Scores are means of 100 episodes by the policy's mode. Seconds are medians, {result['jobs']} runs at a time on "
-        f"{hardware(result, 'cpu')}. torch {result['versions']['torch']}, commit {result['commit']}; "
-        f"`{result['command']}`, {result['date'][:10]}.",
+        f"{hardware(result, 'cpu')}. torch {result['versions']['torch']}; "
+        f"`python benchmarks/ten_seeds.py`, {result['date'][:10]}.",
     ]
     return lines
 
