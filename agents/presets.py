@@ -46,10 +46,10 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("ppo", "Pendulum-v1"): {
         "num_envs": 64,
         "epochs": 10,
-        "gamma": 0.95,
+        "gamma": 0.98,
         "normalize_obs": True,
         "normalize_reward": True,
-        "total_steps": 500_000,
+        "total_steps": 300_000,
         "log_every": 2,
         "checkpoint_every": 25,
     },
