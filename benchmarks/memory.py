@@ -18,11 +18,11 @@ import torch
 
 import gpusim
 from gpusim import checks
-from gpusim.agents.bench import hardware, provenance, write_json
+from gpusim.agents.bench import hardware, provenance
 from gpusim.agents.machine import probe
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from throughput import RESULTS, say, slug
+from report import publish, say
 
 STEPS = 32
 
@@ -51,12 +51,7 @@ def main(config: Config) -> None:
             say(f"{env}, {backend}")
             rows.append(in_a_process(env, config.num_envs, device, backend, config.limit_gib))
     result = {"device": device, "limit_gib": config.limit_gib, **provenance(probe()), "rows": rows}
-    folder = config.out or RESULTS / slug(hardware(result, device))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "memory.json", result)
-    text = "\n".join(table(result)) + "\n"
-    (folder / "memory.md").write_text(text)
-    print(text, end="")
+    publish("memory", result, table(result), config.out)
 
 
 def in_a_process(*arguments: Any) -> dict[str, Any]:

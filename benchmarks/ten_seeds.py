@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from gpusim.agents.bench import hardware, provenance, write_json
+from gpusim.agents.bench import hardware, provenance
 from gpusim.agents.machine import probe
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from throughput import RESULTS, say, slug
+from report import folder, publish, say
 
 ASKED = {
     ("ppo", "CartPole-v1"): 475.0,
@@ -59,16 +59,11 @@ def main(config: Config) -> None:
             say(f"{run['algorithm']} {run['env']} seed {run['seed']}: {run['score']:.1f} in {run['seconds']:.1f} s")
     made = {name: summary(name, r) | {"commit": source["commit"]} for name, r in runs.items()}
     result = {"device": "cpu", "jobs": config.jobs, **source}
-    folder = config.out or RESULTS / slug(hardware(result, "cpu"))
-    file = folder / "ten_seeds.json"
+    file = folder(result, config.out) / "ten_seeds.json"
     kept = json.loads(file.read_text())["rows"] if config.only and file.exists() else []
     rows = {(r["algorithm"], r["env"]): r for r in kept} | made
     result["rows"] = [rows[name] for name in ASKED if name in rows]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(file, result)
-    text = "\n".join(table(result)) + "\n"
-    (folder / "ten_seeds.md").write_text(text)
-    print(text, end="")
+    publish("ten_seeds", result, table(result), config.out)
 
 
 def train(task: tuple[str, str, int]) -> dict[str, Any]:

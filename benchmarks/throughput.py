@@ -10,7 +10,6 @@ to the fastest row of any peer at that number of environments, whatever it leave
 import gc
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -37,15 +36,14 @@ from gpusim.agents.bench import (
     prepare,
     provenance,
     summarize,
-    write_json,
 )
 from gpusim.agents.machine import probe
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from peers.gymnasium_cartpole import GymnasiumCartPole
 from peers.gymnax_process import PYTHON, GymnaxCartPole
+from report import publish, say
 
-RESULTS = Path(__file__).parent / "results"
 CARTPOLE = "CartPole-v1"
 PEER_MODES = {
     "sim": "statistics returned",
@@ -137,16 +135,7 @@ def main(config: Config) -> None:
         "peer_versions": versions,
         "compile_times": compile_times(config) if config.compile_times and "compile" in config.backends else [],
     }
-    folder = config.out or RESULTS / slug(hardware(result, str(device)))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "throughput.json", result)
-    text = "\n".join(table(result)) + "\n"
-    (folder / "throughput.md").write_text(text)
-    print(text, end="")
-
-
-def say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+    publish("throughput", result, table(result), config.out)
 
 
 Makers = Iterator[tuple[str, Callable[[], Contestant]]]
@@ -300,12 +289,6 @@ def table(result: dict[str, Any]) -> list[str]:
             f"{t['cold_s']:.1f} s with empty compiler caches, {t['warm_s']:.1f} s with filled ones.\n"
         )
     return lines
-
-
-def slug(name: str) -> str:
-    """A folder's name for a piece of hardware."""
-    name = re.sub(r"\((R|TM)\)|\bCPU\b|@.*?(?=,|$)", " ", name)
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpusim.agents.bench import hardware, provenance, write_json
+from gpusim.agents.bench import hardware, provenance
 from gpusim.agents.machine import probe
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from throughput import RESULTS, say, slug
+from report import publish, say
 
 TARGET = 475.0
 
@@ -39,12 +39,7 @@ class Config:
 def main(config: Config) -> None:
     rows = [solve(seed) for seed in range(config.seeds)]
     result = {"device": "cpu", **provenance(probe()), "rows": rows}
-    folder = config.out or RESULTS / slug(hardware(result, "cpu"))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "time_to_solve.json", result)
-    text = "\n".join(table(result)) + "\n"
-    (folder / "time_to_solve.md").write_text(text)
-    print(text, end="")
+    publish("time_to_solve", result, table(result), config.out)
 
 
 def solve(seed: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -57,7 +58,7 @@ def test_a_peer_that_is_not_there_is_named_with_the_reason(tmp_path):
 
 
 def test_hardware_names_become_folder_names():
-    slug = load("throughput").slug
+    slug = load("report").slug
     assert slug("Intel(R) Xeon(R) CPU @ 2.20GHz, 2 cores") == "intel-xeon-2-cores"
     assert slug("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
 
@@ -77,3 +78,20 @@ def test_result_files_go_into_their_blocks_and_nothing_else_changes(tmp_path):
     filled = load("readme").filled
     assert filled(text.format("a.md"), tmp_path) == text.format("a.md").replace("old", "| table |")
     assert filled(text.format("b.md"), tmp_path) == text.format("b.md")
+
+
+def test_ten_seeds_are_summed_up_by_the_middle_half():
+    """The mean of 2, 3, 4, 5; the outliers at both ends do not count. All alike have no interval."""
+    ten_seeds = load("ten_seeds")
+    scores = np.array([-900.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 900.0])
+    assert ten_seeds.iqm(scores) == 3.5
+    low, high = ten_seeds.interval(scores)
+    assert low < 3.5 < high
+    assert ten_seeds.interval(np.full(10, 500.0)) == (500.0, 500.0)
+
+
+def test_a_seed_counts_when_it_reaches_what_is_asked():
+    made = [{"score": s, "seconds": 1.0, "steps": 10} for s in (475.0, 474.9, 500.0)]
+    row = load("ten_seeds").summary(("ppo", "CartPole-v1"), made)
+    assert row["reached"] == 2
+    assert row["worst"] == 474.9
