@@ -25,7 +25,7 @@ from gpusim.kernels.philox import philox
 Lane: TypeAlias = Any
 """One value per environment: a tensor `[N]` in torch, a block in a Triton kernel, a Python number where constant."""
 
-STREAM_INIT, STREAM_STEP, STREAM_ACTION, STREAM_PARAMS, STREAM_POLICY = range(5)
+STREAM_INIT, STREAM_STEP, STREAM_ACTION, STREAM_PARAMS = range(4)
 """What a draw is for. Streams of one environment never overlap."""
 
 
