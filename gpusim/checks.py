@@ -1,5 +1,6 @@
 """What a caller may pass, and the sentence he reads when he passes something else."""
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from gpusim.env import Env, Uniform
 from gpusim.errors import InputError
+from gpusim.kernels.launch import runs_on
+from gpusim.kernels.lower import LoweringError, check
 
 BACKENDS = ("eager", "compile", "triton")
 MAX_STEPS = 2**24  # the largest count that float32 holds exactly
@@ -37,12 +40,17 @@ def device(value: Any) -> torch.device:
     return parsed
 
 
-def backend_problem(name: str, where: torch.device) -> str | None:
-    """Why `name` cannot run on this device here, and how to mend it; None where it can."""
+def backend_problem(name: str, where: torch.device, env: Env | None = None) -> str | None:
+    """Why `name` cannot run (on `env`, where one is given) on this device here, and how to mend it; None where it can."""
     if name == "triton":
-        if where.type != "cuda":
-            return 'it needs a CUDA GPU; use device="cuda" where there is one, or backend="eager" or "compile"'
-        return 'no environment has a fused kernel in this version; use backend="compile"'
+        if not importlib.util.find_spec("triton"):
+            return 'triton is not installed; install it (pip install triton), or use backend="eager" or "compile"'
+        if where.type != "cuda" and not runs_on(where):
+            return (
+                'it needs a CUDA GPU; use device="cuda" where there is one, or backend="eager" or "compile" '
+                "(TRITON_INTERPRET=1, set before Python starts, runs kernels on the CPU, slowly, for tests)"
+            )
+        return _not_lowered(env) if env else None
     if name == "compile" and where.type == "cpu":
         compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
         if not shutil.which(compiler):
@@ -50,12 +58,23 @@ def backend_problem(name: str, where: torch.device) -> str | None:
     return None
 
 
-def backend(name: str, where: torch.device) -> str:
+def _not_lowered(env: Env) -> str | None:
+    try:
+        for function in (env.init, env.step, env.observe):
+            check(function)
+    except LoweringError as error:
+        return str(error).removesuffix(".")
+    return None
+
+
+def backend(name: str, where: torch.device, env: Env | None = None) -> str:
     if name == "auto":
-        return "eager" if where.type == "cpu" else "compile"
+        if where.type == "cpu":
+            return "eager"
+        return "compile" if backend_problem("triton", where, env) else "triton"
     if name not in BACKENDS:
         raise InputError(f'backend {name!r} is not known; use "auto", "eager", "compile" or "triton".')
-    if problem := backend_problem(name, where):
+    if problem := backend_problem(name, where, env):
         raise InputError(f'backend "{name}" cannot run on device "{where}": {problem}.')
     return name
 
@@ -63,8 +82,11 @@ def backend(name: str, where: torch.device) -> str:
 def environment(env: Env) -> Env:
     """`env`, if `VectorEnv` can run it."""
     observation, action = env.observation_space, env.action_space
-    if not _flat(observation):
-        raise InputError(f"the observation_space of {env.id} must be a flat float32 Box, not {observation}.")
+    if not _flat(observation) and not (isinstance(observation, Box) and len(observation.shape) in (2, 3)):
+        raise InputError(
+            f"the observation_space of {env.id} must be a flat float32 Box or an image's (of two or three axes), "
+            f"not {observation}."
+        )
     if not _flat(action) and not (isinstance(action, Discrete) and action.start == 0):
         raise InputError(
             f"the action_space of {env.id} must be a Discrete that starts at 0 or a flat float32 Box, not {action}."

@@ -5,6 +5,7 @@ modes and the episode statistics live here, once, above that seam.
 """
 
 import dis
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -171,10 +172,23 @@ def _each(choose: Callable[[Any, Any], Any], new: Any, old: Any) -> Any:
 
 
 def observe(env: Env, c: Carry) -> Lane:
-    """`[N, *obs]`; stored lane after lane, so it is its transpose that is contiguous."""
+    """`[N, *obs]`; a vector is stored lane after lane, so it is its transpose that is contiguous."""
+    shape = env.observation_space.shape
+    if len(shape) > 1:
+        return _picture(env, c, shape)
     lanes = env.observe(c.state, c.params)
     stacked = torch.stack(lanes) if isinstance(lanes[0], Tensor) else np.array(lanes, np.float32)
     return stacked.swapaxes(0, -1)
+
+
+def _picture(env: Env, c: Carry, shape: tuple[int, ...]) -> Lane:
+    """An image is computed cell by cell: environments are rows `[N, 1]`, the cells `[1, cells]` lie beside them."""
+    state, params = (type(x)(*(f[:, None] if is_lane(f) else f for f in x)) for x in (c.state, c.params))
+    dtype = env.observation_space.dtype
+    if isinstance(c.elapsed, Tensor):
+        cell = torch.arange(math.prod(shape), dtype=torch.int32, device=c.elapsed.device)[None]
+        return env.observe(state, cell, params).to(getattr(torch, np.dtype(dtype).name)).reshape(-1, *shape)
+    return env.observe(state, np.arange(math.prod(shape), dtype=np.int32)[None], params).astype(dtype).reshape(-1, *shape)
 
 
 def transition(

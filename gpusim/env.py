@@ -27,9 +27,11 @@ class Env:
         step: `step(state, action, rng, params) -> (State, reward, terminated)`, one transition, float32 reward and bool
             `terminated`. `action` is an int lane in [0, n) for `Discrete(n)`, a float32 lane for a `Box` of one entry, and a
             tuple of float32 lanes for a longer one. It knows neither time limits nor resets.
-        observe: `observe(state, params) -> tuple of float32 lanes`, one for each entry of the observation.
+        observe: `observe(state, params) -> tuple of float32 lanes`, one for each entry of the observation. Of an image,
+            `observe(state, cell, params)`, the value of a cell by its flat index: lanes and cells are given such that
+            they broadcast to `[N, cells]`.
         params: a `NamedTuple` of numbers, the defaults. Derived quantities are computed in the functions, never stored.
-        observation_space: of one environment, a flat float32 `Box`.
+        observation_space: of one environment, a flat float32 `Box`, or an image's of two or three axes.
         action_space: of one environment, `Discrete` starting at 0 or a flat float32 `Box`.
         max_episode_steps: the time limit after which an episode is truncated, `None` for no limit.
         reward_threshold: the mean return at which the task counts as solved, where its authors named one.

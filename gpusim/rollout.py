@@ -55,6 +55,8 @@ def rollout(
         ResetNeeded: `env` has not been reset.
     """
     num_steps = checks.positive("num_steps", num_steps)
+    if env.backend == "triton" and policy is None:
+        return _fused(env, num_steps, transitions)
     if transitions:
         return _with_transitions(env, num_steps, policy)
     zero = torch.zeros(env.num_envs, device=env.device)
@@ -62,6 +64,24 @@ def rollout(
     nothing: dict[str, Any] = dict.fromkeys(TRANSITION)
     sums = (x.sum(dtype=torch.float64) for x in tally)
     return Rollout(**nothing, extras={}, last_obs=env._observe(), **dict(zip(SUMS, sums, strict=True)))
+
+
+def _fused(env: VectorEnv, num_steps: int, transitions: bool) -> Rollout:
+    """Random actions, all steps in one launch."""
+    RandomActions(env, 1)  # refuses a space without bounds
+    c, clock = env._live(), env.clock
+    with torch.inference_mode(False), torch.no_grad():
+        if transitions:
+            env._carry, kept, last_obs = env._stepper.at_random(c, clock, num_steps)
+        else:
+            env._carry, tally = env._stepper.tally_at_random(c, clock, num_steps)
+        env.clock += num_steps
+        if transitions:
+            steps = {k: v for k, v in kept._asdict().items() if v is not None}
+            return _whole(steps, last_obs)
+        sums = (x.sum(dtype=torch.float64) for x in tally)
+        nothing: dict[str, Any] = dict.fromkeys(TRANSITION)
+        return Rollout(**nothing, extras={}, last_obs=env._observe(), **dict(zip(SUMS, sums, strict=True)))
 
 
 def _with_transitions(env: VectorEnv, num_steps: int, policy: Callable | None) -> Rollout:
@@ -73,15 +93,19 @@ def _with_transitions(env: VectorEnv, num_steps: int, policy: Callable | None) -
         steps.append(_record(obs, action, out, extras))
         obs = out.obs
     with torch.inference_mode(False), torch.no_grad():
-        stacked = {name: _stack([step[name] for step in steps]) for name in steps[0]}
-        ended = stacked["terminated"] | stacked["truncated"]
-        valid = stacked.pop("valid", None)
-        valid = torch.ones_like(ended) if valid is None else valid
-        ended = ended & valid
-        sums = [(stacked[name] * ended).sum(dtype=torch.float64) for name in ("episode_return", "episode_length")]
-        fields = {name: stacked.pop(name) for name in TRANSITION if name != "valid"}
+        return _whole({name: _stack([step[name] for step in steps]) for name in steps[0]}, obs)
+
+
+def _whole(stacked: dict[str, Tensor], last_obs: Tensor) -> Rollout:
+    """The rollout of what was kept of its steps, `[T, N, ...]`; what is no field of it came from the policy."""
+    ended = stacked["terminated"] | stacked["truncated"]
+    valid = stacked.pop("valid", None)
+    valid = torch.ones_like(ended) if valid is None else valid
+    ended = ended & valid
+    sums = [(stacked[name] * ended).sum(dtype=torch.float64) for name in ("episode_return", "episode_length")]
+    fields = {name: stacked.pop(name) for name in TRANSITION if name != "valid"}
     return Rollout(
-        **fields, valid=valid, extras=stacked, last_obs=obs,
+        **fields, valid=valid, extras=stacked, last_obs=last_obs,
         episodes=ended.sum(dtype=torch.float64), return_sum=sums[0], length_sum=sums[1],
     )  # fmt: skip
 

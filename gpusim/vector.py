@@ -46,8 +46,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         env: an id, with or without `gpusim/` before it, or an `Env`.
         num_envs: N.
         device: `"auto"` (CUDA where there is a GPU), `"cpu"`, `"cuda"`, `"cuda:N"`.
-        backend: `"eager"`, `"compile"` (`torch.compile`, seconds of compilation at the first step), `"triton"`, or
-            `"auto"`: eager on the CPU, compile on a GPU. Eagerly on the CPU, an environment made of the vocabulary alone is
+        backend: `"eager"`, `"compile"` (`torch.compile`, seconds of compilation at the first step), `"triton"` (a fused
+            kernel; needs a GPU, or TRITON_INTERPRET=1), or `"auto"`: eager on the CPU, on a GPU triton where the
+            environment can be lowered, else compile. Eagerly on the CPU, an environment made of the vocabulary alone is
             computed by NumPy in the tensors' memory, with less overhead; any other by torch.
         autoreset_mode: what `step` does with an episode that ends (Gymnasium's `AutoresetMode` or its name).
             `"same_step"` resets it at once, `"next_step"` at the next call, whose row is then no transition,
@@ -80,7 +81,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         self.env = spec(env)
         self.num_envs = checks.positive("num_envs", num_envs)
         self.device = checks.device(device)
-        self.backend = checks.backend(backend, self.device)
+        self.backend = checks.backend(backend, self.device, self.env)
         self.autoreset_mode = checks.autoreset_mode(autoreset_mode)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
         self.max_episode_steps = checks.max_episode_steps(self.env, max_episode_steps)
@@ -108,7 +109,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         """The parameters, a `NamedTuple` of numbers, tensors `[N]` and `Uniform` ranges; change them by `set_attr`."""
         return self._params
 
-    def _make_stepper(self) -> SyncFree | LookAhead:
+    def _make_stepper(self) -> Any:
+        if self.backend == "triton":
+            from gpusim.fused import Fused
+
+            return Fused(self.env, self._mode(), self._index)
         kind = LookAhead if self.device.type == "cpu" else SyncFree
         return kind(self.env, self._mode(), self._index, self.backend == "compile")
 

@@ -5,15 +5,26 @@ import triton.language as tl
 
 FLOAT_SCALE = tl.constexpr(2.0**-24)
 
+if hasattr(tl, "to_tensor"):
+
+    @triton.jit
+    def _tensor(x):
+        return tl.to_tensor(x)
+else:  # before Triton 3.7
+
+    @triton.jit
+    def _tensor(x):
+        return tl.core.to_tensor(x)
+
 
 @triton.jit
 def words(rng, block):
     return tl.philox(
         rng.seed,
-        tl.to_tensor(rng.env).to(tl.int32),
-        tl.to_tensor(rng.episode).to(tl.int32),
-        tl.to_tensor(rng.step).to(tl.int32),
-        tl.to_tensor(rng.stream * 256 + block).to(tl.int32),
+        _tensor(rng.env).to(tl.int32),
+        _tensor(rng.episode).to(tl.int32),
+        _tensor(rng.step).to(tl.int32),
+        _tensor(rng.stream * 256 + block).to(tl.int32),
     )
 
 
@@ -35,7 +46,7 @@ def uniform(rng, block, low, high):
 
 @triton.jit
 def where(condition, a, b):
-    a, b = tl.to_tensor(a), tl.to_tensor(b)
+    a, b = _tensor(a), _tensor(b)
     if not a.type.is_block() and not b.type.is_block():
         a = a.to(tl.float32)
     return tl.where(condition, a, b)
@@ -98,7 +109,7 @@ def clip(x, low, high):
 
 @triton.jit
 def floor_divide(x, y):
-    x, y = tl.broadcast(x, tl.to_tensor(y))
+    x, y = tl.broadcast(x, _tensor(y))
     if x.dtype.is_floating():
         return _float_floor_divide(x, y.to(x.dtype))
     quotient = x // y
@@ -107,7 +118,7 @@ def floor_divide(x, y):
 
 @triton.jit
 def remainder(x, y):
-    x, y = tl.broadcast(x, tl.to_tensor(y))
+    x, y = tl.broadcast(x, _tensor(y))
     if x.dtype.is_floating():
         return _float_remainder(x, y.to(x.dtype))
     rest = x % y
