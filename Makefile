@@ -10,10 +10,10 @@ PIP_INSTALL = -m pip --disable-pip-version-check --quiet install
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help train test lint gpu bench peers results readme clean FORCE
+.PHONY: help train test lint kernel-report gpu bench peers results readme clean FORCE
 
 help:  ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 train: $(VENV)/train  ## install, and train PPO on CartPole until it is solved
 	$(BIN)/gpusim train ppo CartPole-v1
@@ -26,8 +26,12 @@ lint: $(VENV)/dev  ## style and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-gpu: $(VENV)/dev  ## the tests that need a CUDA GPU
-	$(BIN)/python -m pytest -m gpu
+kernel-report: $(VENV)/dev  ## registers, shared memory and spills of every kernel, compiled for GPUs that need not be here
+	$(BIN)/python benchmarks/kernel_report.py
+
+gpu: $(VENV)/dev  ## on a machine with a CUDA GPU: the tests that need one, then the benchmarks
+	$(BIN)/python -m pytest -m gpu tests/gpu
+	$(BIN)/python benchmarks/gpu.py
 
 bench: $(VENV)/train  ## speed and memory on this machine, beside the peers that are installed
 	$(BIN)/python benchmarks/throughput.py --all

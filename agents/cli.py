@@ -1,5 +1,6 @@
 """The command line. Each command imports only what it needs; bad input is one sentence and exit code 2."""
 
+import argparse
 import dataclasses
 import sys
 from collections.abc import Callable
@@ -61,10 +62,20 @@ def train(args: list[str]) -> int:
     from gpusim.agents.run import RunFolder, default_name, make_learner, preset
 
     algorithm, env = args[:2]
-    config = options(preset(algorithm, env), args[2:], f"gpusim train {algorithm} {env}", hidden=("env",))
+    default = preset(algorithm, env, **_sizes(args[2:], preset(algorithm, env)))
+    config = options(default, args[2:], f"gpusim train {algorithm} {env}", hidden=("env",))
     learner = make_learner(algorithm, config)
     folder = RunFolder.create(config.run_dir or default_name(algorithm, config), algorithm, config)
     return _drive(learner, folder, 0.0)
+
+
+def _sizes(args: list[str], config: Any) -> dict[str, int]:
+    """The flags that the defaults of others depend on; one that is no number is left for `options` to refuse."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in (n for n in ("num_envs", "num_steps") if hasattr(config, n)):
+        parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", nargs="?", default="")
+    found = vars(parser.parse_known_args(args)[0])
+    return {name: int(text) for name, text in found.items() if (text or "").replace("_", "").isdecimal()}
 
 
 def resume(args: list[str]) -> int:
@@ -104,7 +115,8 @@ def _drive(learner: Any, folder: Any, seconds: float) -> int:
 
     env, config = learner.env, learner.config
     print(
-        f"{config.env}: {config.num_envs} environments, {env.backend} on {env.device}; run folder {folder.path}",
+        f"{config.env}: {config.num_envs} environments, {env.backend} on {env.device}, learning by {learner.path}; "
+        f"run folder {folder.path}",
         flush=True,
     )
     with Display(config, learner.steps) as display:

@@ -18,7 +18,8 @@ class RunConfig:
     device: str = "auto"
     """auto (CUDA where there is a GPU), cpu, cuda or cuda:N."""
     backend: str = "auto"
-    """How environments step: eager, compile, or auto (eager on the CPU, compile on a GPU)."""
+    """How environments step: eager, compile, triton (fused kernels, which then learn too), or auto: eager on the CPU, on a
+    GPU triton where the environment can be lowered, else compile."""
     threads: int = 1
     """CPU threads of torch; small networks are fastest on one. 0 leaves torch's own choice."""
     num_envs: int = 32

@@ -47,6 +47,11 @@ class Learner:
         """Environment steps so far."""
         return self.iteration * self.config.steps_per_iteration
 
+    @property
+    def path(self) -> str:
+        """What an iteration is made of."""
+        return "torch operations"
+
     def iterate(self) -> dict[str, Tensor]:
         """One iteration: collect, learn; the metrics as scalars on the device."""
         raise NotImplementedError

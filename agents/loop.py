@@ -2,11 +2,16 @@
 
 import signal
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import torch
+
 from gpusim.agents.learner import Learner
+
+LATE = 2  # readings that a GPU may be ahead of the host
 
 
 class Result(NamedTuple):
@@ -36,17 +41,28 @@ def run(learner: Learner, observers: tuple[Silent, ...] = (), seconds: float = 0
     """
     config, metrics = learner.config, list[dict[str, float]]()
     start, ending = time.perf_counter() - seconds, "complete"
+    pending = deque[Reading]()
+
+    def deliver(everything: bool) -> bool:
+        """Hands on the readings that have arrived, or waits for all; whether the target is reached."""
+        reached = False
+        while pending and (everything or reached or len(pending) > LATE or pending[0].arrived()):
+            metrics.append(pending.popleft().numbers(time.perf_counter() - start))
+            for observer in observers:
+                observer.reading(learner, metrics[-1])
+            reached = reached or _reached(learner, metrics[-1])
+        return reached
+
     with _interrupts() as interrupted:
         while learner.iteration < config.iterations:
             losses = learner.iterate()
             last = learner.iteration == config.iterations or bool(interrupted)
+            kept = learner.iteration % config.checkpoint_every == 0
             if learner.iteration % config.log_every == 0 or last:
-                metrics.append(read(learner, losses, time.perf_counter() - start))
-                for observer in observers:
-                    observer.reading(learner, metrics[-1])
-                if _reached(learner, metrics[-1]):
-                    ending, last = "target", True
-            if learner.iteration % config.checkpoint_every == 0 or last:
+                pending.append(Reading(learner, losses))
+            if deliver(everything=last or kept):
+                ending, last = "target", True
+            if kept or last:
                 for observer in observers:
                     observer.checkpoint(learner, metrics)
             if interrupted and ending != "target" and learner.iteration < config.iterations:
@@ -56,18 +72,33 @@ def run(learner: Learner, observers: tuple[Silent, ...] = (), seconds: float = 0
     return Result(learner, metrics, ending)
 
 
-def read(learner: Learner, losses: dict[str, Any], seconds: float) -> dict[str, float]:
-    """The metrics as numbers: the one place where a GPU is waited for."""
-    mean_return, mean_length = learner.window.mean()
-    values = {"return": mean_return, "length": mean_length, "episodes": learner.window.count, **losses}
-    numbers = {k: float(v) for k, v in values.items()}
-    return {
-        "iteration": learner.iteration,
-        "steps": learner.steps,
-        "seconds": round(seconds, 3),
-        "time": round(time.time(), 3),
-        **numbers,
-    }
+class Reading:
+    """The metrics of one iteration on their way to the host. A GPU is not waited for until `numbers` is asked for."""
+
+    def __init__(self, learner: Learner, losses: dict[str, Any]):
+        mean_return, mean_length = learner.window.mean()
+        values = {"return": mean_return, "length": mean_length, "episodes": learner.window.count, **losses}
+        self.names, self.iteration, self.steps = list(values), learner.iteration, learner.steps
+        device = learner.env.device
+        stacked = torch.stack([torch.as_tensor(v, device=device).detach().double() for v in values.values()])
+        self.values = stacked.to("cpu", non_blocking=True)
+        self.event = torch.cuda.Event() if device.type == "cuda" else None
+        if self.event:
+            self.event.record()
+
+    def arrived(self) -> bool:
+        return self.event is None or self.event.query()
+
+    def numbers(self, seconds: float) -> dict[str, float]:
+        if self.event:
+            self.event.synchronize()
+        return {
+            "iteration": self.iteration,
+            "steps": self.steps,
+            "seconds": round(seconds, 3),
+            "time": round(time.time(), 3),
+            **dict(zip(self.names, self.values.tolist(), strict=True)),
+        }
 
 
 def _reached(learner: Learner, reading: dict[str, float]) -> bool:

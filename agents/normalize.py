@@ -48,10 +48,11 @@ class ReturnScale(nn.Module):
     @torch.no_grad()
     def forward(self, reward: Tensor, done: Tensor) -> Tensor:
         """`reward` `[T, N]` scaled, after it has been added to the statistics; `done` `[T, N]` bool."""
-        returns = []
+        returns, running = [], self.running
         for r, d in zip(reward, done, strict=True):
-            total = self.running * self.gamma + r
+            total = running * self.gamma + r
             returns.append(total)
-            self.running = total * ~d
+            running = total * ~d
+        self.running.copy_(running)
         self.statistics.update(torch.stack(returns))
         return reward * self.statistics.scale()

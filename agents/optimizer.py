@@ -36,7 +36,7 @@ class Adam(nn.Module):
             p.data, p.grad = self.flat[start:stop].view_as(p), self.grad[start:stop].view_as(p)
             start = stop
 
-    def step(self, loss: Tensor, learning_rate: float) -> Tensor:
+    def step(self, loss: Tensor, learning_rate: float | Tensor) -> Tensor:
         """One step down the gradient of `loss`; the gradient's norm before clipping, a scalar."""
         self.grad.zero_()
         loss.backward()

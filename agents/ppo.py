@@ -3,6 +3,7 @@
 Advantages know a truncated step from a terminated one: V(s_{t+1}) is always the value of the true next observation.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,11 +12,13 @@ from torch import Tensor
 
 from gpusim.agents.config import RunConfig, at_least, between
 from gpusim.agents.distributions import Categorical, Gaussian
+from gpusim.agents.graph import Captured, Held
 from gpusim.agents.learner import Learner
 from gpusim.agents.loop import Result, run
 from gpusim.agents.normalize import ReturnScale
 from gpusim.errors import InputError
 from gpusim.kernels.gae import gae
+from gpusim.kernels.mlp import PRECISIONS
 
 # ---------------------------------------------------------------------------------------------------------- config
 
@@ -54,6 +57,8 @@ class Config(RunConfig):
     """Give the advantages of a minibatch mean 0 and deviation 1."""
     normalize_reward: bool = False
     """Divide rewards by the running deviation of the discounted return."""
+    precision: str = "tf32x3"
+    """How fused kernels multiply on tensor cores: tf32x3 (close to float32), tf32 or bf16."""
 
     @property
     def steps_per_iteration(self) -> int:
@@ -65,6 +70,8 @@ class Config(RunConfig):
             at_least(self, name, 1)
         for name in ("gamma", "lam"):
             between(self, name, 0.0, 1.0)
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision must be {', '.join(PRECISIONS)}, not {self.precision!r}.")
         if self.minibatches > self.steps_per_iteration:
             raise InputError(
                 f"{self.minibatches} minibatches cannot be made of {self.steps_per_iteration} steps "
@@ -123,7 +130,10 @@ def ppo_loss(config: Config, batch: Batch, distribution: Categorical | Gaussian,
 
 
 class PPO(Learner):
-    """One iteration: a rollout, its advantages, then `epochs` passes of `minibatches` updates over it."""
+    """One iteration: a rollout, its advantages, then `epochs` passes of `minibatches` updates over it.
+
+    On torch, or, where environments step by Triton and the network is one that kernels can hold, by kernels alone.
+    """
 
     config: Config
 
@@ -131,20 +141,67 @@ class PPO(Learner):
         super().__init__(config, config.max_grad_norm)
         scale = ReturnScale(config.num_envs, config.gamma).to(self.env.device)
         self.reward_scale = scale if config.normalize_reward else None
-        if self.network.normalizer is not None:
+        self.fused = self._fused()
+        self.held, self.captured = Held(self.env), self._capture()
+        self.rate = torch.zeros((), device=self.env.device)
+        if self.fused and self.network.normalizer is not None:
+            self.fused.begin()
+        elif self.network.normalizer is not None:
             self.network.normalizer.update(self.collect(config.num_steps).next_obs)
+
+    def _fused(self) -> Any:
+        if self.env.backend != "triton":
+            return None
+        from gpusim.agents.fused import FusedIteration, problem
+
+        if reason := problem(self):
+            warnings.warn(f"PPO runs on torch operations, not on fused kernels: {reason}.", stacklevel=4)
+            return None
+        return FusedIteration(self)
+
+    @property
+    def path(self) -> str:
+        return "fused kernels" if self.fused else "torch operations"
 
     def modules(self) -> dict[str, torch.nn.Module]:
         return super().modules() | ({"reward_scale": self.reward_scale} if self.reward_scale else {})
 
     def iterate(self) -> dict[str, Tensor]:
-        config = self.config
-        rollout = self.collect(config.num_steps)
-        losses = self._learn(self._batch(rollout))
+        losses = self.fused.iterate() if self.fused else self._by_torch()
+        self.iteration += 1
+        return losses
+
+    def learning_rate(self) -> float:
+        """Of this iteration."""
+        done = self.iteration / self.config.iterations
+        return self.config.learning_rate * (1 - done if self.config.anneal else 1.0)
+
+    def _capture(self) -> Captured:
+        return Captured(self._in_place, self.env.device, (self.generator,))
+
+    def _by_torch(self) -> dict[str, Tensor]:
+        """On a GPU as a CUDA graph, unless the host has to decide how many updates there are."""
+        if self.env.device.type == "cpu" or self.config.target_kl is not None:
+            return self._iterate(self.learning_rate())._asdict()
+        clock = self.env.clock
+        if not self.held.take():
+            self.captured = self._capture()
+        self.rate.fill_(self.learning_rate())
+        losses = self.captured()
+        self.env.clock = clock + self.config.num_steps
+        return {name: loss.clone() for name, loss in losses._asdict().items()}
+
+    def _in_place(self) -> Losses:
+        losses = self._iterate(self.rate)
+        self.held.take()
+        return losses
+
+    def _iterate(self, learning_rate: float | Tensor) -> Losses:
+        rollout = self.collect(self.config.num_steps)
+        losses = self._learn(self._batch(rollout), learning_rate)
         if self.network.normalizer is not None:
             self.network.normalizer.update(rollout.next_obs)
-        self.iteration += 1
-        return losses._asdict()
+        return losses
 
     @torch.no_grad()
     def _batch(self, rollout: Any) -> Batch:
@@ -156,10 +213,8 @@ class PPO(Learner):
         log_prob = self.network.distribution(rollout.obs).log_prob(sample)
         return Batch(*(x.flatten(0, 1) for x in (rollout.obs, sample, log_prob, value, advantage, advantage + value)))
 
-    def _learn(self, batch: Batch) -> Losses:
+    def _learn(self, batch: Batch, learning_rate: float | Tensor) -> Losses:
         config, size = self.config, self.config.steps_per_iteration
-        done = self.iteration / config.iterations
-        learning_rate = config.learning_rate * (1 - done if config.anneal else 1.0)
         for _ in range(config.epochs):
             order = torch.randperm(size, generator=self.generator, device=self.env.device)
             for rows in order.tensor_split(config.minibatches):

@@ -59,3 +59,35 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "checkpoint_every": 10,
     },
 }
+
+# With MANY environments these take the place of the above. An iteration makes the same updates whatever `num_envs`, of
+# minibatches that grow with it, so a preset lasts for a number of iterations: `total_steps` follows.
+MANY = 512
+MASSIVE: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "num_steps": 16,
+        "epochs": 2,
+        "minibatches": 32,
+        "learning_rate": 3e-3,
+        "log_every": 4,
+        "checkpoint_every": 50,  # one of a million environments has some 40 MB
+        "iterations": 200,
+    },
+}
+MASSIVE_FOR: dict[tuple[str, str], dict[str, Any]] = {
+    ("ppo", "CartPole-v1"): {"epochs": 1, "learning_rate": 1e-2, "iterations": 50},
+    ("ppo", "Acrobot-v1"): {"iterations": 60},
+    ("ppo", "MountainCar-v0"): {"learning_rate": 5e-3, "iterations": 100},
+    ("ppo", "MountainCarContinuous-v0"): {"epochs": 1, "learning_rate": 5e-3, "iterations": 50},
+    ("ppo", "Pendulum-v1"): {"gamma": 0.99, "iterations": 50},
+}
+
+
+def settings(algorithm: str, env: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """The preset by field; it depends on the `num_envs` and `num_steps` that are `asked` for."""
+    values = PRESETS.get((algorithm, env), {})
+    if algorithm not in MASSIVE or asked.get("num_envs", 0) < MANY:
+        return values
+    values = values | MASSIVE[algorithm] | MASSIVE_FOR.get((algorithm, env), {})
+    steps = asked["num_envs"] * asked.get("num_steps", values["num_steps"])
+    return values | {"total_steps": steps * values.pop("iterations")}

@@ -14,7 +14,7 @@ import torch
 from gpusim.agents.config import RunConfig, build
 from gpusim.agents.learner import Learner
 from gpusim.agents.loop import Silent
-from gpusim.agents.presets import PRESETS
+from gpusim.agents.presets import settings
 from gpusim.errors import InputError
 from gpusim.registry import spec
 from gpusim.version import __version__
@@ -36,13 +36,13 @@ def module(algorithm: str) -> Any:
 
 
 def preset(algorithm: str, env: str, **changes: Any) -> Any:
-    """The configuration for that algorithm on that environment, with `changes`.
+    """The configuration for that algorithm on that environment at that `num_envs`, with `changes`, which always win.
 
     Raises:
         InputError: there is no such algorithm, environment or field.
     """
     name = spec(env).id
-    values = {"env": name, **PRESETS.get((algorithm, name), {}), **changes}
+    values = {"env": name, **settings(algorithm, name, changes), **changes}
     return build(module(algorithm).Config, values, f"the preset of {algorithm} for {name}")
 
 

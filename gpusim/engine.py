@@ -184,11 +184,13 @@ def observe(env: Env, c: Carry) -> Lane:
 def _picture(env: Env, c: Carry, shape: tuple[int, ...]) -> Lane:
     """An image is computed cell by cell: environments are rows `[N, 1]`, the cells `[1, cells]` lie beside them."""
     state, params = (type(x)(*(f[:, None] if is_lane(f) else f for f in x)) for x in (c.state, c.params))
-    dtype = env.observation_space.dtype
-    if isinstance(c.elapsed, Tensor):
-        cell = torch.arange(math.prod(shape), dtype=torch.int32, device=c.elapsed.device)[None]
-        return env.observe(state, cell, params).to(getattr(torch, np.dtype(dtype).name)).reshape(-1, *shape)
-    return env.observe(state, np.arange(math.prod(shape), dtype=np.int32)[None], params).astype(dtype).reshape(-1, *shape)
+    cells, name = math.prod(shape), np.dtype(env.observation_space.dtype).name
+    if isinstance(state[0], Tensor):
+        cell = torch.arange(cells, dtype=torch.int32, device=state[0].device)
+        seen = env.observe(state, cell[None], params).to(getattr(torch, name))
+    else:
+        seen = env.observe(state, np.arange(cells, dtype=np.int32)[None], params).astype(name)
+    return seen.reshape(-1, *shape)
 
 
 def transition(

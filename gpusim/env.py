@@ -40,7 +40,7 @@ class Env:
     id: str
     init: Callable[..., Any]
     step: Callable[..., Any]
-    observe: Callable[..., tuple]
+    observe: Callable[..., Any]
     params: Any
     observation_space: Box
     action_space: Discrete | Box

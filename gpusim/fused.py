@@ -11,8 +11,10 @@ from torch import Tensor
 from gpusim.engine import Carry, Mode, Step, Tally
 from gpusim.env import Env
 from gpusim.kernels.episode_triton import Episodes, Game
-from gpusim.kernels.lang import Rng
 from gpusim.kernels.lower import lower
+from gpusim.kernels.mlp import mlp_problem
+from gpusim.kernels.policy import MlpPolicy
+from gpusim.kernels.rollout_triton import Collected, rollout
 from gpusim.kernels.simulate_triton import Transitions, simulate
 
 AUTORESET = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)
@@ -47,30 +49,45 @@ class Fused:
             c, _, tally = self.step(c, action, False, tally)  # type: ignore[assignment]
         return c, tally
 
-    def tally_at_random(self, c: Carry, clock: int, steps: int) -> tuple[Carry, Tally]:
-        """`steps` steps with random actions of which only the statistics are kept."""
+    def at_random(self, c: Carry, clock: int, steps: int, transitions: bool) -> tuple[Carry, Any, Tensor]:
+        """`steps` steps with random actions: every transition, or a tally, and what to act on next."""
+        last = self._obs()
+        if transitions:
+            kept = self._transitions(steps)
+            new = self._simulate(c, clock, steps, None, kept, last, None)
+            return new, self._told(kept), self._shaped(last)
         tally = Tally(*(self._new(torch.float32).zero_() for _ in range(3)))
-        return self._simulate(c, clock, steps, None, Transitions(), None, tally), tally
+        return self._simulate(c, clock, steps, None, Transitions(), last, tally), tally, self._shaped(last)
 
-    def at_random(self, c: Carry, clock: int, steps: int) -> tuple[Carry, Transitions, Tensor]:
-        """`steps` steps with random actions, every transition, and what to act on next."""
+    def _transitions(self, steps: int) -> Transitions:
+        """Room for what is told of `steps` steps."""
         number = functools.partial(self._new, torch.float32, steps)
         flag = functools.partial(self._new, torch.bool, steps)
         space = self.env.action_space
         shape = (steps,) if isinstance(space, Discrete) else (steps, *space.shape)
         action = self._new(torch.int32 if isinstance(space, Discrete) else torch.float32, *shape)
         valid = None if self.mode.autoreset is AutoresetMode.SAME_STEP else flag()
-        kept = Transitions(
+        return Transitions(
             obs=self._obs(steps), action=action, reward=number(), terminated=flag(), truncated=flag(),
             next_obs=self._obs(steps), valid=valid, episode_return=number(), episode_length=number(),
         )  # fmt: skip
-        last = self._obs()
-        new = self._simulate(c, clock, steps, None, kept, last, None)
-        kept = kept._replace(
-            obs=self._shaped(kept.obs), next_obs=self._shaped(kept.next_obs),
-            action=action if isinstance(space, Discrete) else action.movedim(1, -1),
-        )  # fmt: skip
-        return new, kept, self._shaped(last)
+
+    def _told(self, kept: Transitions) -> Transitions:
+        """What was kept, `[T, N, ...]`."""
+        action = kept.action.movedim(1, -1) if kept.action.ndim == 3 else kept.action
+        return kept._replace(obs=self._shaped(kept.obs), next_obs=self._shaped(kept.next_obs), action=action)
+
+    def holds(self, policy: MlpPolicy) -> bool:
+        """Whether the policy can be inside the kernel with the steps."""
+        same = self.mode.autoreset is AutoresetMode.SAME_STEP
+        return same and len(self.env.observation_space.shape) == 1 and mlp_problem(policy.shape) is None
+
+    def with_policy(self, c: Carry, clock: Tensor, policy: MlpPolicy, kept: Collected) -> Carry:
+        """As many steps as `kept` has room for, by a policy that `holds`; `clock` is an int64 scalar on the device."""
+        before = self.episodes(c)
+        after = Episodes(*(_empty_like(x) for x in before))
+        rollout(self.game(c), before, c.seed, clock, policy, kept, after)
+        return self.carry(c, after)
 
     def settle(self, c: Carry) -> Carry:
         return c
@@ -96,7 +113,7 @@ class Fused:
     def episodes(self, c: Carry) -> Episodes:
         flags = () if self.mode.autoreset is AutoresetMode.SAME_STEP else (c.terminated, c.truncated)
         lanes = tuple(p for p in c.params if isinstance(p, Tensor))
-        return Episodes(tuple(c.state), lanes, c.elapsed, c.episode_return, c.episode, flags)
+        return Episodes(tuple(x.contiguous() for x in c.state), lanes, c.elapsed, c.episode_return, c.episode, flags)
 
     def carry(self, c: Carry, e: Episodes) -> Carry:
         lanes = iter(e.lanes)
@@ -124,6 +141,10 @@ class Fused:
         return obs.movedim(-1, -2) if obs is not None and len(self.env.observation_space.shape) == 1 else obs
 
 
+def _empty_like(x: Any) -> Any:
+    return tuple(map(torch.empty_like, x)) if isinstance(x, tuple) else torch.empty_like(x)
+
+
 def _dtype(space: Any) -> torch.dtype:
     return torch.from_numpy(space.low[:0]).dtype
 
@@ -136,7 +157,7 @@ def _game(env: Env, mode: Mode, state: type, widths: tuple[int, ...], numbers: A
     box = () if isinstance(space, Discrete) else (space.low, space.high - space.low)
     shape = env.observation_space.shape
     return Game(
-        lower(env.init), lower(env.step), lower(env.observe), state, type(numbers), Rng,
+        lower(env.init), lower(env.step), lower(env.observe), state, type(numbers),
         widths, tuple(numbers), slots, ranges, mode.max_episode_steps or 0, AUTORESET.index(mode.autoreset),
         0 if len(shape) == 1 else int(torch.Size(shape).numel()),
         int(space.n) if isinstance(space, Discrete) else 0,

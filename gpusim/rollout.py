@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gpusim import checks, engine
 from gpusim.errors import InputError
+from gpusim.kernels.policy import MlpPolicy
 from gpusim.stepper import CHUNK
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class Rollout(NamedTuple):
     reward: Tensor  # [T, N] float32
     terminated: Tensor  # [T, N] bool
     truncated: Tensor  # [T, N] bool
-    next_obs: Tensor  # [T, N, *obs] the true observation after the step, never one from after a reset
+    next_obs: Tensor  # [T, N, *obs] the true observation after the step, never one from after a reset; None where a
+    # kernel held the policy, whose extras tell its value
     valid: Tensor  # [T, N] bool, False where a row is no transition (a reset in NEXT_STEP, an idle row when disabled)
     episode_return: Tensor  # [T, N] float32 return of the episode so far, final where it ended
     episode_length: Tensor  # [T, N] float32 likewise
@@ -39,7 +41,11 @@ class Rollout(NamedTuple):
 
 
 def rollout(
-    env: VectorEnv, num_steps: int, policy: Callable[[Tensor], Any] | None = None, *, transitions: bool = True
+    env: VectorEnv,
+    num_steps: int,
+    policy: Callable[[Tensor], Any] | MlpPolicy | None = None,
+    *,
+    transitions: bool = True,
 ) -> Rollout:
     """`num_steps` steps of `env` from where it stands.
 
@@ -47,7 +53,9 @@ def rollout(
         env: a `VectorEnv` that has been reset.
         num_steps: T.
         policy: obs `[N, *obs]` → actions, or → (actions, dict of tensors `[N, ...]` to keep). None acts at random, each
-            draw a function of (seed, environment, steps since seeding) alone.
+            draw a function of (seed, environment, steps since seeding) alone. So it is for a
+            `gpusim.kernels.policy.MlpPolicy`, whose extras are `sample`, `log_prob`, `value` and `next_value` (of the true
+            next observation, 0 where the step terminated); the backend "triton" runs it in one kernel with the steps.
         transitions: whether to return every transition; without, only `last_obs` and the statistics.
 
     Raises:
@@ -57,6 +65,8 @@ def rollout(
     num_steps = checks.positive("num_steps", num_steps)
     if env.backend == "triton" and policy is None:
         return _fused(env, num_steps, transitions)
+    if transitions and isinstance(policy, MlpPolicy) and env.backend == "triton" and env._stepper.holds(policy):
+        return _fused_policy(env, num_steps, policy)
     if transitions:
         return _with_transitions(env, num_steps, policy)
     zero = torch.zeros(env.num_envs, device=env.device)
@@ -69,22 +79,33 @@ def rollout(
 def _fused(env: VectorEnv, num_steps: int, transitions: bool) -> Rollout:
     """Random actions, all steps in one launch."""
     RandomActions(env, 1)  # refuses a space without bounds
-    c, clock = env._live(), env.clock
     with torch.inference_mode(False), torch.no_grad():
-        if transitions:
-            env._carry, kept, last_obs = env._stepper.at_random(c, clock, num_steps)
-        else:
-            env._carry, tally = env._stepper.tally_at_random(c, clock, num_steps)
+        env._carry, kept, last_obs = env._stepper.at_random(env._live(), env.clock, num_steps, transitions)
         env.clock += num_steps
         if transitions:
-            steps = {k: v for k, v in kept._asdict().items() if v is not None}
-            return _whole(steps, last_obs)
-        sums = (x.sum(dtype=torch.float64) for x in tally)
+            return _whole({k: v for k, v in kept._asdict().items() if v is not None}, last_obs)
+        sums = (x.sum(dtype=torch.float64) for x in kept)
         nothing: dict[str, Any] = dict.fromkeys(TRANSITION)
-        return Rollout(**nothing, extras={}, last_obs=env._observe(), **dict(zip(SUMS, sums, strict=True)))
+        return Rollout(**nothing, extras={}, last_obs=last_obs, **dict(zip(SUMS, sums, strict=True)))
 
 
-def _with_transitions(env: VectorEnv, num_steps: int, policy: Callable | None) -> Rollout:
+def _fused_policy(env: VectorEnv, num_steps: int, policy: MlpPolicy) -> Rollout:
+    """The policy inside the kernel, all steps in one launch."""
+    from gpusim.kernels.rollout_triton import collected
+
+    c = env._live()
+    with torch.inference_mode(False), torch.no_grad():
+        clock = torch.full((), env.clock, dtype=torch.int64, device=env.device)
+        kept = collected(num_steps, env.num_envs, policy)
+        env._carry = env._stepper.with_policy(c, clock, policy, kept)
+        env.clock += num_steps
+        steps = kept._asdict() | {"obs": kept.obs.movedim(1, -1), "next_obs": None}
+        steps["sample"] = kept.sample.movedim(1, -1) if policy.shape.gaussian else kept.sample
+        steps["action"] = policy.env_action(steps["sample"])
+        return _whole({k: v for k, v in steps.items() if v is not None or k == "next_obs"}, env._observe())
+
+
+def _with_transitions(env: VectorEnv, num_steps: int, policy: Any) -> Rollout:
     obs, steps = env._observe(), []
     actions = None if policy else RandomActions(env, num_steps)
     for _ in range(num_steps):
@@ -93,7 +114,10 @@ def _with_transitions(env: VectorEnv, num_steps: int, policy: Callable | None) -
         steps.append(_record(obs, action, out, extras))
         obs = out.obs
     with torch.inference_mode(False), torch.no_grad():
-        return _whole({name: _stack([step[name] for step in steps]) for name in steps[0]}, obs)
+        stacked = {name: _stack([step[name] for step in steps]) for name in steps[0]}
+        if isinstance(policy, MlpPolicy):
+            stacked["next_value"] = policy.value(stacked["next_obs"]) * ~stacked["terminated"]
+        return _whole(stacked, obs)
 
 
 def _whole(stacked: dict[str, Tensor], last_obs: Tensor) -> Rollout:
@@ -139,6 +163,9 @@ SUMS = ("episodes", "return_sum", "length_sum")
 
 
 def _ask(env: VectorEnv, policy: Any, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    if isinstance(policy, MlpPolicy):
+        with torch.no_grad():
+            return policy.act(obs, torch.as_tensor(env._live().seed), env._index, env.clock)
     answer = policy(obs.clone())  # it may write to what it is given, and return the same memory at every call
     action, extras = answer if isinstance(answer, tuple) else (answer, {})
     extras = {name: value.clone() for name, value in extras.items()}

@@ -196,7 +196,7 @@ def _eager_step(env: Env, mode: Mode, look: bool) -> Callable:
     return step
 
 
-# On the CPU the integers of the generator and the floats of the step are compiled as two functions, and bools cross the
+# On the CPU the integers of the generator and the floats of the step are compiled as two functions, and flags cross the
 # border of the second as floats: Inductor does not vectorize a loop of mixed types, and such a loop is five times slower.
 
 
@@ -205,7 +205,7 @@ def _compiled_step(env: Env, mode: Mode, look: bool) -> Callable:
     def floats(c, index, begun, spent, action, tally):
         new, out, tally = _transition(env, mode, _to_bool(c), index, begun, spent, action, look, tally)
         clash = (spent * out.reset).amax()
-        return _to_float((_bare(new), out, tally, torch.where(out.reset, 1.0, spent), clash))
+        return _to_float(_bare(new)), _to_float(out), tally, torch.where(out.reset, 1.0, spent), clash
 
     floats = _compile(floats)
 
@@ -224,7 +224,7 @@ def _compiled_chunk(env: Env, mode: Mode) -> Callable:
             new, out, tally = _transition(env, mode, c, index, begun, spent, action, False, tally)
             clash = clash + spent * out.reset
             c, spent = new, torch.where(out.reset, 1.0, spent)
-        return _to_float((_bare(c), tally, spent, clash.amax()))
+        return _to_float(_bare(c)), tally, spent, clash.amax()
 
     floats = _compile(floats)
 
@@ -291,15 +291,13 @@ def _whole(new: Carry, old: Carry) -> Carry:
     return _to_bool(new._replace(**flags))
 
 
-def _to_float(tree: Any) -> Any:
-    """Bools become float32, everywhere in a tree of tuples."""
-    if isinstance(tree, tuple):
-        leaves = [_to_float(x) for x in tree]
-        return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
-    return tree.to(torch.float32) if isinstance(tree, Tensor) and tree.dtype == torch.bool else tree
-
-
 FLAGS = ("terminated", "truncated", "reset", "valid")
+
+
+def _to_float(record: Any) -> Any:
+    """The flags of a `Carry` or `Step` as float32."""
+    flags = {k: getattr(record, k) for k in FLAGS if k in record._fields}
+    return record._replace(**{k: v.to(torch.float32) for k, v in flags.items() if v is not None})
 
 
 def _to_bool(record: Any) -> Any:

@@ -16,6 +16,7 @@ from gpusim import checks, engine
 from gpusim.engine import Carry, Mode, Step, Tally
 from gpusim.env import Env, Uniform
 from gpusim.errors import InputError
+from gpusim.kernels.policy import MlpPolicy
 from gpusim.registry import spec
 from gpusim.rollout import Rollout, rollout
 from gpusim.stepper import LookAhead, SyncFree, compiled_actions
@@ -269,7 +270,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         return self._buffers
 
     def rollout(
-        self, num_steps: int, policy: Callable[[Tensor], Any] | None = None, *, transitions: bool = True
+        self, num_steps: int, policy: Callable[[Tensor], Any] | MlpPolicy | None = None, *, transitions: bool = True
     ) -> Rollout:
         """`num_steps` steps from where the environments stand; see `gpusim.rollout.rollout`."""
         return rollout(self, num_steps, policy, transitions=transitions)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from gpusim.kernels.lang import STREAM_ACTION, STREAM_INIT, STREAM_PARAMS, STREAM_STEP
+from gpusim.kernels.lang import STREAM_ACTION, STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Rng
 from gpusim.kernels.lang_triton import uniform, words
 
 ACTION, INIT, PARAMS, STEP = map(tl.constexpr, (STREAM_ACTION, STREAM_INIT, STREAM_PARAMS, STREAM_STEP))
@@ -25,7 +25,6 @@ class Game(NamedTuple):
     observe: Any
     state: Any  # the class of its State
     params: Any  # of its Params
-    rng: Any  # and `Rng`
     widths: tuple[int, ...]  # entities in each field of the state; 0: a lane
     numbers: tuple  # the parameters that are numbers, None where one is a lane
     slots: tuple[int, ...]  # the place of each parameter among those that are lanes, -1 for a number
@@ -41,7 +40,7 @@ class Game(NamedTuple):
     def cache_key(self) -> str:
         """By which a compiled kernel is found again: with the source of the functions."""
         functions = (f.cache_key for f in self[:3])
-        return "-".join((*functions, *(c.__qualname__ for c in self[3:6]), str(tuple(self[6:]))))
+        return "-".join((*functions, *(c.__qualname__ for c in self[3:5]), str(tuple(self[5:]))))
 
 
 class Episodes(NamedTuple):
@@ -101,8 +100,8 @@ def store(pointers, values, at, mask):
         if len(values[k].shape) == 1:
             tl.store(pointers[k] + at, values[k], mask=mask)
         else:
-            width: tl.constexpr = values[k].shape[1]
-            tl.store(pointers[k] + at[:, None] * width + tl.arange(0, width)[None, :], values[k], mask=mask[:, None])
+            place = at[:, None] * values[k].shape[1] + tl.arange(0, values[k].shape[1])[None, :]
+            tl.store(pointers[k] + place, values[k], mask=mask[:, None])
 
 
 @triton.jit
@@ -153,17 +152,23 @@ def drawn(lanes, rng, GAME: tl.constexpr):
 
 
 @triton.jit
+def nothing_ahead(e):
+    """Before the first draw: all is spent."""
+    return Ahead(e.state, e.lanes, e.elapsed >= 0)
+
+
+@triton.jit
 def begin(e, seed, index, GAME: tl.constexpr):
     """The next beginning of every environment (`gpusim.engine.fresh`)."""
-    lanes = drawn(e.lanes, GAME.rng(seed, index, e.episode + 1, 0, PARAMS), GAME)
-    state = GAME.init(GAME.rng(seed, index, e.episode + 1, 0, INIT), parameters(lanes, GAME))
+    lanes = drawn(e.lanes, Rng(seed, index, e.episode + 1, 0, PARAMS), GAME)
+    state = GAME.init(Rng(seed, index, e.episode + 1, 0, INIT), parameters(lanes, GAME))
     return Ahead(typed(state, e.state), lanes, e.elapsed < 0)
 
 
 @triton.jit
 def advance(e, action, seed, index, GAME: tl.constexpr):
     """One step with everything but the reset that may be due (`gpusim.engine.advance`)."""
-    rng = GAME.rng(seed, index, e.episode, e.elapsed, STEP)
+    rng = Rng(seed, index, e.episode, e.elapsed, STEP)
     state, reward, terminated = GAME.step(GAME.state(*e.state), action, rng, parameters(e.lanes, GAME))
     state = typed(state, e.state)
     nothing = e.elapsed < 0
@@ -233,9 +238,12 @@ def store_observation(out, t, e, at, n, inside, GAME: tl.constexpr, CHUNK: tl.co
     else:
         state, params = GAME.state(*rows(e.state)), parameters(rows(e.lanes), GAME)
         row = (tl.cast(t, tl.int64) * n + at)[:, None] * GAME.cells
-        for first in tl.static_range(0, GAME.cells, CHUNK):
+        cells: tl.constexpr = GAME.cells
+        for first in tl.static_range(0, cells, CHUNK):
             cell = first + tl.arange(0, CHUNK)[None, :]
             seen = GAME.observe(state, cell, params)
+            if out.dtype.element_ty == tl.int1:
+                seen = seen != 0
             tl.store(out + row + cell, seen, mask=inside[:, None] & (cell < GAME.cells))
 
 
@@ -243,7 +251,7 @@ def store_observation(out, t, e, at, n, inside, GAME: tl.constexpr, CHUNK: tl.co
 def word_block(number, seed, index, GAME: tl.constexpr):
     """The four words among which number `number` of an environment's stream of random actions is."""
     block = number // 4
-    return words(GAME.rng(seed, index, block & 0xFFFFFFFF, block >> 32, ACTION), 0)
+    return words(Rng(seed, index, block & 0xFFFFFFFF, block >> 32, ACTION), 0)
 
 
 @triton.jit

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from gpusim.kernels.launch import runs_on
+
 
 def gae(
     reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, done: Tensor, gamma: float, lam: float
@@ -23,7 +25,7 @@ def gae(
     tensors = (reward, value, next_value, terminated, done)
     if reward.ndim != 2 or any(x.shape != reward.shape for x in tensors):
         raise ValueError(f"gae takes five tensors of one shape [T, N], not {[tuple(x.shape) for x in tensors]}.")
-    if reward.device.type == "cuda":
+    if runs_on(reward.device):
         from gpusim.kernels.gae_triton import gae_triton
 
         return gae_triton(*tensors, gamma, lam)

@@ -5,6 +5,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gpusim.kernels.launch import launch
+
 BLOCK = 128
 
 
@@ -15,7 +17,8 @@ def gae_triton(
     steps, envs = reward.shape
     tensors = [x.contiguous() for x in (reward, value, next_value, terminated, done)]
     advantage = torch.empty_like(tensors[0])
-    gae_kernel[(triton.cdiv(envs, BLOCK),)](*tensors, advantage, steps, envs, gamma, gamma * lam, BLOCK=BLOCK)
+    grid = (triton.cdiv(envs, BLOCK),)
+    launch(gae_kernel, grid, *tensors, advantage, steps, envs, gamma, gamma * lam, BLOCK=BLOCK)
     return advantage
 
 

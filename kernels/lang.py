@@ -25,7 +25,7 @@ from gpusim.kernels.philox import philox
 Lane: TypeAlias = Any
 """One value per environment: a tensor `[N]` in torch, a block in a Triton kernel, a Python number where constant."""
 
-STREAM_INIT, STREAM_STEP, STREAM_ACTION, STREAM_PARAMS = range(4)
+STREAM_INIT, STREAM_STEP, STREAM_ACTION, STREAM_PARAMS, STREAM_POLICY = range(5)
 """What a draw is for. Streams of one environment never overlap."""
 
 
@@ -54,6 +54,16 @@ def uniform4(rng: Rng, block, low, high) -> tuple[Lane, Lane, Lane, Lane]:
 def uniform(rng: Rng, block, low, high) -> Lane:
     """One float32 draw from [low, high)."""
     return _scale(words(rng, block)[0], low, high)
+
+
+def unit(word) -> Lane:
+    """float32 in [0, 1), made of one of `words`."""
+    return _scale(word, 0.0, 1.0)
+
+
+def below(word, count) -> Lane:
+    """int32 in [0, count), made of one of `words`; `count` is a whole number or int lane below 2**31."""
+    return to_int((word * count) >> 32)
 
 
 def _scale(word, low, high):
@@ -151,6 +161,14 @@ def false_like(x) -> Lane:
     return np.zeros(x.shape, bool) if isinstance(x, np.ndarray) else torch.zeros_like(x, dtype=torch.bool)
 
 
+def slots(x, count) -> Lane:
+    """0 to `count - 1` for each entry: of a lane `[N]` int32 `[N, count]`; `count` is a power of two."""
+    if isinstance(x, np.ndarray):
+        return np.zeros((*x.shape, 1), np.int32) + np.arange(count, dtype=np.int32)
+    numbers = torch.arange(count, dtype=torch.int32, device=x.device)
+    return torch.zeros_like(x, dtype=torch.int32)[..., None] + numbers
+
+
 def to_float(x) -> Lane:
     """float32."""
     return _cast(x, "float32")
@@ -183,6 +201,16 @@ def max_(x) -> Lane:
 
 def cumsum(x) -> Lane:
     return _of(x).cumsum(x, -1, dtype=_summed(x))
+
+
+def or_(x) -> Lane:
+    """The bits that any entity has; their number is a power of two."""
+    if isinstance(x, np.ndarray):
+        return np.bitwise_or.reduce(x, -1)
+    while x.shape[-1] > 1:
+        half = x.shape[-1] // 2
+        x = x[..., :half] | x[..., half:]
+    return x[..., 0]
 
 
 def _summed(x):

@@ -45,6 +45,16 @@ def uniform(rng, block, low, high):
 
 
 @triton.jit
+def unit(word):
+    return _scale(word, 0.0, 1.0)
+
+
+@triton.jit
+def below(word, count):
+    return ((word.to(tl.uint64) * _tensor(count).to(tl.uint64)) >> 32).to(tl.int32)
+
+
+@triton.jit
 def where(condition, a, b):
     a, b = _tensor(a), _tensor(b)
     if not a.type.is_block() and not b.type.is_block():
@@ -156,6 +166,11 @@ def false_like(x):
 
 
 @triton.jit
+def slots(x, count):
+    return tl.expand_dims(tl.zeros_like(x).to(tl.int32), -1) + tl.arange(0, count)
+
+
+@triton.jit
 def to_float(x):
     return x.to(tl.float32)
 
@@ -193,3 +208,13 @@ def max_(x):
 @triton.jit
 def cumsum(x):
     return tl.cumsum(x.to(tl.int32) if x.dtype == tl.int1 else x, axis=-1)
+
+
+@triton.jit
+def _or(x, y):
+    return x | y
+
+
+@triton.jit
+def or_(x):
+    return tl.reduce(x, len(x.shape) - 1, _or)

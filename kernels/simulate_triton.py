@@ -17,10 +17,10 @@ from gpusim.kernels.episode_triton import (
     Taken,
     advance,
     bare,
-    begin,
     load,
     load_lanes,
     next_word,
+    nothing_ahead,
     random_action,
     restart,
     store,
@@ -30,7 +30,7 @@ from gpusim.kernels.episode_triton import (
 from gpusim.kernels.launch import launch
 
 BLOCK, WARPS = 32, 1  # with one warp, whether any environment needs a draw is a vote, and no barrier
-IMAGE_BLOCK, IMAGE_WARPS, CHUNK = 16, 4, 128
+IMAGE_BLOCK, IMAGE_WARPS, CHUNK = 16, 4, 64
 
 
 class Transitions(NamedTuple):
@@ -93,7 +93,7 @@ def simulate_kernel(
     inside = at < n
     key = tl.load(seed)
     e = load_episodes(before, at, inside, GAME)
-    ahead = begin(e, key, at, GAME)
+    ahead = nothing_ahead(e)
     number = tl.cast(clock, tl.int64)
     if actions is None:
         entries: tl.constexpr = 1 if GAME.actions > 0 else len(GAME.low)

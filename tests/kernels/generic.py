@@ -8,7 +8,7 @@ import triton.language as tl
 def load(pointers, at, mask, kind: tl.constexpr):
     fields = ()
     for k in tl.static_range(len(pointers)):
-        fields = fields + (tl.load(pointers[k] + at, mask=mask),)  # noqa: RUF005
+        fields = fields + (tl.load(pointers[k] + at, mask=mask),)
     return kind(*fields)
 
 

@@ -3,20 +3,19 @@
 Environments and each word of the vocabulary, lowered, against themselves on torch tensors.
 """
 
-import os
-
 import pytest
 import torch
 
 from gpusim.envs import BUILTIN
 from gpusim.kernels.lang import Rng, to_int
 from gpusim.kernels.lower import lower
+from tests.interpreter import quicken
 from tests.kernels.generic import entity_kernel, init_kernel, step_kernel, word_kernel
 from tests.kernels.vocabulary import WORDS, Two, entities, float_functions, int_division, ints, nan_choices, reductions
 
 SIZES = [1, 7, 100]
 BLOCK = 32
-assert os.environ["TRITON_INTERPRET"] == "1"
+quicken()
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")  # in lanes that the mask leaves out
 
 

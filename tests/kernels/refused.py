@@ -1,6 +1,6 @@
 """Functions that cannot be lowered, each for one reason, which stands in a comment on the line that is to be named."""
 
-# ruff: noqa: E731, F401
+# ruff: noqa: F401
 import math
 from functools import lru_cache
 

@@ -1,10 +1,7 @@
 """What is lowered means the same in a kernel; what cannot be is refused with its name and line."""
 
 import inspect
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from gpusim.envs import BUILTIN
 from gpusim.kernels import lang
 from gpusim.kernels.lang import Rng
 from gpusim.kernels.lower import LoweringError, lower
+from tests import interpreter
 from tests.envs.toys import TOY
 from tests.kernels import refused
 
@@ -24,12 +22,7 @@ each_env = pytest.mark.parametrize("env", BUILTIN, ids=lambda e: e.id)
 
 @pytest.mark.parametrize("half", ["test_init or test_step", "not test_init and not test_step"])
 def test_kernels_in_the_interpreter(half):
-    """`in_interpreter.py` in a process of its own, as the variable counts only before Triton is imported."""
-    command = [sys.executable, "-m", "pytest", str(HERE / "in_interpreter.py"), "-k", half, "-p", "no:cacheprovider"]
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | {"TRITON_INTERPRET": "1"}
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, cwd=HERE.parent.parent, check=False)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    assert "skipped" not in done.stdout
+    interpreter.passes(HERE / "in_interpreter.py", "-k", half)
 
 
 def test_every_word_has_a_twin():
@@ -105,7 +98,7 @@ def compile_step(env, capability):
     from tests.kernels.generic import step_kernel
 
     state = type(env.init(Rng(0, torch.zeros(1, dtype=torch.int64), 0, 0, 0), env.params))
-    floats = lambda count: ("*fp32",) * count  # noqa: E731
+    floats = lambda count: ("*fp32",) * count
     signature = {
         "state": floats(len(state._fields)),
         "action": "*i32" if hasattr(env.action_space, "n") else "*fp32",

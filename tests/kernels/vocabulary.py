@@ -10,6 +10,7 @@ from gpusim.kernels.lang import (
     absolute,
     all_,
     any_,
+    below,
     ceil,
     clip,
     cos,
@@ -24,6 +25,7 @@ from gpusim.kernels.lang import (
     min_,
     minimum,
     ones_like,
+    or_,
     remainder,
     sin,
     sqrt,
@@ -32,7 +34,9 @@ from gpusim.kernels.lang import (
     to_int,
     uniform,
     uniform4,
+    unit,
     where,
+    words,
     zeros_like,
 )
 
@@ -53,6 +57,11 @@ def uniforms(v):
     rng = Rng(2**61 + 5, v[0], v[1], v[2], 3)
     a, b, c, d = uniform4(rng, 2, -0.05, 0.05)
     return a, b, c, d, uniform(rng, 255, -3.0, 9.0), uniform(rng, 0, v[3], v[3] + 2.0)
+
+
+def choices(v):
+    a, b, c, d = words(Rng(2**61 + 5, v[0], v[1], v[2], 3), 2)
+    return unit(a), below(b, 6), below(b, 2**31 - 1), below(c, to_int(v[1]) + 1), below(d, 1), unit(d) < 0.25
 
 
 def scalar_coordinates(v):
@@ -128,6 +137,10 @@ def globals_and_helpers(v):
     return (x,)
 
 
+def bits(x):
+    return or_(x), or_(x & 5), or_(x ^ -1)
+
+
 def floats(n):
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(n, generator=generator) * 4
@@ -168,6 +181,7 @@ WORDS = [
     (float_choices, floats),
     (int_choices, ints),
     (uniforms, coordinates),
+    (choices, coordinates),
     (scalar_coordinates, coordinates),
     (globals_and_helpers, floats),
 ]

@@ -1,0 +1,161 @@
+"""PPO's iteration made of kernels alone: the rollout in one launch, the advantages, and two launches for every minibatch.
+
+The same algorithm as `gpusim.agents.ppo` on torch, which is its specification; what differs is where random numbers come
+from (Philox, not a generator) and that observations are normalized by statistics of what was acted on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gpusim.agents.graph import Captured, Held
+from gpusim.kernels.adam import adam_step
+from gpusim.kernels.gae import gae
+from gpusim.kernels.mlp import MlpShape, mlp_problem
+from gpusim.kernels.moments import discounted_returns, minibatch_moments, update_moments
+from gpusim.kernels.policy import MlpPolicy
+from gpusim.kernels.rollout_triton import collected, rollout
+from gpusim.kernels.shuffle import shuffle
+from gpusim.kernels.update import Data, Loss, make_workspace, ppo_gradient
+
+if TYPE_CHECKING:
+    from gpusim.agents.ppo import PPO
+
+LOSSES = ("total", "policy", "value", "entropy", "kl", "clipped")
+
+
+def mlp_shape(learner: PPO) -> MlpShape | None:
+    """The learner's network as kernels know it; None where it has not two hidden layers."""
+    config, network, env = learner.config, learner.network, learner.env
+    if len(config.hidden) != 2:
+        return None
+    inputs, space = math.prod(env.single_observation_space.shape or ()), env.single_action_space
+    outputs = int(space.n) if network.discrete else math.prod(space.shape)
+    return MlpShape(inputs, *config.hidden, outputs, config.activation, not network.discrete)
+
+
+def problem(learner: PPO) -> str | None:
+    """Why the kernels cannot run this learner's iteration, or None."""
+    if learner.env.backend != "triton":
+        return f'environments step by backend "{learner.env.backend}"'
+    if len(learner.env.single_observation_space.shape or ()) != 1:
+        return "an observation is an image"
+    shape = mlp_shape(learner)
+    if shape is None:
+        return f"the network has {len(learner.config.hidden)} hidden layers; kernels take 2"
+    if learner.config.target_kl is not None:
+        return "target_kl has the host decide after every epoch"
+    return mlp_problem(shape)
+
+
+class FusedIteration:
+    """All tensors that an iteration reads and writes stay where they are, so that it can be captured and replayed."""
+
+    def __init__(self, learner: PPO):
+        shape = mlp_shape(learner)
+        assert shape
+        config, network, env = learner.config, learner.network, learner.env
+        self.learner, self.shape, self.held = learner, shape, Held(env)
+        device, size = env.device, config.steps_per_iteration
+
+        def scalar(dtype: torch.dtype) -> Tensor:
+            return torch.zeros((), dtype=dtype, device=device)
+
+        self.clock, self.epoch, self.learning_rate = scalar(torch.int64), scalar(torch.int64), scalar(torch.float32)
+        self.normalizer = None if network.normalizer is None else torch.zeros(2, shape.inputs, device=device)
+        mean, scale = (None, None) if self.normalizer is None else self.normalizer
+        centre, half = (None, None) if network.discrete else (network.action_centre, network.action_half)
+        self.policy = MlpPolicy(learner.optimizer.flat, shape, mean, scale, centre, half, config.precision)
+        self.kept = collected(config.num_steps, config.num_envs, self.policy)
+        self.order = torch.empty(size, dtype=torch.int32, device=device)
+        self.workspace = make_workspace(shape, -(-size // config.minibatches), device)
+        self.losses = torch.zeros(8, device=device)
+        self.loss = Loss(
+            config.clip, config.value_coef, config.entropy_coef, config.clip_value, config.normalize_advantage
+        )
+        self.captured = Captured(self._iterate, device)
+
+    def begin(self) -> None:
+        """A rollout for the first statistics of observations, by which nothing is learned."""
+        self._follow()
+        self._collect()
+        self.learner.env.clock += self.learner.config.num_steps
+
+    def iterate(self) -> dict[str, Tensor]:
+        """One iteration; the metrics as scalars on the device."""
+        learner, config = self.learner, self.learner.config
+        self._follow()
+        self.epoch.fill_(learner.iteration * config.epochs)
+        self.learning_rate.fill_(learner.learning_rate())
+        self.captured()
+        learner.env.clock += config.num_steps
+        return dict(zip(LOSSES, self.losses.clone(), strict=False))
+
+    def _follow(self) -> None:
+        """Takes up the environments where they are, should anybody else have moved them."""
+        env = self.learner.env
+        if not self.held.take():
+            self.captured = Captured(self._iterate, env.device)
+        self.clock.fill_(env.clock)
+
+    @torch.no_grad()
+    def _iterate(self) -> None:
+        """Nothing here looks at a value on the host."""
+        learner, config, kept = self.learner, self.learner.config, self.kept
+        self._collect()
+        done = kept.terminated | kept.truncated
+        learner.window.add(kept.episode_return, kept.episode_length, done)
+        reward = self._scaled(kept.reward, done)
+        advantage = gae(reward, kept.value, kept.next_value, kept.terminated, done, config.gamma, config.lam)
+        data = Data(kept.obs, kept.sample, kept.log_prob, kept.value, advantage)
+        for _ in range(config.epochs):
+            shuffle(len(self.order), self.held.carry.seed, self.epoch, out=self.order)
+            self.epoch.add_(1)
+            self._pass(data)
+
+    def _pass(self, data: Data) -> None:
+        """One pass over the data in minibatches."""
+        learner, config = self.learner, self.learner.config
+        moments = minibatch_moments(data.advantage, self.order, config.minibatches)
+        mean, scale = self.policy.mean, self.policy.scale
+        normalizer = None if mean is None or scale is None else (mean, scale)
+        adam, start = learner.optimizer, 0
+        for m, rows in enumerate(self.order.tensor_split(config.minibatches)):
+            ppo_gradient(
+                adam.flat, self.shape, data, self.order, start, len(rows), self.loss, self.workspace, moments[m],
+                normalizer, config.precision,
+            )  # fmt: skip
+            adam_step(
+                self.workspace, adam.flat, adam.moment1, adam.moment2, adam.steps, self.learning_rate,
+                adam.max_grad_norm, adam.eps, self.losses,
+            )  # fmt: skip
+            start += len(rows)
+
+    @torch.no_grad()
+    def _collect(self) -> None:
+        stepper, carry = self.learner.env._stepper, self.held.carry
+        here = stepper.episodes(carry)
+        self._normalize()
+        rollout(stepper.game(carry), here, carry.seed, self.clock, self.policy, self.kept, here)
+        if (statistics := self.learner.network.normalizer) is not None:
+            update_moments(statistics.mean, statistics.var, statistics.count, self.kept.obs)
+
+    def _normalize(self) -> None:
+        """The statistics as the kernels take them."""
+        statistics = self.learner.network.normalizer
+        if statistics is not None and self.normalizer is not None:
+            self.normalizer[0].copy_(statistics.mean)
+            self.normalizer[1].copy_(statistics.scale())
+
+    def _scaled(self, reward: Tensor, done: Tensor) -> Tensor:
+        scale = self.learner.reward_scale
+        if scale is None:
+            return reward
+        returns, statistics = discounted_returns(reward, done, scale.running, scale.gamma), scale.statistics
+        mean, var = statistics.mean.view(1), statistics.var.view(1)
+        update_moments(mean, var, statistics.count, returns.unsqueeze(1))
+        return reward * statistics.scale()

@@ -1,0 +1,111 @@
+"""A function captured as a CUDA graph: the host starts all of its kernels by one call."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpusim.vector import VectorEnv
+
+
+class Held:
+    """Keeps the state of environments in the same tensors, which kernels captured once can find again."""
+
+    def __init__(self, env: VectorEnv):
+        self.env = env
+        self.carry: Any = None
+
+    def take(self) -> bool:
+        """Moves the environments' state here, should it be elsewhere; False where it fits only into new tensors."""
+        now = self.env._carry
+        if now is self.carry:
+            return True
+        fits = self.carry is not None and _alike(self.carry, now)
+        if fits:
+            _copy(self.carry, now)
+        else:
+            self.carry = _clone(now)
+        self.env._carry = self.carry
+        return fits
+
+
+def _alike(old: Any, new: Any) -> bool:
+    if isinstance(old, tuple):
+        return isinstance(new, tuple) and len(old) == len(new) and all(map(_alike, old, new))
+    return isinstance(new, Tensor) if isinstance(old, Tensor) else old == new
+
+
+def _copy(old: Any, new: Any) -> None:
+    if isinstance(old, tuple):
+        for a, b in zip(old, new, strict=True):
+            _copy(a, b)
+    elif isinstance(old, Tensor):
+        old.copy_(new)
+
+
+def _clone(tree: Any) -> Any:
+    if isinstance(tree, tuple):
+        leaves = [_clone(x) for x in tree]
+        return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
+    return tree.clone() if isinstance(tree, Tensor) else tree
+
+
+class Captured:
+    """Calls `function()`: as it is the first time, which compiles what it needs; then captured, and replayed ever after.
+
+    What it returns is the same tensors at every replay. On the CPU, and where a capture fails (a warning says so), the
+    function is simply called.
+
+    Args:
+        function: without arguments; reads and writes the same tensors at every call, and looks at no value on the host.
+        device: where it runs.
+        generators: those it draws from.
+    """
+
+    def __init__(self, function: Callable[[], Any], device: torch.device, generators: Sequence[torch.Generator] = ()):
+        self.function, self.generators = function, generators
+        self.wanted = device.type == "cuda"
+        self.stream = torch.cuda.Stream(device) if self.wanted else None
+        self.graph: Any = None
+        self.result: Any = None
+        self.calls = 0
+
+    def __call__(self) -> Any:
+        self.calls += 1
+        if not self.wanted:
+            return self.function()
+        if self.calls == 1:
+            return self._aside()
+        if self.graph is None and not self._capture():
+            return self.function()
+        self.graph.replay()
+        return self.result
+
+    def _aside(self) -> Any:
+        """Once on the stream of the capture, as autograd remembers on which one a gradient was first added."""
+        assert self.stream
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            result = self.function()
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return result
+
+    def _capture(self) -> bool:
+        graph = torch.cuda.CUDAGraph()
+        for generator in self.generators:
+            graph.register_generator_state(generator)
+        try:
+            with torch.cuda.graph(graph, stream=self.stream):
+                self.result = self.function()
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            warnings.warn(
+                f"this iteration cannot be captured as a CUDA graph ({reason}); its kernels are launched one by one.",
+                stacklevel=2,
+            )
+            self.wanted = False
+            return False
+        self.graph = graph
+        return True

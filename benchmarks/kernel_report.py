@@ -1,0 +1,370 @@
+"""What every kernel costs on GPUs that need not be here: registers, shared memory, spills, tensor-core instructions.
+
+    python benchmarks/kernel_report.py [--kernels WORD] [--targets sm_90 gfx942] [--processes 2]
+
+Each kernel is compiled for each target as the launcher would compile it, found by running the functions that launch it
+and writing their launches down. Ends with code 1 where a kernel spills registers on sm_90, or does not compile there.
+"""
+
+import argparse
+import functools
+import math
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from report import RESULTS, say
+
+import gpusim
+from gpusim.agents.bench import provenance, write_json
+from gpusim.agents.machine import probe
+from gpusim.kernels.launch import Launch, recording
+from gpusim.kernels.mlp import PRECISIONS, MlpShape
+from gpusim.kernels.offline import TARGETS, compile_for
+
+STRICT = "sm_90"  # where nothing may spill
+CARTPOLE = "CartPole-v1"
+EVERY = "every"  # an environment's name for kernels that know none
+ENVS, STEPS = 4096, 128
+
+
+class Case(NamedTuple):
+    kernel: str  # in words
+    env: str
+    config: dict[str, Any]
+    launch: Launch | None  # None: what launches it failed
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.kernel} ({self.env}; {shown(self.config)})"
+
+
+@functools.cache
+def cases() -> tuple[Case, ...]:
+    """Every kernel that is launched, once for each set of types and constants."""
+    found: dict[str, Case] = {}
+    for title, env, function in launchers():
+        try:
+            with recording() as launches:
+                function()
+        except Exception as error:
+            found[f"{title} {env}"] = Case(title, env, {}, None, f"{type(error).__name__}: {error}")
+        for launch in launches:
+            case = Case(title, env, configuration(launch), launch)
+            found.setdefault(f"{env} {kinds(launch)}", case)
+    return tuple(found.values())
+
+
+def kinds(launch: Launch) -> str:
+    """All that what is compiled depends on."""
+    constants = {k: getattr(v, "cache_key", v) for k, v in launch.constants.items()}
+    return f"{launch.kernel.__name__} {kind(launch.args)} {constants} {launch[4:]}"
+
+
+def kind(x: Any) -> Any:
+    """Of an argument what is compiled in: a tensor's dtype, whether a whole number is 1 or divisible by 16."""
+    if isinstance(x, tuple):
+        return tuple(map(kind, x))
+    if isinstance(x, torch.Tensor):
+        return x.dtype
+    return (x == 1, x % 16 == 0) if isinstance(x, int) else type(x)
+
+
+def configuration(launch: Launch) -> dict[str, Any]:
+    """Of a launch's constants those that are numbers and words, with its warps."""
+    plain = {k: v for k, v in launch.constants.items() if isinstance(v, int | float | str)}
+    return {"kernel": launch.kernel.__name__, "warps": launch.num_warps, **plain}
+
+
+def launchers() -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """(kernel in words, environment, function that launches it), for all there are."""
+    for env in gpusim.env_ids():
+        for title, function in SIMULATE.items():
+            yield title, env, functools.partial(function, env)
+        for precision in PRECISIONS if env == CARTPOLE else PRECISIONS[:1]:
+            yield "rollout", env, functools.partial(launch_rollout, env, precision)
+            yield "gradient", env, functools.partial(launch_gradient, env, precision)
+        yield "adam", env, functools.partial(launch_adam, env)
+        yield "sampling", env, functools.partial(launch_sampling, env)
+    yield "advantages", EVERY, launch_gae
+    yield "shuffle", EVERY, launch_shuffle
+    yield "moments", EVERY, launch_moments
+
+
+def made(env: str) -> gpusim.VectorEnv:
+    ready = gpusim.make(env, ENVS, device="cpu", backend="triton")
+    ready.reset(seed=0)
+    return ready
+
+
+def one_step(env: str) -> None:
+    ready = made(env)
+    ready.step(torch.from_numpy(np.zeros_like(ready.action_space.sample())))
+
+
+SIMULATE: dict[str, Callable[[str], Any]] = {
+    "observe": made,
+    "simulate, statistics": lambda env: made(env).rollout(STEPS, transitions=False),
+    "simulate, transitions": lambda env: made(env).rollout(STEPS),
+    "step": one_step,
+}
+
+
+def launch_gae() -> None:
+    from gpusim.kernels.gae_triton import gae_triton
+
+    x, flag = torch.zeros(STEPS, ENVS), torch.zeros(STEPS, ENVS, dtype=torch.bool)
+    gae_triton(x, x, x, flag, flag, 0.99, 0.95)
+
+
+def network(env: str) -> MlpShape:
+    """The network of two hidden layers of 64 that fits the environment."""
+    spec = gpusim.spec(env)
+    discrete = isinstance(spec.action_space, Discrete)
+    outputs = (
+        int(spec.action_space.n) if isinstance(spec.action_space, Discrete) else math.prod(spec.action_space.shape)
+    )
+    return MlpShape(math.prod(spec.observation_space.shape), 64, 64, outputs, "tanh", not discrete)
+
+
+def launch_rollout(env: str, precision: str) -> None:
+    from gpusim.kernels.policy import MlpPolicy
+
+    shape = network(env)
+    entries, outputs = torch.ones(shape.inputs), torch.ones(shape.outputs) if shape.gaussian else None
+    policy = MlpPolicy(torch.zeros(shape.size), shape, entries, entries, outputs, outputs, precision)
+    made(env).rollout(STEPS, policy)
+
+
+def launch_gradient(env: str, precision: str) -> None:
+    from gpusim.kernels.update import Data, Loss, make_workspace
+    from gpusim.kernels.update_triton import ppo_gradient_triton
+
+    shape = network(env)
+    lanes = torch.zeros(STEPS, ENVS)
+    sample = torch.zeros(STEPS, shape.outputs, ENVS) if shape.gaussian else lanes.int()
+    data = Data(torch.zeros(STEPS, shape.inputs, ENVS), sample, lanes, lanes, lanes)
+    order, size = torch.arange(lanes.numel(), dtype=torch.int32), lanes.numel() // 16
+    normalizer = (torch.zeros(shape.inputs), torch.ones(shape.inputs))
+    ppo_gradient_triton(
+        torch.zeros(shape.size), shape, data, order, 0, size, Loss(0.2, 0.5, 0.0, False, True),
+        make_workspace(shape, size, "cpu", 132), torch.zeros(2), normalizer, precision,
+    )  # fmt: skip
+
+
+def launch_adam(env: str) -> None:
+    from gpusim.kernels.adam_triton import adam_step_triton
+    from gpusim.kernels.update import METRICS, make_workspace
+
+    shape, number = network(env), torch.zeros(())
+    flat, workspace = torch.zeros(shape.size), make_workspace(shape, ENVS, "cpu", 132)
+    adam_step_triton(
+        workspace, flat, flat.clone(), flat.clone(), number, number.clone(), 0.5, 1e-5, torch.zeros(METRICS)
+    )  # fmt: skip
+
+
+def launch_shuffle() -> None:
+    from gpusim.kernels.shuffle_triton import shuffle_triton
+
+    size, count = STEPS * ENVS, torch.zeros((), dtype=torch.int64)
+    shuffle_triton(size, count, count, torch.empty(size, dtype=torch.int32))
+
+
+def launch_moments() -> None:
+    from gpusim.kernels import moments_triton as moments
+
+    lanes, rows = torch.zeros(STEPS, ENVS), torch.arange(STEPS * ENVS, dtype=torch.int32)
+    running, count = torch.zeros(2, 4, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    moments.minibatch_moments_triton(lanes, rows, 16, torch.zeros(16, 2))
+    moments.update_moments_triton(running[0], running[1], count, torch.zeros(STEPS, 4, ENVS))
+    moments.discounted_returns_triton(lanes, lanes > 0, lanes[0].clone(), 0.99, lanes.clone())
+
+
+def launch_sampling(env: str) -> None:
+    from gpusim.kernels.sampling_triton import categorical_triton, gaussian_triton
+
+    shape, count = network(env), torch.zeros((), dtype=torch.int64)
+    outputs, index = torch.zeros(ENVS, shape.outputs), torch.arange(ENVS)
+    if shape.gaussian:
+        gaussian_triton(outputs, torch.zeros(shape.outputs), count, index, count)
+    else:
+        categorical_triton(outputs, count, index, count)
+
+
+def compile_case(number: int, target: str) -> dict[str, Any]:
+    """The figures of one case on one target, or its error."""
+    case = cases()[number]
+    if case.launch is None:
+        return {"error": case.problem}
+    try:
+        figures = compile_for(case.launch, target)._asdict()
+    except Exception as problem:
+        return {"error": f"{type(problem).__name__}: {problem}"[-1000:]}
+    del figures["assembly"], figures["target"]
+    return figures | {k: round(figures[k], 2) for k in ("seconds", "cpu_seconds")}
+
+
+def compile_all(wanted: list[tuple[int, str]], pool: Executor) -> dict[tuple[int, str], dict[str, Any]]:
+    done = {}
+    for key, figures in zip(wanted, pool.map(compile_case, *zip(*wanted, strict=True)), strict=True):
+        done[key] = figures
+        say(f"  {cases()[key[0]].name} {key[1]}: {cell(figures)}")
+    return done
+
+
+def report(chosen: list[int], targets: list[str], processes: int) -> dict[str, Any]:
+    """Compiles the chosen cases: CartPole's one after another in a fresh process, for the time they take, then the rest."""
+    wanted = [(i, t) for i in chosen for t in targets]
+    first = [(i, t) for i, t in wanted if t == STRICT and of_cartpole(cases()[i])]
+    rest = [key for key in wanted if key not in first]
+    done: dict[tuple[int, str], dict[str, Any]] = {}
+    for keys, workers in ((first, 1), (rest, processes)):
+        if keys:
+            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+                done |= compile_all(keys, pool)
+    return {
+        **provenance(probe()),
+        "cartpole": {
+            "target": STRICT,
+            "kernels": len(first),
+            **{name: round(sum(done[k].get(name, 0.0) for k in first), 1) for name in ("seconds", "cpu_seconds")},
+        },
+        "rows": [row(cases()[i], {t: done[i, t] for t in targets}) for i in chosen],
+    }
+
+
+def of_cartpole(case: Case) -> bool:
+    """Whether training on CartPole, as it is set by default, uses it."""
+    return case.env in (CARTPOLE, EVERY) and case.config.get("PRECISION", PRECISIONS[0]) == PRECISIONS[0]
+
+
+def row(case: Case, figures: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {"kernel": case.kernel, "env": case.env, "config": case.config, "targets": figures}
+
+
+def shown(config: dict[str, Any]) -> str:
+    """A configuration in few words; the result file has all of it."""
+    words = {"warps": "{} warps", "BLOCK": "{} rows", "HIDDEN1": "{} wide", "PRECISION": "{}"}
+    return ", ".join([config.get("kernel", ""), *(words[k].format(config[k]) for k in words if k in config)])
+
+
+def spilled(figures: dict[str, Any]) -> int:
+    """Bytes."""
+    return figures.get("spill_stores", 0) + (figures.get("spill_loads") or 0)
+
+
+def cell(figures: dict[str, Any]) -> str:
+    """Registers, shared memory, spills and tensor-core instructions of one target."""
+    if "error" in figures:
+        return "does not compile"
+    spills = "0"
+    if spilled(figures):
+        sizes = (figures["spill_stores"], figures["spill_loads"])
+        spills = f"**{'/'.join(str(x) for x in sizes if x is not None)}**"
+    return f"{figures['registers']} · {figures['shared']:,} · {spills} · {figures['tensor_cores']}"
+
+
+def lines(result: dict[str, Any]) -> list[str]:
+    """The result in Markdown."""
+    targets = list(result["rows"][0]["targets"])
+    versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items() if v)
+    commit, day, command = result["commit"], result["date"][:10], result["command"]
+    text = [
+        f"{versions}; commit {commit}; {day}; `{command}`. Compiled, not run.",
+        "In each cell: registers of a thread · bytes of shared memory · bytes spilled (stores/loads) · tensor-core",
+        "instructions in the code. Where a precision stands behind, the target lacks the one asked for.",
+        "",
+        f"| kernel | environment | configuration | {' | '.join(targets)} |",
+        f"|---|---|---|{'---:|' * len(targets)}",
+    ]
+    for r in result["rows"]:
+        cells = " | ".join(cell(f) + other_precision(r, f) for f in r["targets"].values())
+        text.append(f"| {r['kernel']} | {r['env']} | {shown(r['config'])} | {cells} |")
+    cold = result["cartpole"]
+    if cold["kernels"]:
+        text += [
+            "",
+            f"The {cold['kernels']} kernels of CartPole for {cold['target']}, one after another with nothing cached: "
+            f"{cold['seconds']:.1f} s, {cold['cpu_seconds']:.1f} s of them on the processor "
+            f"({result['hardware']['processor']}, load {result['load']} at the start).",
+        ]
+    return text
+
+
+def other_precision(r: dict[str, Any], figures: dict[str, Any]) -> str:
+    used = figures.get("precision")
+    return f" ({used})" if used and used != r["config"].get("PRECISION") else ""
+
+
+def problems(result: dict[str, Any]) -> list[str]:
+    """A sentence for every kernel that spills, or does not compile, where none may."""
+    found = []
+    for r in result["rows"]:
+        figures = r["targets"].get(STRICT, {})
+        name = f"{r['kernel']} ({r['env']}; {shown(r['config'])})"
+        if "error" in figures:
+            found.append(f"{name} does not compile for {STRICT}: {figures['error']}")
+        elif spilled(figures):
+            stored, loaded = figures["spill_stores"], figures["spill_loads"]
+            found.append(f"{name} spills on {STRICT}: {stored} bytes stored, {loaded} loaded.")
+    return found
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """By rich on a terminal, where it is installed; otherwise in Markdown."""
+    text = lines(result)
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        print("\n".join(text))
+        return
+    console = Console()
+    if not console.is_terminal:
+        print("\n".join(text))
+        return
+    head, *body = (line.strip("| ").replace("**", "").split(" | ") for line in text if line.startswith("| "))
+    table = Table(*head, title="registers · shared [B] · spilled [B] · tensor-core instructions")
+    for cells in body:
+        table.add_row(*cells)
+    console.print(table, text[-1])
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--kernels", default="", help="only those whose name has this word")
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULTS / "kernels", help="folder of the result files")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = arguments()
+    chosen = [i for i, case in enumerate(cases()) if args.kernels in case.name]
+    if not chosen:
+        say(f"No kernel has {args.kernels!r} in its name.")
+        return 2
+    result = report(chosen, args.targets, args.processes)
+    args.out.mkdir(parents=True, exist_ok=True)
+    name = result["versions"]["triton"]
+    write_json(args.out / f"{name}.json", result)
+    (args.out / f"{name}.md").write_text("\n".join(lines(result)) + "\n")
+    print_table(result)
+    found = problems(result)
+    for sentence in found:
+        say(sentence)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,230 @@
+"""The perceptron of `gpusim.kernels.mlp` inside a kernel: one row per lane, the hidden layers in tensor-core products.
+
+Widths are padded with zeros to the next power of two. Beyond 64 the layers are made in pieces, so that they fit.
+"""
+
+import triton
+import triton.language as tl
+
+from gpusim.kernels.launch import interpreted
+
+INTERPRETED = tl.constexpr(interpreted())  # there, bfloat16 can be rounded to but not multiplied
+LIMIT = tl.constexpr(10.0)  # of normalized observations
+
+
+@triton.jit
+def tanh(x):
+    """Within 1.2e-7 everywhere."""
+    return 1.0 - 2.0 / (tl.exp(2.0 * x) + 1.0)
+
+
+@triton.jit
+def activate(x, RELU: tl.constexpr):
+    if RELU:
+        return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
+    else:
+        return tanh(x)
+
+
+@triton.jit
+def slope(h, RELU: tl.constexpr):
+    """The activation's derivative, of its value."""
+    if RELU:
+        return tl.where(h > 0, 1.0, 0.0)
+    else:
+        return 1.0 - h * h
+
+
+@triton.jit
+def product(a, b, PRECISION: tl.constexpr):
+    """`a @ b` in float32: one of `gpusim.kernels.mlp.PRECISIONS`, or any `input_precision` of `tl.dot`."""
+    if PRECISION == "bf16":
+        a, b = a.to(tl.bfloat16), b.to(tl.bfloat16)
+        return tl.dot(a.to(tl.float32), b.to(tl.float32)) if INTERPRETED else tl.dot(a, b)
+    else:
+        return tl.dot(a, b, input_precision=PRECISION)
+
+
+@triton.jit
+def normalized(x, mean, scale):
+    """The tuple of lanes `x` less the mean, times the scale, clipped: entry k by the k-th float32 at each pointer."""
+    out = ()
+    for k in tl.static_range(len(x)):
+        y = (x[k] - tl.load(mean + k)) * tl.load(scale + k)
+        y = tl.minimum(
+            tl.maximum(y, -LIMIT, propagate_nan=tl.PropagateNan.ALL), LIMIT, propagate_nan=tl.PropagateNan.ALL
+        )
+        out = out + (y,)
+    return out
+
+
+@triton.jit
+def first_layer(x, weights, unit, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, RELU: tl.constexpr):
+    """Units `unit` `[C]` of the first hidden layer, `[BLOCK, C]`, zero beyond its width; `weights` at the perceptron."""
+    inside = unit < HIDDEN1
+    h = tl.load(weights + HIDDEN1 * INPUTS + unit, mask=inside, other=0.0)[None, :]
+    for k in tl.static_range(INPUTS):
+        h = tl.fma(x[k][:, None], tl.load(weights + unit * INPUTS + k, mask=inside, other=0.0)[None, :], h)
+    return activate(h, RELU)
+
+
+@triton.jit
+def second_weights(weights, row, column, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr):
+    """The second weight's entries from unit `row` of the first layer to unit `column` of the second, broadcast."""
+    at = weights + HIDDEN1 * (INPUTS + 1) + (column * HIDDEN1 + row)
+    if triton.next_power_of_2(HIDDEN1) == HIDDEN1 and triton.next_power_of_2(HIDDEN2) == HIDDEN2:
+        return tl.load(at)
+    else:
+        return tl.load(at, mask=(row < HIDDEN1) & (column < HIDDEN2), other=0.0)
+
+
+@triton.jit
+def load_second_weights(
+    weights, OFFSET: tl.constexpr, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr
+):
+    """The second weight as `forward` takes it to keep it in registers over a loop; empty where a layer is wide."""
+    P1: tl.constexpr = triton.next_power_of_2(HIDDEN1)
+    P2: tl.constexpr = triton.next_power_of_2(HIDDEN2)
+    if P1 > 64 or P2 > 64:
+        return ()
+    else:
+        row, column = tl.arange(0, P1)[:, None], tl.arange(0, P2)[None, :]
+        return (second_weights(weights + OFFSET, row, column, INPUTS, HIDDEN1, HIDDEN2),)
+
+
+@triton.jit
+def forward(
+    x,
+    weights,
+    w2,
+    OFFSET: tl.constexpr,
+    INPUTS: tl.constexpr,
+    HIDDEN1: tl.constexpr,
+    HIDDEN2: tl.constexpr,
+    OUTPUTS: tl.constexpr,
+    RELU: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """One perceptron on rows.
+
+    Args:
+        x: the features, a tuple of INPUTS lanes `[BLOCK]`, float32.
+        weights: pointer to the flat parameters; the perceptron begins at OFFSET.
+        w2: `load_second_weights(...)`, for who wants it to stay in registers over a loop, or `()`.
+
+    Returns:
+        A tuple of OUTPUTS lanes `[BLOCK]`, and the two hidden layers as tiles `[BLOCK, width]`, padded with zeros; `()`
+        for both where one is wider than 64, since then they are made and used in pieces.
+    """
+    P1: tl.constexpr = triton.next_power_of_2(HIDDEN1)
+    P2: tl.constexpr = triton.next_power_of_2(HIDDEN2)
+    weights += OFFSET
+    if P1 > 64 or P2 > 64:
+        C1: tl.constexpr = min(P1, 64)
+        C2: tl.constexpr = min(P2, 128)
+        outputs = forward_in_pieces(x, weights, C1, C2, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU, PRECISION)
+        return outputs, (), ()
+    else:
+        unit, column = tl.arange(0, P1), tl.arange(0, P2)
+        h1 = first_layer(x, weights, unit, INPUTS, HIDDEN1, RELU)
+        if len(w2) == 0:
+            part = second_weights(weights, unit[:, None], column[None, :], INPUTS, HIDDEN1, HIDDEN2)
+        else:
+            part = w2[0]
+        bias = second_bias(weights, column, INPUTS, HIDDEN1, HIDDEN2)
+        h2 = activate(product(h1, part, PRECISION) + bias[None, :], RELU)
+        return last_layer(h2, weights, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS), h1, h2
+
+
+@triton.jit
+def forward_in_pieces(
+    x,
+    weights,
+    C1: tl.constexpr,
+    C2: tl.constexpr,
+    INPUTS: tl.constexpr,
+    HIDDEN1: tl.constexpr,
+    HIDDEN2: tl.constexpr,
+    OUTPUTS: tl.constexpr,
+    RELU: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """The outputs alone; pieces of C2 units of the second layer one after the other, each from pieces of C1 units of the
+    first, which are made anew for it. `weights` at the perceptron."""
+    outputs = last_bias(x[0], weights, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS)
+    for j in range((HIDDEN2 + C2 - 1) // C2):
+        column = tl.arange(0, C2) + j * C2
+        bias = second_bias(weights, column, INPUTS, HIDDEN1, HIDDEN2)
+        h2 = tl.zeros((x[0].shape[0], C2), tl.float32) + bias[None, :]
+        for c in range((HIDDEN1 + C1 - 1) // C1):
+            unit = tl.arange(0, C1) + c * C1
+            h1 = first_layer(x, weights, unit, INPUTS, HIDDEN1, RELU)
+            part = second_weights(weights, unit[:, None], column[None, :], INPUTS, HIDDEN1, HIDDEN2)
+            h2 += product(h1, part, PRECISION)
+        more = last_sums(activate(h2, RELU), weights, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS)
+        outputs = _added(outputs, more)
+    return outputs
+
+
+@triton.jit
+def _added(a, b):
+    total = ()
+    for k in tl.static_range(len(a)):
+        total = total + (a[k] + b[k],)
+    return total
+
+
+@triton.jit
+def second_bias(weights, column, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr):
+    start: tl.constexpr = HIDDEN1 * (INPUTS + 1) + HIDDEN2 * HIDDEN1
+    return tl.load(weights + start + column, mask=column < HIDDEN2, other=0.0)
+
+
+@triton.jit
+def last_weights(weights, k, column, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr):
+    """Those of output `k`."""
+    start: tl.constexpr = HIDDEN1 * (INPUTS + 1) + HIDDEN2 * (HIDDEN1 + 1)
+    return tl.load(weights + start + k * HIDDEN2 + column, mask=column < HIDDEN2, other=0.0)
+
+
+@triton.jit
+def last_layer(
+    h2,
+    weights,
+    column,
+    INPUTS: tl.constexpr,
+    HIDDEN1: tl.constexpr,
+    HIDDEN2: tl.constexpr,
+    OUTPUTS: tl.constexpr,
+):
+    """The outputs, a tuple of lanes."""
+    sums = last_sums(h2, weights, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS)
+    return _added(sums, last_bias(sums[0], weights, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS))
+
+
+@triton.jit
+def last_sums(
+    h2,
+    weights,
+    column,
+    INPUTS: tl.constexpr,
+    HIDDEN1: tl.constexpr,
+    HIDDEN2: tl.constexpr,
+    OUTPUTS: tl.constexpr,
+):
+    """What units `column` of the second layer add to the outputs."""
+    sums = ()
+    for k in tl.static_range(OUTPUTS):
+        w3 = last_weights(weights, k, column, INPUTS, HIDDEN1, HIDDEN2)
+        sums = sums + (tl.sum(h2 * w3[None, :], 1),)
+    return sums
+
+
+@triton.jit
+def last_bias(like, weights, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr, OUTPUTS: tl.constexpr):
+    """The last bias, a tuple of lanes as `like`."""
+    start: tl.constexpr = HIDDEN1 * (INPUTS + 1) + HIDDEN2 * (HIDDEN1 + 1 + OUTPUTS)
+    lanes = ()
+    for k in tl.static_range(OUTPUTS):
+        lanes = lanes + (tl.zeros_like(like) + tl.load(weights + start + k),)
+    return lanes

@@ -1,0 +1,52 @@
+"""A policy and value function as kernels hold them: one flat vector of parameters, and what goes before and after."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gpusim.kernels.mlp import MlpShape, actor_torch, critic_torch
+from gpusim.kernels.sampling import Drawn, categorical, gaussian
+
+LIMIT = 10.0  # to which normalized observations are clipped
+
+
+class MlpPolicy(NamedTuple):
+    """An actor and a critic on vector observations; `VectorEnv.rollout` runs it inside the kernel where it can.
+
+    Its draws are a function of (seed, environment, steps since seeding) alone.
+    """
+
+    flat: Tensor  # [shape.size] float32
+    shape: MlpShape
+    mean: Tensor | None = None  # [D] float32, taken from observations, which are then
+    scale: Tensor | None = None  # [D] multiplied by this and clipped to ±10
+    centre: Tensor | None = None  # [d] float32 of the action's range: what is drawn, clipped to [-1, 1],
+    half: Tensor | None = None  # [d] is stretched to centre ± half
+    precision: str = "tf32x3"  # of the kernels' tensor-core products, one of gpusim.kernels.mlp.PRECISIONS
+
+    def features(self, obs: Tensor) -> Tensor:
+        return obs if self.mean is None or self.scale is None else ((obs - self.mean) * self.scale).clamp(-LIMIT, LIMIT)
+
+    def value(self, obs: Tensor) -> Tensor:
+        """`[...]` of `obs` `[..., D]`."""
+        return critic_torch(self.flat, self.shape, self.features(obs))
+
+    def draw(self, obs: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
+        """What the policy draws at `obs` `[N, D]` in the environments `index` `[N]` at step `clock`, an int64 scalar."""
+        out = actor_torch(self.flat, self.shape, self.features(obs))
+        if self.shape.gaussian:
+            return gaussian(out, self.flat[: self.shape.outputs], seed, index, clock)
+        return categorical(out, seed, index, clock)
+
+    def env_action(self, sample: Tensor) -> Tensor:
+        """What the environment is given."""
+        if self.centre is None or self.half is None:
+            return sample
+        return self.centre + self.half * sample.clamp(-1.0, 1.0)
+
+    def act(self, obs: Tensor, seed: Tensor, index: Tensor, clock: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The environment's actions; `sample`, its `log_prob` and the `value` of `obs` beside them."""
+        drawn = self.draw(obs, seed, index, torch.full((), clock, dtype=torch.int64, device=obs.device))
+        extras = {"sample": drawn.sample, "log_prob": drawn.log_prob, "value": self.value(obs)}
+        return self.env_action(drawn.sample), extras

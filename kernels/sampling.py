@@ -1,0 +1,88 @@
+"""Drawing actions from a policy's outputs, with their log-probability and entropy; every draw comes from Philox.
+
+The draws of environment n at step `clock` are a function of (seed, n, clock): they do not depend on how many environments
+act, nor on the backend. Categorical actions are found by inverting the distribution function at one uniform number,
+Gaussian noise by the transform of Box & Muller (1958).
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gpusim.kernels.lang import STREAM_POLICY, Rng, words
+from gpusim.kernels.launch import runs_on
+
+LOG_STD_RANGE = (-5.0, 2.0)
+
+
+class Drawn(NamedTuple):
+    """Actions of N environments."""
+
+    sample: Tensor  # [N] int32, or [N, d] float32
+    log_prob: Tensor  # [N]
+    entropy: Tensor  # [N]
+
+
+def categorical(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
+    """Draws from `logits` `[N, A]`.
+
+    Args:
+        seed: int64 scalar in [0, 2**63).
+        index: int64 `[N]`, the environments' numbers.
+        clock: int64 scalar, the step.
+    """
+    if _by_kernel(logits):
+        from gpusim.kernels.sampling_triton import categorical_triton
+
+        return categorical_triton(logits, seed, index, clock)
+    return categorical_torch(logits, seed, index, clock)
+
+
+def gaussian(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
+    """Draws from independent normals, `mean` `[N, d]`, `log_std` `[d]` (kept within `LOG_STD_RANGE`); else as
+    `categorical`."""
+    if _by_kernel(mean):
+        from gpusim.kernels.sampling_triton import gaussian_triton
+
+        return gaussian_triton(mean, log_std, seed, index, clock)
+    return gaussian_torch(mean, log_std, seed, index, clock)
+
+
+def _by_kernel(x: Tensor) -> bool:
+    return x.device.type == "cuda" and runs_on(x.device)
+
+
+def categorical_torch(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
+    shifted = logits - logits.amax(-1, keepdim=True)
+    weight = shifted.exp()
+    total = weight.sum(-1)
+    threshold = _uniform(_words(seed, index, clock, 0)[0]) * total
+    below = threshold[:, None] >= weight.cumsum(-1)[:, :-1]
+    sample = below.sum(-1, dtype=torch.int32)
+    log_total = total.log()
+    log_prob = shifted.gather(-1, sample[:, None].long()).squeeze(-1) - log_total
+    return Drawn(sample, log_prob, log_total - (weight * shifted).sum(-1) / total)
+
+
+def gaussian_torch(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
+    log_std = log_std.clamp(*LOG_STD_RANGE)
+    noise = torch.stack([_normal(_words(seed, index, clock, k // 2), k % 2) for k in range(mean.shape[1])], -1)
+    log_prob = (-0.5 * noise * noise - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+    entropy = (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum().expand_as(log_prob)
+    return Drawn(mean + noise * log_std.exp(), log_prob, entropy)
+
+
+def _words(seed: Tensor, index: Tensor, clock: Tensor, block: int):
+    return words(Rng(seed, index, clock & 0xFFFFFFFF, clock >> 32, STREAM_POLICY), block)
+
+
+def _uniform(word: Tensor) -> Tensor:
+    """In [0, 1)."""
+    return (word >> 8).to(torch.float32) * 2.0**-24
+
+
+def _normal(four: tuple, pair: int) -> Tensor:
+    radius, turn = ((four[2 * pair] >> 8) + 1).to(torch.float32) * 2.0**-24, _uniform(four[2 * pair + 1])
+    return (-2.0 * radius.log()).sqrt() * (2.0 * math.pi * turn).cos()

@@ -1,0 +1,61 @@
+"""A pseudorandom order of a minibatch's rows, computed for each place alone: no sort, no state but a counter."""
+
+import torch
+from torch import Tensor
+
+from gpusim.kernels.launch import runs_on
+from gpusim.kernels.philox import philox
+
+ROUNDS = 6  # even, so that halves of unequal width are back in their places
+STREAM = 0x53484600  # of the philox counter; those of environments stay below 1024
+
+
+def domain_bits(size: int) -> int:
+    """Bits of the smallest domain 2**k, k > 1, that has `size` numbers."""
+    return max(2, (size - 1).bit_length())
+
+
+def shuffle(size: int, seed: Tensor, counter: Tensor, out: Tensor | None = None) -> Tensor:
+    """A permutation of 0 ... size − 1, int32 `[size]`: another one for every `seed` and `counter`.
+
+    A Feistel network of 6 rounds (Luby & Rackoff, 1988), its round function the first word of Philox, permutes the next
+    2**k numbers; a place whose number is too large walks on along its cycle (Black & Rogaway, 2002).
+
+    Args:
+        seed, counter: int64, 0-dim, on the device where the order is made, not negative; `counter` below 2**32.
+        out: where to write it.
+
+    Raises:
+        ValueError: an argument has another dtype or shape.
+    """
+    if not 1 <= size < 2**31:
+        raise ValueError(f"size is {size}; it must be in [1, 2**31).")
+    if any(x.dtype != torch.int64 or x.ndim != 0 for x in (seed, counter)):
+        raise ValueError("seed and counter must be 0-dim int64 tensors.")
+    if out is None:
+        out = torch.empty(size, dtype=torch.int32, device=seed.device)
+    if out.shape != (size,) or out.dtype != torch.int32 or not out.is_contiguous():
+        raise ValueError(f"out must be contiguous int32 [{size}], not {out.dtype} {list(out.shape)}.")
+    if runs_on(seed.device):
+        from gpusim.kernels.shuffle_triton import shuffle_triton
+
+        return shuffle_triton(size, seed, counter, out)
+    return out.copy_(shuffle_torch(size, seed, counter))
+
+
+def shuffle_torch(size: int, seed: Tensor, counter: Tensor) -> Tensor:
+    """The specification; for the CPU, as it looks whether all places have arrived."""
+    bits = domain_bits(size)
+    places = _network(torch.arange(size, device=seed.device), bits, seed, counter)
+    while bool((far := places >= size).any()):
+        places = torch.where(far, _network(places, bits, seed, counter), places)
+    return places.int()
+
+
+def _network(x: Tensor, bits: int, seed: Tensor, counter: Tensor) -> Tensor:
+    low, high = bits // 2, bits - bits // 2  # widths of the right half and of the left
+    left, right = x >> low, x & ((1 << low) - 1)
+    for i in range(ROUNDS):
+        left, right = right, left ^ (philox(seed, right, i, counter, STREAM)[0] & ((1 << high) - 1))
+        low, high = high, low
+    return left << low | right

@@ -1,0 +1,195 @@
+"""The gradient of PPO's loss over a minibatch, straight from the buffers of a rollout."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gpusim.kernels.launch import runs_on
+from gpusim.kernels.mlp import PRECISIONS, MlpShape, actor_torch, critic_torch, mlp_problem
+
+LOG_STD_RANGE = (-5.0, 2.0)
+LIMIT = 10.0  # of normalized observations
+ROWS = 32  # of a block
+WIDEST = 64  # hidden layer whose gradient stays in registers
+METRICS = 8
+
+
+class Data(NamedTuple):
+    """What a rollout of T steps of N environments left, contiguous; float32 but for a categorical `sample`, int32."""
+
+    obs: Tensor  # [T, D, N]
+    sample: Tensor  # [T, N], or [T, d, N] of a Gaussian policy
+    log_prob: Tensor  # [T, N], of the sample when it was drawn
+    value: Tensor  # [T, N], when it was drawn
+    advantage: Tensor  # [T, N]; the value's target is advantage + value
+
+
+class Loss(NamedTuple):
+    """What `gpusim.agents.ppo.Config` says of the loss."""
+
+    clip: float
+    value_coef: float
+    entropy_coef: float
+    clip_value: bool
+    normalize_advantage: bool
+
+
+class Workspace(NamedTuple):
+    """What the kernels of one update write between themselves; made once."""
+
+    partials: Tensor  # [G, P + 8], the gradient and the losses in parts, whose sum over G counts
+    grad: Tensor  # [P]
+    squares: Tensor  # [programs of the second launch]
+    arrived: Tensor  # int32 [1], 0 between launches
+
+
+def update_problem(shape: MlpShape) -> str | None:
+    """Why the kernels cannot learn this network, or None."""
+    if problem := mlp_problem(shape):
+        return problem
+    if max(shape.hidden1, shape.hidden2) > WIDEST:
+        return f"the hidden layers have {shape.hidden1} and {shape.hidden2} units; the update's kernel takes up to {WIDEST}"
+    return None
+
+
+def make_workspace(shape: MlpShape, size: int, device: torch.device | str, programs: int | None = None) -> Workspace:
+    """For minibatches of up to `size` rows; `programs` for each of the two networks: by default one a multiprocessor."""
+    device = torch.device(device)
+    if programs is None:
+        programs = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
+    programs = max(1, min(programs, -(-size // ROWS)))
+    empty = lambda *shape: torch.empty(*shape, device=device)  # noqa: E731
+    return Workspace(
+        partials=empty(programs, shape.size + METRICS),
+        grad=empty(shape.size),
+        squares=empty(-(-shape.size // 64)),
+        arrived=torch.zeros(1, dtype=torch.int32, device=device),
+    )
+
+
+def ppo_gradient(
+    flat: Tensor,
+    shape: MlpShape,
+    data: Data,
+    order: Tensor,
+    start: int,
+    size: int,
+    loss: Loss,
+    workspace: Workspace,
+    moments: Tensor | None = None,
+    normalizer: tuple[Tensor, Tensor] | None = None,
+    precision: str = "tf32x3",
+) -> None:
+    """Fills `workspace.partials`: their sum over the first axis is the gradient of the minibatch's loss, then 8 numbers.
+
+    These are the actor's share of the loss (policy − entropy_coef · entropy), the means of the policy loss, the value
+    loss, the entropy, the KL estimate and the share of clipped samples (as `gpusim.agents.ppo.Losses`), the critic's
+    share of the loss, and 0.
+
+    Args:
+        flat: the parameters `[P]`, float32, in the order `gpusim.kernels.mlp` describes.
+        order: int32 `[T * N]`, a permutation of the flat indices t * N + n; the minibatch is order[start : start + size].
+        moments: float32 `[2]`, mean and (biased) standard deviation of the minibatch's advantages, by which they are
+            normalized; needed if `loss.normalize_advantage`.
+        normalizer: of observations, float32 `[D]` each: the mean, and the reciprocal of the standard deviation.
+        precision: one of `gpusim.kernels.mlp.PRECISIONS`, of the hidden layers' products; the twin takes all in float32.
+
+    Raises:
+        ValueError: shapes, dtypes or settings do not fit.
+    """
+    _check(flat, shape, data, order, start, size, loss, workspace, moments, normalizer, precision)
+    arguments = (flat, shape, data, order, start, size, loss, workspace, moments, normalizer)
+    if runs_on(flat.device):
+        from gpusim.kernels.update_triton import ppo_gradient_triton
+
+        ppo_gradient_triton(*arguments, precision)
+    else:
+        ppo_gradient_torch(*arguments)
+
+
+def _check(flat, shape, data, order, start, size, loss, workspace, moments, normalizer, precision) -> None:
+    if problem := update_problem(shape):
+        raise ValueError(f"ppo_gradient cannot run this network: {problem}.")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; it can be {', '.join(PRECISIONS)}.")
+    steps, _, envs = data.obs.shape
+    sample = (steps, shape.outputs, envs) if shape.gaussian else (steps, envs)
+    wanted = ((steps, shape.inputs, envs), sample, (steps, envs), (steps, envs), (steps, envs))
+    for name, tensor, want in zip(Data._fields, data, wanted, strict=True):
+        dtype = torch.int32 if name == "sample" and not shape.gaussian else torch.float32
+        if tensor.shape != want or tensor.dtype != dtype or not tensor.is_contiguous():
+            raise ValueError(
+                f"{name} must be contiguous, {dtype}, of shape {list(want)}, not {tensor.dtype} {list(tensor.shape)}."
+            )
+    if flat.shape != (shape.size,) or workspace.partials.shape[1:] != (shape.size + METRICS,):
+        raise ValueError(f"this network has {shape.size} parameters, not {list(flat.shape)}; so must its workspace.")
+    if order.dtype != torch.int32 or size < 1 or start < 0 or start + size > order.numel():
+        raise ValueError(
+            f"order must be int32 and have entries {start} to {start + size}, not {order.numel()} of them."
+        )
+    if loss.normalize_advantage and moments is None:
+        raise ValueError("moments are needed where advantages are normalized.")
+
+
+def ppo_gradient_torch(
+    flat: Tensor,
+    shape: MlpShape,
+    data: Data,
+    order: Tensor,
+    start: int,
+    size: int,
+    loss: Loss,
+    workspace: Workspace,
+    moments: Tensor | None = None,
+    normalizer: tuple[Tensor, Tensor] | None = None,
+) -> None:
+    """The specification, in the dtype of what it is given: autograd's gradient, in the first row of the partials."""
+    partials = workspace.partials
+    rows = order[start : start + size].long()
+    with torch.enable_grad():
+        parameters = flat.detach().requires_grad_()
+        metrics = _losses(parameters, shape, _gathered(data, rows), loss, moments, normalizer)
+        (gradient,) = torch.autograd.grad(metrics[0] + metrics[6], parameters)
+    partials.zero_()
+    partials[0, : shape.size] = gradient
+    partials[0, shape.size :] = metrics.detach()
+
+
+def _gathered(data: Data, rows: Tensor) -> Data:
+    """The minibatch: obs `[B, D]`, sample `[B]` or `[B, d]`, the rest `[B]`."""
+    wide = [x.movedim(1, -1).flatten(0, 1)[rows] if x.ndim == 3 else x.flatten()[rows] for x in data]
+    return Data(*wide)
+
+
+def _losses(flat, shape, batch: Data, loss: Loss, moments, normalizer) -> Tensor:
+    features = batch.obs
+    if normalizer is not None:
+        features = ((features - normalizer[0]) * normalizer[1]).clamp(-LIMIT, LIMIT)
+    log_prob, entropy = _policy(flat, shape, actor_torch(flat, shape, features), batch.sample)
+    advantage = batch.advantage
+    if loss.normalize_advantage:
+        advantage = (advantage - moments[0]) / (moments[1] + 1e-8)
+    log_ratio = log_prob - batch.log_prob
+    ratio = log_ratio.exp()
+    policy = -torch.minimum(ratio * advantage, ratio.clamp(1 - loss.clip, 1 + loss.clip) * advantage).mean()
+    value, target = critic_torch(flat, shape, features), batch.advantage + batch.value
+    error = (value - target).square()
+    if loss.clip_value:
+        near = batch.value + (value - batch.value).clamp(-loss.clip, loss.clip)
+        error = torch.maximum(error, (near - target).square())
+    value_loss, entropy = 0.5 * error.mean(), entropy.mean()
+    kl, clipped = (ratio - 1 - log_ratio).mean(), ((ratio - 1).abs() > loss.clip).to(ratio.dtype).mean()
+    actor, critic = policy - loss.entropy_coef * entropy, loss.value_coef * value_loss
+    return torch.stack([actor, policy, value_loss, entropy, kl, clipped, critic, torch.zeros_like(actor)])
+
+
+def _policy(flat, shape: MlpShape, out: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability of the samples and entropy, as `gpusim.agents.distributions`."""
+    if shape.gaussian:
+        log_std = flat[: shape.outputs].clamp(*LOG_STD_RANGE)
+        z = (sample - out) * (-log_std).exp()
+        half_log_tau = 0.9189385332046727
+        return (-0.5 * z * z - log_std - half_log_tau).sum(-1), (log_std + 0.5 + half_log_tau).sum(-1)
+    log_p = out.log_softmax(-1)
+    return log_p.gather(-1, sample.long().unsqueeze(-1)).squeeze(-1), -(log_p.exp() * log_p).sum(-1)

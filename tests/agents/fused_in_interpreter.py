@@ -1,0 +1,168 @@
+"""Run by test_fused.py in processes of their own, in which TRITON_INTERPRET=1 makes kernels run on the CPU."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+
+import gpusim
+from gpusim.agents.loop import run
+from gpusim.agents.optimizer import Adam
+from gpusim.agents.ppo import PPO, Batch, Config, ppo_loss
+from gpusim.kernels.gae import gae_torch
+from gpusim.kernels.launch import recording
+from gpusim.kernels.shuffle import shuffle_torch
+from tests.agents import probes
+from tests.interpreter import quicken
+
+quicken()
+pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")  # in lanes that the mask leaves out
+
+SMALL = {
+    "device": "cpu", "backend": "triton", "num_envs": 20, "num_steps": 7, "minibatches": 3, "epochs": 2,
+    "hidden": (16, 24), "total_steps": 140 * 4, "seed": 3,
+}  # fmt: skip
+
+
+def learner(env="CartPole-v1", **changes):
+    return PPO(Config(env=env, **(SMALL | changes)))
+
+
+def by_torch(fused):
+    """The parameters and statistics after an iteration from where `fused` stands, by torch alone."""
+    config, network = fused.config, copy.deepcopy(fused.network)
+    optimizer = Adam(network.parameters(), max_grad_norm=config.max_grad_norm)
+    optimizer.load_state_dict(fused.optimizer.state_dict())
+    env = gpusim.make(config.env, config.num_envs, device="cpu", backend="eager")
+    env.reset(seed=config.seed)
+    env.set_state(fused.env.get_state())
+    normalizer = network.normalizer
+    scaling = (normalizer.mean.float(), normalizer.scale()) if normalizer else (None, None)
+    policy = fused.fused.policy._replace(flat=optimizer.flat.clone(), mean=scaling[0], scale=scaling[1])
+    rollout = env.rollout(config.num_steps, policy)
+    done, extras = rollout.terminated | rollout.truncated, rollout.extras
+    reward = copy.deepcopy(fused.reward_scale)(rollout.reward, done) if fused.reward_scale else rollout.reward
+    advantage = gae_torch(
+        reward, extras["value"], extras["next_value"], rollout.terminated, done, config.gamma, config.lam
+    )
+    fields = (
+        rollout.obs,
+        extras["sample"],
+        extras["log_prob"],
+        extras["value"],
+        advantage,
+        advantage + extras["value"],
+    )
+    batch, seed = Batch(*(x.flatten(0, 1) for x in fields)), torch.as_tensor(env._carry.seed)
+    for epoch in range(config.epochs):
+        counter = torch.tensor(fused.iteration * config.epochs + epoch)
+        for rows in shuffle_torch(config.steps_per_iteration, seed, counter).tensor_split(config.minibatches):
+            part = Batch(*(x[rows] for x in batch))
+            losses = ppo_loss(config, part, network.distribution(part.obs), network.value(part.obs))
+            optimizer.step(losses.total, fused.learning_rate())
+    if normalizer:
+        normalizer.update(rollout.obs)
+    return network, optimizer, losses
+
+
+CASES = {
+    "plain": {},
+    "relu": {"activation": "relu", "clip_value": True, "entropy_coef": 0.01},
+    "normalized": {"normalize_obs": True, "normalize_reward": True, "normalize_advantage": False},
+    "gaussian": {"env": "Pendulum-v1", "normalize_obs": True, "normalize_reward": True, "entropy_coef": 0.01},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_iteration_is_the_one_on_torch(case):
+    """Two iterations, each from the same start; what learns, learns the same."""
+    fused = learner(**CASES[case])
+    for _ in range(2):
+        before = fused.optimizer.flat.clone()
+        network, optimizer, losses = by_torch(fused)
+        metrics = fused.iterate()
+        assert (optimizer.flat - before).abs().max() > 1e-3
+        torch.testing.assert_close(fused.optimizer.flat, optimizer.flat, atol=3e-5, rtol=1e-4)
+        torch.testing.assert_close(fused.optimizer.moment2, optimizer.moment2, atol=1e-6, rtol=1e-3)
+        assert fused.optimizer.steps == optimizer.steps
+        for name, value in losses._asdict().items():
+            torch.testing.assert_close(metrics[name], value.detach(), atol=1e-4, rtol=1e-3, msg=lambda m, n=name: n + m)
+        for mine, theirs in zip(fused.network.buffers(), network.buffers(), strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_which_path_is_taken():
+    assert learner().path == "fused kernels"
+    with recording() as launches:
+        fused = learner()
+        launches.clear()
+        fused.iterate()
+    names = [launch.kernel.fn.__name__ for launch in launches]
+    assert names.count("rollout_kernel") == names.count("gae_kernel") == 1
+    assert names.count("ppo_gradient_kernel") == names.count("adam_kernel") == 2 * 3
+    assert names.count("shuffle_kernel") == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"hidden": (16,)}, "the network has 1 hidden layers; kernels take 2"),
+        ({"hidden": (8, 16)}, "the hidden layers have 8 and 16 units"),
+        ({"target_kl": 0.01}, "target_kl has the host decide"),
+    ],
+)
+def test_torch_serves_where_kernels_cannot_and_says_so(changes, reason):
+    with pytest.warns(UserWarning, match=f"not on fused kernels: {reason}"):
+        other = learner(**changes)
+    assert other.path == "torch operations"
+    before = other.optimizer.flat.clone()
+    assert other.iterate()["total"].isfinite()
+    assert (other.optimizer.flat != before).any()
+
+
+def test_resumed_bit_for_bit():
+    changes = CASES["normalized"]
+    whole = learner(**changes)
+    for _ in range(2):
+        whole.iterate()
+    first = learner(**changes)
+    first.iterate()
+    kept = copy.deepcopy(first.state())
+    second = learner(**changes)
+    second.load(kept)
+    second.iterate()
+    for name, module in whole.modules().items():
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, second.modules()[name].state_dict()[key]), (name, key)
+    assert torch.equal(whole.env.get_state().elapsed, second.env.get_state().elapsed)
+    assert whole.env.clock == second.env.clock
+
+
+def test_environments_may_be_moved_between_iterations():
+    fused = learner()
+    fused.iterate()
+    fused.env.step(torch.zeros(20, dtype=torch.int64))
+    fused.env.set_attr("gravity", 5.0)
+    _, optimizer, _ = by_torch_with(fused, gravity=5.0)
+    fused.iterate()
+    torch.testing.assert_close(fused.optimizer.flat, optimizer.flat, atol=3e-5, rtol=1e-4)
+
+
+def by_torch_with(fused, **params):
+    made = gpusim.make
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpusim, "make", lambda *a, **k: made(*a, **k, params=params))
+        return by_torch(fused)
+
+
+def test_it_learns():
+    """The action that follows the observation, as in test_probes.py."""
+    settings = {"num_envs": 64, "num_steps": 4, "hidden": (16, 16), "total_steps": 256 * 25, "learning_rate": 1e-2}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        result = run(learner(probes.MATCHED.id, gamma=0.5, epochs=2, minibatches=2, **(settings | {"seed": 1})))
+    assert result.learner.path == "fused kernels"
+    probability = result.learner.network.distribution(torch.tensor([[1.0], [-1.0]])).logits.softmax(-1)
+    assert probability[0, 1] > 0.9
+    assert probability[1, 0] > 0.9

@@ -1,0 +1,93 @@
+"""Which settings a preset chooses at which size, that a flag beats them, and that the massive ones learn."""
+
+import re
+
+import pytest
+
+import gpusim
+from gpusim.agents import ppo
+from gpusim.agents.cli import main
+from gpusim.agents.evaluate import evaluate
+from gpusim.agents.loop import run
+from gpusim.agents.presets import MANY, MASSIVE, MASSIVE_FOR, PRESETS
+from gpusim.agents.run import make_learner, preset
+
+SIZES = (MANY, 4096, 65_536, 1_048_576)
+ITERATIONS = {env: values["iterations"] for (_, env), values in MASSIVE_FOR.items()}
+
+
+def shown(capsys, *args):
+    """The defaults that --help shows, by option."""
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", *args, "--help"])
+    assert exit_.value.code == 0
+    out = re.sub(r"[│\s]+", " ", re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out))
+    return dict(re.findall(r"--([\w-]+) .*?\(default: (.*?)\)", out))
+
+
+@pytest.mark.parametrize("env", [env for algorithm, env in PRESETS if algorithm == "ppo"])
+@pytest.mark.parametrize("num_envs", SIZES)
+def test_iterations_and_updates_do_not_depend_on_the_size(env, num_envs):
+    config = preset("ppo", env, num_envs=num_envs)
+    config.check()
+    assert (config.num_envs, config.iterations) == (num_envs, ITERATIONS[env])
+    assert config.total_steps == config.iterations * config.steps_per_iteration
+    assert config.minibatches == MASSIVE["ppo"]["minibatches"]
+    # what the fused kernels take
+    assert len(config.hidden) == 2
+    assert 16 <= min(config.hidden) <= max(config.hidden) <= 256
+    assert config.target_kl is None
+
+
+def test_few_environments_keep_the_small_preset():
+    small = preset("ppo", "CartPole-v1")
+    assert small.num_envs < MANY
+    assert preset("ppo", "CartPole-v1", num_envs=MANY - 1).total_steps == small.total_steps
+
+
+def test_what_is_asked_for_wins():
+    config = preset("ppo", "CartPole-v1", num_envs=4096, learning_rate=0.5, total_steps=7, minibatches=3)
+    assert (config.learning_rate, config.total_steps, config.minibatches) == (0.5, 7, 3)
+    longer = preset("ppo", "CartPole-v1", num_envs=4096, num_steps=64)
+    assert longer.iterations == ITERATIONS["CartPole-v1"]
+    assert longer.steps_per_iteration == 4096 * 64
+
+
+def test_an_environment_without_a_preset_gets_more_than_one_iteration(monkeypatch):
+    monkeypatch.delitem(PRESETS, ("ppo", "CartPole-v1"))
+    monkeypatch.delitem(MASSIVE_FOR, ("ppo", "CartPole-v1"))
+    config = preset("ppo", "CartPole-v1", num_envs=65_536)
+    assert config.iterations == MASSIVE["ppo"]["iterations"]
+    assert config.num_steps == MASSIVE["ppo"]["num_steps"]
+
+
+def test_an_algorithm_without_massive_settings_keeps_its_own():
+    assert preset("reinforce", "CartPole-v1", num_envs=4096).total_steps == 640_000
+
+
+@pytest.mark.parametrize(
+    "flag", [["--num-envs", "65536"], ["--num_envs=65_536"], ["--num-envs", "1", "--num-envs", "65536"]]
+)
+def test_help_shows_the_defaults_in_force(flag, capsys):
+    config = preset("ppo", "CartPole-v1", num_envs=65_536)
+    found = shown(capsys, "ppo", "CartPole-v1", *flag)
+    assert found["total-steps"] == str(config.total_steps)
+    assert found["minibatches"] == str(config.minibatches)
+    assert shown(capsys, "ppo", "CartPole-v1")["total-steps"] == str(preset("ppo", "CartPole-v1").total_steps)
+    assert shown(capsys, "reinforce", "CartPole-v1", *flag)["total-steps"] == "640000"
+
+
+@pytest.mark.parametrize("args", [["--num-envs"], ["--num-envs", "many"], ["--num-envs", "1e6"]])
+def test_a_size_that_is_no_number_is_refused(args, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", "ppo", "CartPole-v1", *args])
+    assert exit_.value.code == 2
+    assert "num-envs" in capsys.readouterr().err
+
+
+def test_the_smallest_massive_preset_learns_cartpole():
+    result = run(make_learner("ppo", preset("ppo", "CartPole-v1", num_envs=MANY, device="cpu")))
+    learner = result.learner
+    assert isinstance(learner, ppo.PPO)
+    scores = evaluate(lambda obs: learner.network.act(obs, None), gpusim.spec("CartPole-v1"), 100, 10_000, "cpu")
+    assert scores.mean() >= 475

@@ -1,0 +1,186 @@
+"""The kernels' report and the GPU's benchmarks: which cases there are, what fails, what the tables say."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import gpusim
+
+pytest.importorskip("triton")
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+
+
+def load(name: str):
+    return importlib.import_module(name)
+
+
+def figures(**changes):
+    fine = {"registers": 40, "shared": 2048, "spill_stores": 0, "spill_loads": 0, "tensor_cores": 12, "precision": None}
+    return fine | changes
+
+
+def result(*targets):
+    rows = [
+        {
+            "kernel": "k",
+            "env": "E-v0",
+            "config": {"kernel": "k_kernel", "warps": 4, "PRECISION": "tf32x3"},
+            "targets": t,
+        }
+        for t in targets
+    ]
+    origin = {"versions": {"triton": "3"}, "commit": "c", "date": "2026-01-01T", "command": "x", "load": 0.1}
+    cold = {"target": "sm_90", "kernels": 1, "seconds": 2.0, "cpu_seconds": 1.5}
+    return {**origin, "hardware": {"processor": "P"}, "cartpole": cold, "rows": rows}
+
+
+def test_every_environment_has_its_kernels():
+    cases = load("kernel_report").cases()
+    assert not [c.problem for c in cases if c.launch is None]
+    for env in gpusim.env_ids():
+        kernels = {c.kernel for c in cases if c.env == env}
+        wanted = {"simulate, statistics", "simulate, transitions", "step", "rollout", "gradient"}
+        assert wanted <= kernels, env
+    assert {c.config["PRECISION"] for c in cases if c.kernel == "rollout" and c.env == "CartPole-v1"} == {
+        "tf32x3",
+        "tf32",
+        "bf16",
+    }
+
+
+def test_cases_are_told_apart_by_what_is_compiled_in():
+    report = load("kernel_report")
+    x = torch.zeros(2)
+    assert report.kind((x, None, 1)) == report.kind((x + 1, None, 1))
+    different = [(x.int(), None, 1), (x, x, 1), (x, None, 2), (x, None, 16), (x, None, 1.0)]
+    assert len({report.kind(a) for a in different} | {report.kind((x, None, 1))}) == 6
+
+
+def test_what_cannot_be_launched_is_a_row_with_the_reason(monkeypatch):
+    report = load("kernel_report")
+    monkeypatch.setattr(report, "launchers", lambda: [("bad", "E-v0", lambda: 1 / 0)])
+    report.cases.cache_clear()
+    try:
+        (case,) = report.cases()
+        assert case.problem == "ZeroDivisionError: division by zero"
+        assert report.compile_case(0, "sm_90") == {"error": case.problem}
+    finally:
+        report.cases.cache_clear()
+
+
+def test_spills_and_errors_are_named_on_sm_90_and_nowhere_else():
+    report = load("kernel_report")
+    fine = {"sm_90": figures(), "gfx942": figures(spill_stores=8, spill_loads=None)}
+    assert report.problems(result(fine, {"gfx942": {"error": "no"}})) == []
+    spilling, broken = {"sm_90": figures(spill_stores=4, spill_loads=8)}, {"sm_90": {"error": "Bad: thing"}}
+    first, second = report.problems(result(spilling, fine, broken))
+    assert first == "k (E-v0; k_kernel, 4 warps, tf32x3) spills on sm_90: 4 bytes stored, 8 loaded."
+    assert second == "k (E-v0; k_kernel, 4 warps, tf32x3) does not compile for sm_90: Bad: thing"
+
+
+def test_the_table():
+    report = load("kernel_report")
+    other = figures(spill_stores=8, spill_loads=None, precision="bf16x6")
+    text = report.lines(result({"sm_90": figures(precision="tf32x3"), "gfx942": other, "sm_80": {"error": ""}}))
+    row = "| k | E-v0 | k_kernel, 4 warps, tf32x3 | 40 · 2,048 · 0 · 12 | 40 · 2,048 · **8** · 12 (bf16x6) |"
+    assert f"{row} does not compile |" in text
+    assert "one after another with nothing cached: 2.0 s" in text[-1]
+
+
+def test_the_command_writes_its_files(tmp_path):
+    command = [
+        sys.executable,
+        str(FOLDER / "kernel_report.py"),
+        "--kernels",
+        "sampling (CartPole",
+        "--targets",
+        "sm_90",
+    ]
+    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.glob("*.json")
+    (row,) = json.loads(file.read_text())["rows"]
+    assert row["targets"]["sm_90"]["registers"] > 8
+    assert row["config"]["kernel"] == "categorical_kernel"
+    assert file.with_suffix(".md").read_text() == done.stdout
+    nothing = subprocess.run([*command, "--kernels", "nothing like it"], capture_output=True, text=True, timeout=300)
+    assert (nothing.returncode, "No kernel has 'nothing like it'" in nothing.stderr) == (2, True)
+
+
+# --------------------------------------------------------------------------------------------------- benchmarks/gpu
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_benchmark_says_so():
+    done = subprocess.run([sys.executable, str(FOLDER / "gpu.py")], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "needs a CUDA GPU" in done.stderr
+
+
+def test_it_needs_nothing_but_torch_triton_and_gymnasium():
+    code = (
+        f"import sys; sys.path.insert(0, {str(FOLDER)!r}); import gpu, gpusim.agents.ppo, gpusim.agents.run;"
+        "print([m for m in ('rich', 'tyro', 'tensorboard', 'matplotlib', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_shares_of_the_copy_are_of_the_same_round(monkeypatch):
+    gpu = load("gpu")
+    seconds = {"copy": iter([1.0, 2.0, 4.0]), "moving": iter([1.0, 1.0, 1.0])}
+    monkeypatch.setattr(gpu, "prepare", lambda thing: 1)
+    monkeypatch.setattr(gpu, "timed", lambda call, repeats: next(seconds[call]))
+    things = [gpu.Thing({"mode": m}, "bytes/s", 8.0, m, 4.0) for m in seconds]
+    copied, moved = gpu.compete(things, 3)
+    assert (copied["median"], copied["low"], copied["high"]) == (4.0, 2.0, 8.0)
+    assert moved["bytes_per_second"] == 4.0
+    assert moved["share_of_copy"] == {"median": 1.0, "low": 0.5, "high": 2.0}
+
+
+def test_one_that_cannot_be_made_leaves_the_others_their_figures(monkeypatch):
+    gpu = load("gpu")
+
+    def bad(env):
+        raise RuntimeError("out of luck")
+
+    def good(env):
+        return gpu.Thing({"mode": "m", "env": env}, "steps/s", 1.0, lambda: None)
+
+    monkeypatch.setattr(gpu, "make_copy", lambda: gpu.Thing({"mode": "copy"}, "bytes/s", 1.0, lambda: None, 1.0))
+    monkeypatch.setattr(gpu, "timed", lambda call, repeats: 0.5 * repeats)
+    monkeypatch.setitem(gpu.SECTIONS, "policy", lambda: (gpu.partial(f, f"{f.__name__}-v0") for f in (bad, good)))
+    copied, made, failed = gpu.run_section("policy", 3)
+    assert (copied["median"], made["median"], made["env"]) == (2.0, 2.0, "good-v0")
+    assert failed["median"] is None
+    assert failed["error"] == "RuntimeError: out of luck"
+    assert failed["arguments"] == "bad-v0"
+    assert "not measured: RuntimeError: out of luck" in "\n".join(gpu.lines([failed]))
+
+
+def test_a_section_that_dies_is_a_row_with_its_last_words(monkeypatch):
+    gpu = load("gpu")
+    monkeypatch.setattr(gpu, "__file__", "/no/such/file.py")
+    (row,) = gpu.in_a_process("copy", 1)
+    assert row["median"] is None
+    assert "No such file" in row["error"]
+
+
+def test_sections_measured_before_stay(tmp_path):
+    gpu = load("gpu")
+    origin = {"device": "cuda:0", "date": "2026-01-02T03:04", "commit": "abc", "hardware": {"gpus": ["NVIDIA H100"]}}
+    gpu.publish(origin, {"copy": [1]}, tmp_path)
+    path = gpu.publish(origin, {"policy": [2]}, tmp_path)
+    assert path.name == "2026-01-02-abc.json"
+    assert json.loads(path.read_text())["sections"] == {"copy": [1], "policy": [2]}
