@@ -4,15 +4,14 @@ The same algorithm as `gpusim.agents.ppo` on torch, which is its specification; 
 from (Philox, not a generator) and that observations are normalized by statistics of what was acted on.
 """
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+import warnings
 
 import torch
 from torch import Tensor
 
 from gpusim.agents.graph import Captured, Held
+from gpusim.agents.ppo import PPO, Batch, ppo_loss
 from gpusim.kernels.adam import adam_step
 from gpusim.kernels.gae import gae
 from gpusim.kernels.mlp import MlpShape, mlp_problem
@@ -20,10 +19,7 @@ from gpusim.kernels.moments import discounted_returns, minibatch_moments, update
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.kernels.rollout_triton import collected, rollout
 from gpusim.kernels.shuffle import shuffle
-from gpusim.kernels.update import Data, Loss, make_workspace, ppo_gradient
-
-if TYPE_CHECKING:
-    from gpusim.agents.ppo import PPO
+from gpusim.kernels.update import Data, Loss, make_workspace, ppo_gradient, update_problem
 
 LOSSES = ("total", "policy", "value", "entropy", "kl", "clipped")
 
@@ -72,6 +68,9 @@ class FusedIteration:
         self.policy = MlpPolicy(learner.optimizer.flat, shape, mean, scale, centre, half, config.precision)
         self.kept = collected(config.num_steps, config.num_envs, self.policy)
         self.order = torch.empty(size, dtype=torch.int32, device=device)
+        self.slow = update_problem(shape)
+        if self.slow:
+            warnings.warn(f"the policy runs in the rollout's kernel, but learns on torch: {self.slow}.", stacklevel=5)
         self.workspace = make_workspace(shape, -(-size // config.minibatches), device)
         self.losses = torch.zeros(8, device=device)
         self.loss = Loss(
@@ -79,10 +78,15 @@ class FusedIteration:
         )
         self.captured = Captured(self._iterate, device)
 
+    @property
+    def path(self) -> str:
+        return "a fused rollout and torch updates" if self.slow else "fused kernels"
+
     def begin(self) -> None:
         """A rollout for the first statistics of observations, by which nothing is learned."""
         self._follow()
         self._collect()
+        self._observe()
         self.learner.env.clock += self.learner.config.num_steps
 
     def iterate(self) -> dict[str, Tensor]:
@@ -116,14 +120,16 @@ class FusedIteration:
             shuffle(len(self.order), self.held.carry.seed, self.epoch, out=self.order)
             self.epoch.add_(1)
             self._pass(data)
+        self._observe()
 
     def _pass(self, data: Data) -> None:
         """One pass over the data in minibatches."""
-        learner, config = self.learner, self.learner.config
+        if self.slow:
+            return self._pass_on_torch(data)
+        config, adam, start = self.learner.config, self.learner.optimizer, 0
         moments = minibatch_moments(data.advantage, self.order, config.minibatches)
         mean, scale = self.policy.mean, self.policy.scale
         normalizer = None if mean is None or scale is None else (mean, scale)
-        adam, start = learner.optimizer, 0
         for m, rows in enumerate(self.order.tensor_split(config.minibatches)):
             ppo_gradient(
                 adam.flat, self.shape, data, self.order, start, len(rows), self.loss, self.workspace, moments[m],
@@ -135,12 +141,31 @@ class FusedIteration:
             )  # fmt: skip
             start += len(rows)
 
+    def _pass_on_torch(self, data: Data) -> None:
+        """The same by autograd, for networks that the update's kernel cannot hold."""
+        learner, sample = self.learner, data.sample
+        columns = (data.obs.movedim(1, -1), sample.movedim(1, -1) if sample.ndim == 3 else sample, *data[2:])
+        obs, sample, log_prob, value, advantage = (x.flatten(0, 1) for x in columns)
+        batch = Batch(obs, sample, log_prob, value, advantage, advantage + value)
+        on_gpu = learner.env.device.type == "cuda"
+        rate = self.learning_rate if on_gpu else learner.learning_rate()
+        for rows in self.order.tensor_split(learner.config.minibatches):
+            part = Batch(*(x[rows] for x in batch))
+            with torch.enable_grad():
+                distribution, values = learner.network.distribution(part.obs), learner.network.value(part.obs)
+                losses = ppo_loss(learner.config, part, distribution, values)
+                learner.optimizer.step(losses.total, rate)
+            self.losses[: len(losses)].copy_(torch.stack([x.detach() for x in losses]))
+
     @torch.no_grad()
     def _collect(self) -> None:
         stepper, carry = self.learner.env._stepper, self.held.carry
         here = stepper.episodes(carry)
         self._normalize()
         rollout(stepper.game(carry), here, carry.seed, self.clock, self.policy, self.kept, here)
+
+    def _observe(self) -> None:
+        """Adds what was acted on to the statistics."""
         if (statistics := self.learner.network.normalizer) is not None:
             update_moments(statistics.mean, statistics.var, statistics.count, self.kept.obs)
 

@@ -161,7 +161,7 @@ class PPO(Learner):
 
     @property
     def path(self) -> str:
-        return "fused kernels" if self.fused else "torch operations"
+        return self.fused.path if self.fused else "torch operations"
 
     def modules(self) -> dict[str, torch.nn.Module]:
         return super().modules() | ({"reward_scale": self.reward_scale} if self.reward_scale else {})

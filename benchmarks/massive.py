@@ -85,7 +85,10 @@ def train(env: str, num_envs: int, seed: int, device: str) -> dict[str, Any]:
     """One run of the preset."""
     learner = make_learner("ppo", preset("ppo", env, num_envs=num_envs, seed=seed, device=device))
     scores = Scores()
-    seconds = run(learner, (scores,)).metrics[-1]["seconds"] - scores.seconds
+    result = run(learner, (scores,))
+    if result.ending == "interrupted":
+        raise KeyboardInterrupt  # what is cut short is no result
+    seconds = result.metrics[-1]["seconds"] - scores.seconds
     last = scores.readings[-1]["score"]
     say(f"{env}, {num_envs:,} environments, seed {seed}: {last:.1f} in {seconds:.1f} s")
     return {"seed": seed, "score": last, "seconds": seconds, "steps": learner.steps, "readings": scores.readings}

@@ -49,15 +49,14 @@ class Fused:
             c, _, tally = self.step(c, action, False, tally)  # type: ignore[assignment]
         return c, tally
 
-    def at_random(self, c: Carry, clock: int, steps: int, transitions: bool) -> tuple[Carry, Any, Tensor]:
-        """`steps` steps with random actions: every transition, or a tally, and what to act on next."""
-        last = self._obs()
-        if transitions:
-            kept = self._transitions(steps)
-            new = self._simulate(c, clock, steps, None, kept, last, None)
-            return new, self._told(kept), self._shaped(last)
-        tally = Tally(*(self._new(torch.float32).zero_() for _ in range(3)))
-        return self._simulate(c, clock, steps, None, Transitions(), last, tally), tally, self._shaped(last)
+    def at_random(
+        self, c: Carry, clock: int, steps: int, transitions: bool
+    ) -> tuple[Carry, Transitions, Tally, Tensor]:
+        """`steps` steps with random actions: every transition if wanted, a tally, and what to act on next."""
+        last, tally = self._obs(), Tally(*(self._new(torch.float32).zero_() for _ in range(3)))
+        kept = self._transitions(steps) if transitions else Transitions()
+        new = self._simulate(c, clock, steps, None, kept, last, tally)
+        return new, self._told(kept) if transitions else kept, tally, self._shaped(last)
 
     def _transitions(self, steps: int) -> Transitions:
         """Room for what is told of `steps` steps."""

@@ -80,11 +80,11 @@ def _fused(env: VectorEnv, num_steps: int, transitions: bool) -> Rollout:
     """Random actions, all steps in one launch."""
     RandomActions(env, 1)  # refuses a space without bounds
     with torch.inference_mode(False), torch.no_grad():
-        env._carry, kept, last_obs = env._stepper.at_random(env._live(), env.clock, num_steps, transitions)
+        env._carry, kept, tally, last_obs = env._stepper.at_random(env._live(), env.clock, num_steps, transitions)
         env.clock += num_steps
+        sums = [x.sum(dtype=torch.float64) for x in tally]
         if transitions:
-            return _whole({k: v for k, v in kept._asdict().items() if v is not None}, last_obs)
-        sums = (x.sum(dtype=torch.float64) for x in kept)
+            return _whole({k: v for k, v in kept._asdict().items() if v is not None}, last_obs, sums)
         nothing: dict[str, Any] = dict.fromkeys(TRANSITION)
         return Rollout(**nothing, extras={}, last_obs=last_obs, **dict(zip(SUMS, sums, strict=True)))
 
@@ -120,18 +120,18 @@ def _with_transitions(env: VectorEnv, num_steps: int, policy: Any) -> Rollout:
         return _whole(stacked, obs)
 
 
-def _whole(stacked: dict[str, Tensor], last_obs: Tensor) -> Rollout:
+def _whole(stacked: dict[str, Tensor], last_obs: Tensor, sums: list[Tensor] | None = None) -> Rollout:
     """The rollout of what was kept of its steps, `[T, N, ...]`; what is no field of it came from the policy."""
-    ended = stacked["terminated"] | stacked["truncated"]
     valid = stacked.pop("valid", None)
-    valid = torch.ones_like(ended) if valid is None else valid
-    ended = ended & valid
-    sums = [(stacked[name] * ended).sum(dtype=torch.float64) for name in ("episode_return", "episode_length")]
+    if sums is None:
+        ended = stacked["terminated"] | stacked["truncated"]
+        ended = ended if valid is None else ended & valid
+        totals = [(stacked[name] * ended).sum(dtype=torch.float64) for name in ("episode_return", "episode_length")]
+        sums = [ended.sum(dtype=torch.float64), *totals]
+    if valid is None:
+        valid = torch.ones((), dtype=torch.bool, device=last_obs.device).expand(stacked["reward"].shape)
     fields = {name: stacked.pop(name) for name in TRANSITION if name != "valid"}
-    return Rollout(
-        **fields, valid=valid, extras=stacked, last_obs=last_obs,
-        episodes=ended.sum(dtype=torch.float64), return_sum=sums[0], length_sum=sums[1],
-    )  # fmt: skip
+    return Rollout(**fields, valid=valid, extras=stacked, last_obs=last_obs, **dict(zip(SUMS, sums, strict=True)))
 
 
 def _stack(steps: list[Tensor]) -> Tensor:

@@ -30,7 +30,7 @@ from gpusim.kernels.episode_triton import (
 from gpusim.kernels.launch import launch
 
 BLOCK, WARPS = 32, 1  # with one warp, whether any environment needs a draw is a vote, and no barrier
-IMAGE_BLOCK, IMAGE_WARPS, CHUNK = 16, 4, 64
+IMAGE_BLOCK, IMAGE_WARPS, CHUNK = 32, 1, 32
 
 
 class Transitions(NamedTuple):

@@ -280,9 +280,9 @@ def _one_network(
         by_w3 += product(tl.trans(tile), h2, FINE)
         d2 = _by_hidden2(lanes, h2, flat + OFFSET, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU)
         by_b2 += tl.sum(d2, 0)
+        by_w2 += product(tl.trans(h1), d2, PRECISION)
         w2 = second_weights(flat + OFFSET, unit[None, :], column[:, None], INPUTS, HIDDEN1, HIDDEN2)
         d1 = product(d2, w2, PRECISION) * slope(h1, RELU)
-        by_w2 += product(tl.trans(h1), d2, PRECISION)
         by_w1 += product(tl.trans(x), d1, FINE)
     nothing = 16 * (tl.load(order + start, volatile=True) >> 31)
     unit, column = tl.arange(0, P1) + nothing, tl.arange(0, P2) + nothing

@@ -121,6 +121,16 @@ def test_torch_serves_where_kernels_cannot_and_says_so(changes, reason):
     assert (other.optimizer.flat != before).any()
 
 
+def test_wide_networks_learn_on_torch_in_the_same_iteration():
+    with pytest.warns(UserWarning, match="learns on torch: the hidden layers have 96 and 16 units"):
+        fused = learner(hidden=(96, 16), normalize_obs=True)
+    assert fused.path == "a fused rollout and torch updates"
+    _, optimizer, losses = by_torch(fused)
+    metrics = fused.iterate()
+    torch.testing.assert_close(fused.optimizer.flat, optimizer.flat, atol=3e-5, rtol=1e-4)
+    torch.testing.assert_close(metrics["value"], losses.value.detach(), atol=1e-4, rtol=1e-3)
+
+
 def test_resumed_bit_for_bit():
     changes = CASES["normalized"]
     whole = learner(**changes)
