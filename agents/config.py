@@ -27,7 +27,8 @@ class RunConfig:
     total_steps: int = 100_000
     """Environment steps in all; rounded up to whole iterations."""
     target_return: float | None = None
-    """Stop as soon as the mean return of the last 100 episodes reaches this; None trains to the end."""
+    """Stop as soon as the mean return of the last 100 episodes (of the last `num_envs`, if those are more, as they begin
+    together) reaches this; None trains to the end."""
     run_dir: str | None = None
     """Folder to write; None names one after the algorithm, environment, seed and time."""
     log_every: int = 1

@@ -1,4 +1,4 @@
-"""The last hundred episodes, kept on the device."""
+"""The episodes that ended last, kept on the device."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""What every learner is made of: environments, a network, its optimizer, a generator, and the last hundred episodes."""
+"""What every learner is made of: environments, a network, its optimizer, a generator, and the episodes that ended last."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ class Learner:
         self.network = make_network(config, self.env.env, torch.Generator().manual_seed(config.seed)).to(device)
         self.optimizer = Adam(self.network.parameters(), max_grad_norm=max_grad_norm)
         self.generator = torch.Generator(device).manual_seed(config.seed + 1)
-        self.window = EpisodeWindow().to(device)
+        self.window = EpisodeWindow(max(100, config.num_envs)).to(device)
         self.iteration = 0
         self.env.reset(seed=config.seed)
 

@@ -14,7 +14,7 @@ def curve(readings: list[dict[str, float]], env: str, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     shown = [m for m in readings if m["return"] == m["return"]]
-    axes.plot([m["steps"] for m in shown], [m["return"] for m in shown], label="return, mean of the last 100 episodes")
+    axes.plot([m["steps"] for m in shown], [m["return"] for m in shown], label="return, mean of the last episodes")
     threshold = spec(env).reward_threshold
     if threshold is not None:
         axes.axhline(threshold, color="grey", linestyle="--", linewidth=1, label=f"solved at {threshold:g}")

@@ -63,7 +63,8 @@ def main(args: Args) -> None:
     if args.iterations is not None:
         config = dataclasses.replace(config, total_steps=args.iterations * config.steps_per_iteration)
     learner = make_learner("ppo", config)
-    print(f"{config.env}: {config.num_envs:,} environments, {learner.env.backend} on {learner.env.device}")
+    where = f"{learner.env.backend} on {learner.env.device}, learning by {learner.path}"
+    print(f"{config.env}: {config.num_envs:,} environments, {where}")
     result = run(learner, (Lines(),))
     torch.save({"config": dataclasses.asdict(config), "network": learner.network.state_dict()}, args.out)
     print(f"{result.ending} after {learner.steps:,} steps; the policy is in {args.out}")

@@ -34,7 +34,17 @@ def launch(
     elif interpreted():
         kernel[grid](*args, **constants)
     else:
-        kernel[grid](*args, num_warps=num_warps, enable_fp_fusion=fp_fusion, **constants)
+        with torch.cuda.device(_device(args)):
+            kernel[grid](*args, num_warps=num_warps, enable_fp_fusion=fp_fusion, **constants)
+
+
+def _device(args: tuple) -> torch.device | None:
+    """Where the first tensor lies: a launch goes to the current device, whatever its arguments' is."""
+    for x in args:
+        found = x.device if isinstance(x, torch.Tensor) else _device(x) if isinstance(x, tuple) else None
+        if found is not None:
+            return found
+    return None
 
 
 @contextmanager

@@ -252,7 +252,7 @@ def test_attributes():
 
 DEFINITIONS = [
     ({"observation_space": Discrete(3)}, "observation_space of Pole-v7 must be a flat float32 Box"),
-    ({"observation_space": Box(-1, 1, (2, 2))}, "observation_space of Pole-v7 must be a flat float32 Box"),
+    ({"observation_space": Box(-1, 1, (2, 2, 2, 2))}, "must be a flat float32 Box or an image's"),
     ({"observation_space": Box(-1, 1, (4,), np.float64)}, "observation_space of Pole-v7 must be a flat float32 Box"),
     (
         {"action_space": Discrete(2, start=1)},
