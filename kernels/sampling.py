@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from gpusim.kernels.lang import STREAM_POLICY, Rng, words
-from gpusim.kernels.launch import runs_on
 
 LOG_STD_RANGE = (-5.0, 2.0)
 
@@ -33,7 +32,7 @@ def categorical(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> D
         index: int64 `[N]`, the environments' numbers.
         clock: int64 scalar, the step.
     """
-    if _by_kernel(logits):
+    if logits.device.type == "cuda":
         from gpusim.kernels.sampling_triton import categorical_triton
 
         return categorical_triton(logits, seed, index, clock)
@@ -43,15 +42,11 @@ def categorical(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> D
 def gaussian(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
     """Draws from independent normals, `mean` `[N, d]`, `log_std` `[d]` (kept within `LOG_STD_RANGE`); else as
     `categorical`."""
-    if _by_kernel(mean):
+    if mean.device.type == "cuda":
         from gpusim.kernels.sampling_triton import gaussian_triton
 
         return gaussian_triton(mean, log_std, seed, index, clock)
     return gaussian_torch(mean, log_std, seed, index, clock)
-
-
-def _by_kernel(x: Tensor) -> bool:
-    return x.device.type == "cuda" and runs_on(x.device)
 
 
 def categorical_torch(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
