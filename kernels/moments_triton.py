@@ -92,12 +92,13 @@ def update_moments_kernel(mean, var, count, features, rows, parts, chunks, CHUNK
     at = parts + (chunk * features + k[None, :]) * 2
     keep = (chunk < chunks) & inside[None, :]
     old, n = tl.load(count), tl.cast(rows, tl.float64)
+    total = old + n
+    share = n / total
     delta = tl.sum(tl.load(at, mask=keep, other=0.0), 0) / n
     spread = tl.sum(tl.load(at + 1, mask=keep, other=0.0), 0) - delta * delta * n
-    total = old + n
-    spread += tl.load(var + k, mask=inside, other=0.0) * old + delta * delta * old * n / total
-    tl.store(mean + k, tl.load(mean + k, mask=inside, other=0.0) + delta * n / total, mask=inside)
-    tl.store(var + k, spread / total, mask=inside)
+    spread += tl.load(var + k, mask=inside, other=0.0) * old + delta * delta * old * share
+    tl.store(mean + k, tl.load(mean + k, mask=inside, other=0.0) + delta * share, mask=inside)
+    tl.store(var + k, spread * (share / n), mask=inside)
     tl.debug_barrier()
     tl.store(count, total)
 
