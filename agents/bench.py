@@ -19,13 +19,17 @@ import torch
 import gpusim
 from gpusim import checks
 from gpusim.agents.machine import Machine, probe
+from gpusim.agents.networks import ActorCritic
 from gpusim.errors import InputError
+from gpusim.kernels.mlp import MlpShape
+from gpusim.kernels.policy import MlpPolicy
 from gpusim.vector import VectorEnv
 
-Mode = Literal["sim", "transitions", "step"]
+Mode = Literal["sim", "transitions", "policy", "step"]
 MODES: dict[str, str] = {
     "sim": "rollout, random actions, only statistics returned",
     "transitions": "rollout, random actions, every transition returned",
+    "policy": "rollout, an actor and a critic of 2x64 tanh units, every transition returned",
     "step": "env.step, actions drawn beforehand, observations and infos returned",
 }
 
@@ -41,9 +45,10 @@ class BenchConfig:
     device: str = "auto"
     """auto (CUDA where there is a GPU), cpu, cuda or cuda:N."""
     backend: str = "auto"
-    """eager, compile, triton, or auto (eager on the CPU, compile on a GPU)."""
+    """eager, compile, triton, or auto (eager on the CPU, on a GPU triton where it can be)."""
     mode: Mode = "sim"
-    """What a step returns: statistics only, every transition, or all that env.step gives."""
+    """What a step returns: statistics only, every transition (by random actions, or by a policy), or all that env.step
+    gives."""
     steps: int = 32
     """Steps in one call of rollout, or calls of env.step between two readings of the clock."""
     rounds: int = 7
@@ -123,6 +128,9 @@ def prepare(config: BenchConfig) -> Bench:
 
 def caller(env: VectorEnv, mode: str, steps: int) -> Callable[[], Any]:
     """A function that takes `steps` steps of `env` in that mode."""
+    if mode == "policy":
+        policy = untrained(env)
+        return lambda: env.rollout(steps, policy)
     if mode != "step":
         return lambda: env.rollout(steps, transitions=mode == "transitions")
     drawn = gpusim.make(env.env, env.num_envs, device=env.device, backend="eager")
@@ -135,6 +143,24 @@ def caller(env: VectorEnv, mode: str, steps: int) -> Callable[[], Any]:
             env.step(action)
 
     return step_all
+
+
+def untrained(env: VectorEnv) -> MlpPolicy:
+    """A policy with two hidden layers of 64 units, as PPO begins with.
+
+    Raises:
+        InputError: its observations are images.
+    """
+    observations, actions = env.single_observation_space, env.single_action_space
+    if len(observations.shape or ()) != 1:
+        raise InputError(f"mode policy needs a vector observation, which {env.env.id} has not.")
+    network = ActorCritic(observations, actions, (64, 64), "tanh", False, 0.0, torch.Generator().manual_seed(0))
+    network = network.to(env.device)
+    outputs = network.actor[-1].out_features
+    shape = MlpShape(math.prod(observations.shape), 64, 64, outputs, "tanh", not network.discrete)  # type: ignore[arg-type]
+    flat = torch.cat([p.detach().flatten() for p in network.parameters()])
+    stretch = () if network.discrete else (None, None, network.action_centre, network.action_half)
+    return MlpPolicy(flat, shape, *stretch)  # type: ignore[arg-type]
 
 
 def measure(ready: Bench) -> float:
