@@ -151,13 +151,15 @@ def untrained(env: VectorEnv) -> MlpPolicy:
     Raises:
         InputError: its observations are images.
     """
-    observations, actions = env.single_observation_space, env.single_action_space
+    observations: Any = env.single_observation_space
     if len(observations.shape or ()) != 1:
         raise InputError(f"mode policy needs a vector observation, which {env.env.id} has not.")
-    network = ActorCritic(observations, actions, (64, 64), "tanh", False, 0.0, torch.Generator().manual_seed(0))
+    network = ActorCritic(
+        observations, env.single_action_space, (64, 64), "tanh", False, 0.0, torch.Generator().manual_seed(0)
+    )
     network = network.to(env.device)
     outputs = network.actor[-1].out_features
-    shape = MlpShape(math.prod(observations.shape), 64, 64, outputs, "tanh", not network.discrete)  # type: ignore[arg-type]
+    shape = MlpShape(math.prod(observations.shape), 64, 64, outputs, "tanh", not network.discrete)
     flat = torch.cat([p.detach().flatten() for p in network.parameters()])
     stretch = () if network.discrete else (None, None, network.action_centre, network.action_half)
     return MlpPolicy(flat, shape, *stretch)  # type: ignore[arg-type]

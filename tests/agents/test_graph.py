@@ -86,7 +86,9 @@ def addresses(env):
 
 
 def test_environments_are_held_in_the_same_tensors():
-    env, twin = (gpusim.make("CartPole-v1", 5, device="cpu", params={"gravity": gpusim.Uniform(5.0, 9.0)}) for _ in "ab")
+    env, twin = (
+        gpusim.make("CartPole-v1", 5, device="cpu", params={"gravity": gpusim.Uniform(5.0, 9.0)}) for _ in "ab"
+    )
     monkey = torch.zeros(5, dtype=torch.int64)
     for each in (env, twin):
         each._make_stepper = lambda each=each: gpusim.stepper.SyncFree(each.env, each._mode(), each._index, False)
