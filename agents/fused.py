@@ -43,6 +43,8 @@ def problem(learner: PPO) -> str | None:
     shape = mlp_shape(learner)
     if shape is None:
         return f"the network has {len(learner.config.hidden)} hidden layers; kernels take 2"
+    if learner.config.steps_per_iteration >= 2**31:
+        return "an iteration has 2**31 steps or more"
     if learner.config.target_kl is not None:
         return "target_kl has the host decide after every epoch"
     return mlp_problem(shape)

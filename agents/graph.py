@@ -16,18 +16,19 @@ class Held:
     def __init__(self, env: VectorEnv):
         self.env = env
         self.carry: Any = None
+        self.mode: Any = None
 
     def take(self) -> bool:
         """Moves the environments' state here, should it be elsewhere; False where it fits only into new tensors."""
-        now = self.env._carry
-        if now is self.carry:
+        now, mode = self.env._carry, self.env._mode()
+        if now is self.carry and mode == self.mode:
             return True
-        fits = self.carry is not None and _alike(self.carry, now)
+        fits = self.carry is not None and mode == self.mode and _alike(self.carry, now)
         if fits:
             _copy(self.carry, now)
         else:
             self.carry = _clone(now)
-        self.env._carry = self.carry
+        self.env._carry, self.mode = self.carry, mode
         return fits
 
 
@@ -49,7 +50,7 @@ def _clone(tree: Any) -> Any:
     if isinstance(tree, tuple):
         leaves = [_clone(x) for x in tree]
         return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
-    return tree.clone() if isinstance(tree, Tensor) else tree
+    return tree.clone(memory_format=torch.contiguous_format) if isinstance(tree, Tensor) else tree
 
 
 class Captured:
@@ -93,7 +94,7 @@ class Captured:
         return result
 
     def _capture(self) -> bool:
-        graph = torch.cuda.CUDAGraph()
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         for generator in self.generators:
             graph.register_generator_state(generator)
         try:
@@ -106,6 +107,7 @@ class Captured:
                 stacklevel=2,
             )
             self.wanted = False
+            torch.cuda.set_stream(before)
             return False
         self.graph = graph
         return True

@@ -35,6 +35,8 @@ class Learner:
         self.config = config
         self.env = gpusim.make(config.env, config.num_envs, device=config.device, backend=config.backend)
         device = self.env.device
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # whose streams and events are meant from here on
         self.network = make_network(config, self.env.env, torch.Generator().manual_seed(config.seed)).to(device)
         self.optimizer = Adam(self.network.parameters(), max_grad_norm=max_grad_norm)
         self.generator = torch.Generator(device).manual_seed(config.seed + 1)

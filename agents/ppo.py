@@ -192,6 +192,7 @@ class PPO(Learner):
         return {name: loss.clone() for name, loss in losses._asdict().items()}
 
     def _in_place(self) -> Losses:
+        self.env._carry = self.held.carry  # wherever a capture that failed has left it
         losses = self._iterate(self.rate)
         self.held.take()
         return losses

@@ -91,7 +91,8 @@ def draws(step: Callable) -> bool:
     if code is None or code.co_argcount < 3:
         return True
     name = code.co_varnames[2]
-    return name in code.co_cellvars or any(i.argval == name for i in dis.get_instructions(code))
+    used = (i.argval for i in dis.get_instructions(code))  # some instructions load two names at once
+    return name in code.co_cellvars or any(name == x or (isinstance(x, tuple) and name in x) for x in used)
 
 
 def advance(env: Env, mode: Mode, c: Carry, action: Any, index: Lane) -> tuple[Carry, Step]:

@@ -197,6 +197,8 @@ class RandomActions:
         self.space: Any = env.single_action_space
         if not (isinstance(self.space, Discrete) or self.space.is_bounded()):
             raise InputError(f"{self.space} has no bounds to draw random actions between: give a policy.")
+        if not isinstance(self.space, Discrete):
+            self.low, self.high = (torch.from_numpy(x).to(env.device) for x in (self.space.low, self.space.high))
         self.width = 1 if isinstance(self.space, Discrete) else int(self.space.shape[0])  # words a step needs
         wanted = num_steps * self.width // 4 + 2
         self.blocks = min(wanted, max(2, WORDS_AT_ONCE // (4 * env.num_envs)))
@@ -208,8 +210,7 @@ class RandomActions:
         one = [self._number(clock * self.width + j) for j in range(self.width)]
         if isinstance(self.space, Discrete):
             return one[0]
-        low, high = (torch.from_numpy(x).to(self.env.device) for x in (self.space.low, self.space.high))
-        return low + (high - low) * torch.stack(one, -1)
+        return self.low + (self.high - self.low) * torch.stack(one, -1)
 
     def _number(self, number: int) -> Tensor:
         if not self.first <= number < self.stop:

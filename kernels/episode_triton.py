@@ -5,6 +5,7 @@ holds its next one ready, and a block draws anew only when one of its environmen
 A draw is a pure function of (seed, environment, episode), so drawing the others again changes nothing.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import triton
@@ -17,8 +18,12 @@ ACTION, INIT, PARAMS, STEP = map(tl.constexpr, (STREAM_ACTION, STREAM_INIT, STRE
 SAME_STEP, NEXT_STEP, DISABLED = map(tl.constexpr, range(3))
 
 
-class Game(NamedTuple):
-    """An environment and the choices that shape its step: a compile-time constant."""
+@dataclasses.dataclass(frozen=True, repr=False)
+class Game:
+    """An environment and the choices that shape its step: a compile-time constant.
+
+    No tuple, as Triton looks into those and stumbles over classes.
+    """
 
     init: Any  # the lowered functions
     step: Any
@@ -38,9 +43,15 @@ class Game(NamedTuple):
 
     @property
     def cache_key(self) -> str:
-        """By which a compiled kernel is found again: with the source of the functions."""
-        functions = (f.cache_key for f in self[:3])
-        return "-".join((*functions, *(c.__qualname__ for c in self[3:5]), str(tuple(self[5:]))))
+        """By which a compiled kernel is found again: with the functions' sources and the order of the classes' fields."""
+        values = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        functions, classes = (f.cache_key for f in values[:3]), values[3:5]
+        return "-".join(
+            (*functions, *(f"{c.__module__}.{c.__qualname__}{c._fields}" for c in classes), str(values[5:]))
+        )
+
+    def __repr__(self) -> str:
+        return f"Game({self.cache_key})"
 
 
 class Episodes(NamedTuple):
@@ -238,8 +249,7 @@ def store_observation(out, t, e, at, n, inside, GAME: tl.constexpr, CHUNK: tl.co
     else:
         state, params = GAME.state(*rows(e.state)), parameters(rows(e.lanes), GAME)
         row = (tl.cast(t, tl.int64) * n + at)[:, None] * GAME.cells
-        cells: tl.constexpr = GAME.cells
-        for first in tl.static_range(0, cells, CHUNK):
+        for first in range(0, GAME.cells, CHUNK):  # a loop at run time: unrolled, it would fill the registers
             cell = first + tl.arange(0, CHUNK)[None, :]
             seen = GAME.observe(state, cell, params)
             if out.dtype.element_ty == tl.int1:

@@ -54,7 +54,7 @@ def compile_for(launch: Launch, target: str) -> Compiled:
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, make_backend
-    from triton.runtime.jit import JITFunction, create_function_from_signature
+    from triton.runtime.jit import JITFunction, compute_cache_key, create_function_from_signature
 
     if target not in TARGETS:
         raise ValueError(f"target {target!r} is not known; use {', '.join(TARGETS)}.")
@@ -69,6 +69,7 @@ def compile_for(launch: Launch, target: str) -> Compiled:
     bound, specialization, rest = create_function_from_signature(kernel.signature, kernel.params, backend)(
         *launch.args, **options
     )
+    compute_cache_key({}, specialization, rest)  # as every launch does
     parsed, signature, constexprs, attrs = kernel._pack_args(backend, options, bound, specialization, rest)
     source = ASTSource(kernel, signature, constexprs, attrs)
     binary, log, times = _compile(source, gpu, parsed.__dict__)

@@ -337,7 +337,7 @@ def _store_sums(
         tl.store(metrics + 6, value_coef * _entry(sums, column, 1))
 
 
-@triton.jit(do_not_specialize=["start", "size"])
+@triton.jit(do_not_specialize=["start", "size"], do_not_specialize_on_alignment=["moments"])
 def ppo_gradient_kernel(
     flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef, partials,
     INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr, OUTPUTS: tl.constexpr, CRITIC: tl.constexpr,

@@ -22,10 +22,10 @@ class Pair(NamedTuple):
 
 
 @triton.jit
-def pair_kernel(pair, nothing, flag, n, one, scale, KIND: tl.constexpr, BLOCK: tl.constexpr):
+def pair_kernel(pair, nothing, flag, n, one, scale, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.static_assert(nothing is None)
-    both = KIND(tl.load(pair.first + at, mask=at < n), tl.load(pair.second[0] + at, mask=at < n))
+    both = Pair(tl.load(pair.first + at, mask=at < n), tl.load(pair.second[0] + at, mask=at < n))
     value = tl.where(tl.load(flag + at, mask=at < n) != 0, both.first * scale, both.second * one)
     tl.store(pair.first + at, value, mask=at < n)
 
@@ -51,7 +51,7 @@ def hungry_kernel(x, N: tl.constexpr):
 def pair_launch() -> Launch:
     x, flag = torch.zeros(300), torch.zeros(300, dtype=torch.bool)
     with recording() as launches:
-        launch(pair_kernel, (3,), Pair(x, (x, x)), None, flag, 300, 1, 0.5, num_warps=2, KIND=Pair, BLOCK=128)
+        launch(pair_kernel, (3,), Pair(x, (x, x)), None, flag, 300, 1, 0.5, num_warps=2, BLOCK=128)
     assert len(launches) == 1
     return launches[0]
 
@@ -71,6 +71,19 @@ def test_tuples_flags_numbers_and_nothing_compile_for(target):
     assert 10 < found.instructions < 1000
     assert found.seconds > 0
     assert found.cpu_seconds > 0
+
+
+@triton.jit
+def class_kernel(x, KIND: tl.constexpr):
+    tl.store(x, KIND(1.0, 2.0)[0])
+
+
+def test_a_constant_that_no_launch_would_take_is_refused():
+    """Triton stumbles over a class with fields as it looks a kernel up, which only a GPU's launch and this do."""
+    with recording() as launches:
+        launch(class_kernel, (1,), torch.zeros(1), KIND=Pair)
+    with pytest.raises(TypeError, match="not iterable"):
+        offline.compile_for(launches[0], "sm_90")
 
 
 def test_nothing_is_left_in_the_cache(tmp_path):
