@@ -9,7 +9,7 @@ from typing import Annotated, Any
 USAGE = """\
 usage: gpusim COMMAND ...
 
-  train ALGORITHM ENV    train ppo or reinforce on an environment   (gpusim train ppo CartPole-v1)
+  train ALGORITHM ENV    train ppo, dqn or reinforce on an environment   (gpusim train ppo CartPole-v1)
   resume RUN             go on with a run that was stopped
   eval RUN               play the trained policy; --oracle plays it in Gymnasium's own environment
   envs                   the environments

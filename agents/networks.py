@@ -82,3 +82,41 @@ class ActorCritic(nn.Module):
         """An environment's actions for `obs` `[N, *obs]`: drawn with `generator`, or the mode without."""
         distribution = self.distribution(obs)
         return self.env_action(distribution.mode() if generator is None else distribution.sample(generator))
+
+
+class QNetwork(ActorCritic):
+    """Action values of a vector observation, in the same parts: the actor gives the value of each action, or, dueling
+    (Wang et al., 2016), its advantage over their mean, to which the critic adds the state's. The two share no layers.
+
+    So the greatest entry of the actor is the best action either way, and an `ActorCritic` of these weights plays it.
+    """
+
+    def __init__(
+        self,
+        observation_space: Box,
+        action_space: Discrete,
+        hidden: Sequence[int],
+        activation: str,
+        normalize_obs: bool,
+        dueling: bool,
+        generator: torch.Generator,
+    ):
+        super().__init__(observation_space, action_space, hidden, activation, normalize_obs, 0.0, generator)
+        self.dueling = dueling
+
+    def q(self, obs: Tensor) -> Tensor:
+        """`[..., A]`."""
+        return self.q_of(self.features(obs))
+
+    def q_of(self, features: Tensor) -> Tensor:
+        """`[..., A]`, where the observations were normalized already."""
+        out = self.actor(features)
+        return out - out.mean(-1, keepdim=True) + self.critic(features) if self.dueling else out
+
+    def value(self, obs: Tensor) -> Tensor:
+        """`[...]`, of the best action."""
+        return self.q(obs).amax(-1)
+
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that the action values depend on."""
+        return list(self.parameters() if self.dueling else self.actor.parameters())

@@ -58,6 +58,19 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "total_steps": 640_000,
         "checkpoint_every": 10,
     },
+    ("dqn", "CartPole-v1"): {
+        "replay_ratio": 0.075,
+        "learning_rate": 2e-3,
+        "anneal": True,
+        "n_step": 10,
+        "hidden": (128, 64),
+        "activation": "relu",
+        "normalize_obs": True,
+        "exploration": 0.35,
+        "target_every": 4,
+        "total_steps": 90_000,
+        "log_every": 4,
+    },
 }
 
 # With MANY environments these take the place of the above. An iteration makes the same updates whatever `num_envs`, of

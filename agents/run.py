@@ -21,7 +21,7 @@ from gpusim.version import __version__
 
 FORMAT = 1  # of the folder; raised when an older one can no longer be read
 KEPT = 3  # checkpoints
-ALGORITHMS = {"ppo": "PPO", "reinforce": "Reinforce"}
+ALGORITHMS = {"ppo": "PPO", "reinforce": "Reinforce", "dqn": "DQN"}
 
 
 def module(algorithm: str) -> Any:

@@ -6,7 +6,7 @@ obs, reward, terminated, truncated, infos = env.step(actions)
 """
 
 from gpusim.env import Env, Uniform
-from gpusim.envs import BUILTIN
+from gpusim.envs import BUILTIN, MINATAR
 from gpusim.errors import InputError
 from gpusim.registry import env_ids, register, spec
 from gpusim.rollout import Rollout
@@ -21,5 +21,5 @@ __all__ = [
 make = VectorEnv
 """`gpusim.make(id, num_envs, *, device, backend, autoreset_mode, params, max_episode_steps, copy, validate)`."""
 
-for _env in BUILTIN:
+for _env in (*BUILTIN, *MINATAR):
     register(_env)

@@ -15,14 +15,19 @@ _ENVS: dict[str, Env] = {}
 def register(env: Env) -> Env:
     """Makes `env` known to `gpusim.make(env.id, ...)` and `gymnasium.make_vec("gpusim/" + env.id, ...)`.
 
+    Gymnasium has no room for a second "/": there, "MinAtar/Breakout-v1" is "gpusim/MinAtar-Breakout-v1".
+
     Raises:
         InputError: another environment has that id, or the environment is none that `VectorEnv` can run.
     """
-    if not isinstance(env.id, str) or not re.fullmatch(r"[\w.-]+", env.id):
-        raise InputError(f'{env.id!r} is no id: use letters, digits, "_", "." and "-", as in "Name-v0".')
+    if not isinstance(env.id, str) or not re.fullmatch(r"(?!gpusim/)([\w.-]+/)?[\w.-]+", env.id):
+        raise InputError(
+            f'{env.id!r} is no id: use letters, digits, "_", "." and "-", as in "Name-v0", or two such names with "/" '
+            "between them."
+        )
     if _ENVS.setdefault(env.id, checks.environment(env)) is not env:
         raise InputError(f"an environment with the id {env.id!r} is registered already; choose another id or version.")
-    name = f"gpusim/{env.id}"
+    name = f"gpusim/{env.id.replace('/', '-')}"
     if name not in gymnasium.registry:
         gymnasium.register(
             name,

@@ -73,7 +73,7 @@ def test_every_file_is_looked_at():
 
 
 ENVIRONMENTS = [p for p in sorted((ROOT / "gpusim" / "envs").glob("*.py")) if p.name != "__init__.py"]
-ALGORITHMS = [ROOT / "agents" / name for name in ("ppo.py", "reinforce.py")]
+ALGORITHMS = [ROOT / "agents" / name for name in ("dqn.py", "ppo.py", "reinforce.py")]
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda p: p.stem)

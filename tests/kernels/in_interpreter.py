@@ -11,7 +11,17 @@ from gpusim.kernels.lang import Rng, to_int
 from gpusim.kernels.lower import lower
 from tests.interpreter import quicken
 from tests.kernels.generic import entity_kernel, init_kernel, step_kernel, word_kernel
-from tests.kernels.vocabulary import WORDS, Two, entities, float_functions, int_division, ints, nan_choices, reductions
+from tests.kernels.vocabulary import (
+    WORDS,
+    Two,
+    bits,
+    entities,
+    float_functions,
+    int_division,
+    ints,
+    nan_choices,
+    reductions,
+)
 
 SIZES = [1, 7, 100]
 BLOCK = 32
@@ -112,6 +122,14 @@ def test_reductions(dtype):
     entity_kernel[(1,)](x, out, 8, 4, lower(reductions))
     for which, (got, want) in enumerate(zip(out, expected, strict=True)):
         torch.testing.assert_close(got, want, rtol=0, atol=0, msg=lambda m, which=which: f"result {which}: {m}")
+
+
+def test_bits():
+    x = entities().to(torch.int32)
+    expected = bits(x)
+    out = tuple(map(poisoned, expected))
+    entity_kernel[(1,)](x, out, 8, 4, lower(bits))
+    assert all(map(torch.equal, out, expected))
 
 
 def test_nan_is_not_swallowed():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gpusim.kernels import lang
-from tests.kernels.vocabulary import WORDS, entities, float_functions, floats, ints, nan_choices, reductions
+from tests.kernels.vocabulary import WORDS, bits, entities, float_functions, floats, ints, nan_choices, reductions
 
 DEFINITIONS = [  # word, what it is for two Python numbers
     (lang.floor_divide, operator.floordiv),
@@ -66,6 +66,25 @@ def test_reductions_run_over_the_last_axis():
     assert lang.all_(x > -5).tolist() == [all(v > -5 for v in row) for row in rows]
     assert lang.cumsum(x)[:, -1].tolist() == [sum(row) for row in rows]
     assert lang.sum_(x > 0).dtype == lang.cumsum(x > 0).dtype == torch.int32
+
+
+def test_bits_of_all_entities():
+    x = entities().to(torch.int32)
+    rows = x.tolist()
+    assert lang.or_(x).tolist() == [a | b | c | d for a, b, c, d in rows]
+    for got, want in zip(bits(x.numpy()), bits(x), strict=True):
+        assert got.dtype == np.int32
+        assert got.tolist() == want.tolist()
+
+
+def test_a_word_is_divided_evenly():
+    """`below` gives every number its share of the 2**32 words, and `unit` their top 24 bits."""
+    edges = torch.tensor([0, 2**32 // 3, 2**32 // 3 + 1, 2**31 - 1, 2**31, 2**32 - 1])
+    assert lang.below(edges, 3).tolist() == [0, 0, 1, 1, 1, 2]
+    assert lang.below(edges, torch.full((6,), 2, dtype=torch.int32)).tolist() == [0, 0, 0, 0, 1, 1]
+    assert lang.below(edges, 3).dtype == torch.int32
+    assert lang.unit(edges).tolist() == [0.0, *(w // 256 / 2**24 for w in edges[1:].tolist())]
+    assert lang.unit(edges).dtype == torch.float32
 
 
 def test_likes():

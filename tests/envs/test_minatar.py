@@ -1,0 +1,211 @@
+"""The MinAtar games are those of the package MinAtar: every cell of every board, every reward and every end.
+
+Longer runs are made by benchmarks/minatar_parity.py.
+"""
+
+import inspect
+import re
+import sys
+import types
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from minatar.gym import BaseEnv
+
+import gpusim
+from gpusim.envs import MINATAR
+from gpusim.envs.minatar import ALL_ACTIONS, GAMES
+from gpusim.kernels import launch
+from gpusim.kernels.lower import check
+from gpusim.testing import check_vector_env
+from tests.envs.minatar_oracle import MODULES, POLICIES, Match, regimes, title
+from tests.interpreter import passes
+
+each = pytest.mark.parametrize("env", MINATAR, ids=lambda e: e.id)
+each_game = pytest.mark.parametrize("env", GAMES, ids=title)
+
+
+@pytest.mark.filterwarnings("ignore:.*is out of date:DeprecationWarning")  # what Gymnasium thinks of any -v0
+@each
+def test_declaration(env):
+    minimal = env.id.endswith("-v1")
+    theirs = BaseEnv(MODULES[title(env)], use_minimal_action_set=minimal)
+    assert env.observation_space == theirs.observation_space
+    assert env.action_space == theirs.action_space
+    assert env.max_episode_steps is None
+    assert env.params.sticky == theirs.game.sticky_action_prob
+    assert getattr(env.params, "ramping", 1) == 1
+    assert gpusim.make(env.id, 2, device="cpu").env is env
+    assert gymnasium.make_vec(f"gpusim/MinAtar-{title(env)}-v{int(minimal)}", num_envs=2, device="cpu").env is env
+
+
+@each_game
+def test_boards_rewards_and_ends(env):
+    for name, match in regimes(env, 40).items():
+        match.play(250)
+        assert match.reward > 0, name
+        assert match.episodes > 0 or (title(env) == "Freeway" and "harder" not in name), name
+
+
+@pytest.mark.parametrize("env", ALL_ACTIONS, ids=title)
+def test_all_six_actions(env):
+    assert Match(env, 40, policy=POLICIES[title(env)]).play(100).steps == 4000
+
+
+def test_what_is_rare_has_been_seen():
+    """Six divers brought up, and more than twenty enemies; a fleet that is gone; the fastest Asterix."""
+    asterix, _, invaders, seaquest = (GAMES[k] for k in (1, 2, 3, 4))
+    deep = regimes(seaquest, 20, seed=9)["harder, undying"]
+    most = least = 0
+    for _ in range(20):
+        deep.play(10)
+        most = max(most, *(len(o.env.e_fish + o.env.e_subs) for o in deep.oracles))
+        least = min(least, *(o.env.diver_count for o in deep.oracles))
+    assert most > 20
+    assert least < 0  # what MinAtar makes of six divers
+    long = regimes(asterix, 4, seed=9)["undying"].play(2300)
+    assert all(o.env.move_speed == o.env.spawn_speed == 1 for o in long.oracles)
+    fleets = regimes(invaders, 60, seed=9)["harder"].play(200)
+    assert any(o.env.ramp_index > 0 for o in fleets.oracles)
+
+
+MUTATIONS = {
+    "Breakout": [
+        ("10 * y + x - 10", "10 * y + x - 9"),
+        ("touched & ~s.struck", "touched"),
+        ("low & (s.bricks == 0)", "low & (s.bricks < 0)"),
+        ("dx = where(edged, -dx, dx)", "dx = where(edged, dx, dx)"),
+        ("one - 2 * side", "2 * side - one"),
+    ],
+    "Asterix": [
+        ("below(c, 3)", "below(c, 2)"),
+        ("RAMP_INTERVAL = 100", "RAMP_INTERVAL = 99"),
+        ("below(d, maximum(sum_(free), 1))", "below(d, ROWS)"),
+        ("kind = where((column < 0) | (column > 9)", "kind = where((column < 0) | (column > 10)"),
+        ("UP, DOWN, 1, 8", "UP, DOWN, 1, 9"),
+    ],
+    "Freeway": [
+        ("remainder(floor_divide(digits, power), 5) + 1", "remainder(floor_divide(digits, power), 4) + 1"),
+        ("PLAYER_SPEED = 3", "PLAYER_SPEED = 2"),
+        ("(s.x == COLUMN) | (x == COLUMN)", "(x == COLUMN)"),
+        ("new.time < 0", "new.time <= 0"),
+        ("wait = where(won[:, None], absolute(speed), s.wait)", "wait = s.wait"),
+    ],
+    "SpaceInvaders": [
+        ("(cannon - a <= b - cannon)", "(cannon - a < b - cannon)"),
+        ("minimum(count_bits(s.aliens), s.move_interval)", "s.move_interval"),
+        ("landed | rammed |", "rammed |"),
+        ("ENEMY_SHOT_INTERVAL = 10", "ENEMY_SHOT_INTERVAL = 11"),
+        ("s.move_interval - to_int(faster)", "s.move_interval + 0 * to_int(faster)"),
+    ],
+    "Seaquest": [
+        ("where(full, -1, aboard - to_int(up))", "where(full, 0, aboard - to_int(up))"),
+        ("foes.wait == min_(where(here, foes.wait, 99))[:, None]", "foes.wait >= 0"),
+        ("(f.dx != dx[:, None])", "(f.dx == dx[:, None])"),
+        ("(foes.reload == 0)\n", "(foes.reload == 1)\n"),
+        ("(s.surfaced | up)", "s.surfaced"),
+        ("(s.ramp_index & 1) == 1", "(s.ramp_index & 1) == 0"),
+    ],
+}
+CASES = [(env, *change) for env in GAMES for change in MUTATIONS[title(env)]]
+
+
+@pytest.mark.parametrize(("env", "old", "new"), CASES, ids=lambda x: title(x) if hasattr(x, "id") else "")
+def test_a_changed_game_is_seen(env, old, new):
+    module = sys.modules[env.init.__module__]
+    source = inspect.getsource(module)
+    assert source.count(old) >= 1, old
+    changed = types.ModuleType("changed")
+    exec(compile(source.replace(old, new, 1), "changed", "exec"), vars(changed))
+    names = [name for name, value in vars(module).items() if value is env]
+    with pytest.raises(AssertionError, match="MinAtar/"):
+        in_turn(getattr(changed, names[0]))
+
+
+def in_turn(env):
+    """Some steps of each regime, again and again: what most changes need is seen soon in one of them."""
+    matches = regimes(env, 20, seed=5).values()
+    for _ in range(30):
+        for match in matches:
+            match.play(30)
+
+
+def compared(env, steps):
+    for match in regimes(env, 60, seed=5).values():
+        match.play(steps)
+
+
+@each
+def test_they_keep_to_the_vocabulary(env):
+    for function in (env.init, env.step, env.observe):
+        assert check(function)
+
+
+@each_game
+@pytest.mark.parametrize("mode", ["same_step", "next_step", "disabled"])
+def test_they_keep_the_contract(env, mode):
+    drawn = title(env) in ("Breakout", "Freeway")  # the others always begin alike
+    vec = gpusim.make(env, 8, device="cpu", backend="eager", autoreset_mode=mode, max_episode_steps=30)
+    check_vector_env(vec, random=drawn)
+
+
+@each_game
+def test_tensors_are_as_good_as_arrays(env):
+    """A step on torch tensors, which is what is compiled, against the same on NumPy arrays, which is what is compared."""
+    from gpusim.kernels.lang import Rng
+
+    index, seed = np.arange(50), 3
+    ours = env.init(Rng(seed, index, 0, 0, 0), env.params)
+    theirs = env.init(Rng(seed, torch.from_numpy(index), 0, 0, 0), env.params)
+    cell = np.arange(np.prod(env.observation_space.shape), dtype=np.int32)[None]
+    for t in range(60):
+        action = np.random.default_rng(t).integers(0, env.action_space.n, 50).astype(np.int32)
+        ours, reward, over = env.step(ours, action, Rng(seed, index, 0, t + 0 * index, 1), env.params)
+        tensor = torch.from_numpy(index)
+        theirs, *rest = env.step(theirs, torch.from_numpy(action), Rng(seed, tensor, 0, t + 0 * tensor, 1), env.params)
+        for name, got, want in zip(ours._fields, theirs, ours, strict=True):
+            assert got.dtype == (torch.bool if want.dtype == bool else torch.int32), name
+            assert np.array_equal(got.numpy(), want), name
+        assert np.array_equal(rest[0].numpy(), reward)
+        assert np.array_equal(rest[1].numpy(), over)
+    seen = [env.observe(type(s)(*(f[:, None] for f in s)), c, env.params) for s, c in ((ours, cell),)]
+    shown = env.observe(type(theirs)(*(f[:, None] for f in theirs)), torch.from_numpy(cell), env.params)
+    assert np.array_equal(shown.numpy(), seen[0])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
+@pytest.mark.xdist_group("compile")
+@pytest.mark.parametrize("env", [GAMES[0], GAMES[1]], ids=title)
+def test_compiled(env):
+    compiled, eager = (gpusim.make(env, 6, device="cpu", backend=backend) for backend in ("compile", "eager"))
+    for vec in (compiled, eager):
+        vec.reset(seed=1)
+    torch.testing.assert_close(compiled.rollout(30), eager.rollout(30), rtol=0, atol=0)
+    torch.testing.assert_close(compiled.get_state(), eager.get_state(), rtol=0, atol=0)
+
+
+def test_kernels_in_the_interpreter():
+    pytest.importorskip("triton")
+    passes(Path(__file__).parent / "minatar_in_interpreter.py")
+
+
+@pytest.mark.skipif(launch.interpreted(), reason="kernels are interpreted in this process")
+@each_game
+def test_kernels_compile_for_a_gpu(env):
+    pytest.importorskip("triton")
+    from gpusim.kernels.offline import compile_for
+
+    with launch.recording() as launches:
+        vec = gpusim.make(env, 48, device="cpu", backend="triton", validate=False)
+        vec.reset(seed=0)
+        vec.rollout(8)
+    compiled = compile_for(launches[-1], "sm_90")
+    assert (compiled.spill_stores, compiled.spill_loads) == (0, 0)
+
+
+def test_ids_with_one_slash():
+    assert {env.id for env in MINATAR} <= set(gpusim.env_ids())
+    assert all(re.fullmatch(r"MinAtar/\w+-v[01]", env.id) for env in MINATAR)
