@@ -31,6 +31,9 @@ class Cuda:
         self.told.append("aside")
         yield
 
+    def set_stream(self, stream):
+        self.told.append("back")
+
     def CUDAGraph(self):
         return SimpleNamespace(
             replay=lambda: self.told.append("replay"), register_generator_state=lambda g: self.told.append("generator")
@@ -48,7 +51,7 @@ class Cuda:
 def cuda(monkeypatch):
     def pretend(**kwargs):
         made = Cuda(**kwargs)
-        for name in ("Stream", "current_stream", "stream", "CUDAGraph", "graph"):
+        for name in ("Stream", "current_stream", "stream", "set_stream", "CUDAGraph", "graph"):
             monkeypatch.setattr(torch.cuda, name, getattr(made, name))
         return made
 

