@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gpusim.errors import InputError
+from gpusim.registry import spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,8 @@ class RunConfig:
             raise InputError(f"activation must be tanh or relu, not {self.activation!r}.")
         if not self.hidden or min(self.hidden) < 1:
             raise InputError(f"hidden must be positive widths, not {self.hidden!r}.")
+        if len(spec(self.env).observation_space.shape) != 1:
+            raise InputError(f"{self.env} shows images, which no learner takes yet; it can be stepped by gpusim.make.")
 
 
 def at_least(config: Any, name: str, least: float) -> None:

@@ -97,8 +97,6 @@ class Config(RunConfig):
                 raise InputError(f"{name} must be positive, not {getattr(self, name)!r}.")
         if not isinstance(spec(self.env).action_space, Discrete):
             raise InputError(f"dqn chooses among discrete actions, and {self.env} has continuous ones: use ppo.")
-        if len(spec(self.env).observation_space.shape) != 1:
-            raise InputError(f"dqn learns from vectors, and {self.env} shows images.")
         if self.held < self.batch_size:
             raise InputError(
                 f"a replay of {self.held} transitions is smaller than a batch of {self.batch_size}: raise capacity or "

@@ -33,6 +33,8 @@ def run(*args):
         (["train", "ppo", "CartPole-v1", "--device", "cuda:99"], 'device "cuda:99"'),
         (["train", "ppo", "CartPole-v1", "--device", "teapot"], "is not a device"),
         (["train", "ppo", "CartPole-v1", "--device", "cpu", "--backend", "triton"], 'backend "triton"'),
+        (["train", "ppo", "MinAtar/Breakout-v1", "--device", "cpu"], "MinAtar/Breakout-v1 shows images"),
+        (["train", "dqn", "MinAtar/Breakout-v1", "--device", "cpu"], "MinAtar/Breakout-v1 shows images"),
         (["train", "ppo", "CartPole-v1", "--backend", "jax"], "backend 'jax' is not known"),
         (["eval"], "eval needs a run folder"),
         (["resume", "/nowhere/at/all"], "there is no run folder"),
