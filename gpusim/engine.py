@@ -87,7 +87,7 @@ def fresh(env: Env, mode: Mode, params: Any, seed: Lane, index: Lane, episode: L
 
 def draws(step: Callable) -> bool:
     """Whether a `step` function makes any use of its third argument, the generator."""
-    code = getattr(step, "__code__", None)
+    code = getattr(getattr(step, "unshaped", step), "__code__", None)  # a shaped step passes it on, used or not
     if code is None or code.co_argcount < 3:
         return True
     name = code.co_varnames[2]

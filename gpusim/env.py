@@ -1,10 +1,12 @@
 """`Env`: what an environment is, as four pure functions of named scalars and the spaces they live in."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from gymnasium.spaces import Box, Discrete
+
+from gpusim.reward import check_reward, shaped, widened
 
 
 class Uniform(NamedTuple):
@@ -46,3 +48,31 @@ class Env:
     action_space: Discrete | Box
     max_episode_steps: int | None
     reward_threshold: float | None = None
+
+    def with_reward(self, reward: Callable[..., Any], *, params: Any = None, id: str | None = None) -> "Env":
+        """The same environment with another reward: states, observations and ends of episodes stay as they are.
+
+            def climb(state, action, next_state, reward, terminated, params):
+                return reward + params.height * (sin(3.0 * next_state.position) + 1.0)
+
+            env = mountain_car.with_reward(climb, params={"height": 0.5}, id="MountainCarClimb-v0")
+
+        Made of the words of `gpusim.kernels.lang`, it runs on every backend, kernels included; a number that it closes
+        over is a compile-time constant there. Made of other torch operations, it runs eagerly and compiled. Episode
+        statistics add up the new reward, so `reward_threshold` is dropped; it can be changed again, one upon the other.
+
+        Args:
+            reward: `reward(state, action, next_state, reward, terminated, params) -> lane`, a function or a lambda;
+                `reward` is what the environment gives by itself, a float32 lane. A number stands for all environments.
+            params: further parameters, numbers by name, which `reward` finds in `params` beside the environment's own,
+                and which `gpusim.make(..., params=...)` changes or draws as it does those.
+            id: a name of its own, by which `gpusim.register` makes it known; None keeps the environment's.
+
+        Raises:
+            InputError: `reward` takes other arguments, fails on a step or gives no lane; a parameter is no number or is
+                there already.
+        """
+        wider = self.params if params is None else widened(self.params, params)
+        check_reward(self, reward, wider)
+        name = self.id if id is None else id
+        return replace(self, id=name, step=shaped(self.step, reward), params=wider, reward_threshold=None)

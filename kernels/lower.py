@@ -1,14 +1,16 @@
 """`lower(function)`: an environment's function, as it stands in its file, becomes a Triton device function.
 
 The function is cloned with other globals: each word of `gpusim.kernels.lang` becomes its Triton twin, numbers become
-`constexpr`, `NamedTuple` classes stay, helper functions are lowered in turn. What has no meaning in a kernel is refused
-with the name and the line.
+`constexpr`, `NamedTuple` classes stay, helper functions are lowered in turn; so it is with what it closes over. Of a lambda
+the `def` is written that it stands for. What has no meaning in a kernel is refused with the name and the line.
 """
 
 import ast
 import builtins
 import functools
+import hashlib
 import inspect
+import linecache
 import textwrap
 import types
 from collections.abc import Callable
@@ -52,8 +54,8 @@ def lower(function: Callable) -> Any:
     """The `@triton.jit` clone of `function`.
 
     Raises:
-        LoweringError: the function uses a name, a method or syntax outside `gpusim.kernels.lang`, or is no plain
-            function (a lambda, a closure, a callable object).
+        LoweringError: the function uses a name, a method or syntax outside `gpusim.kernels.lang`, or is no function made
+            by `def` or `lambda` (a method, a callable object).
         ImportError: Triton is not installed.
     """
     import triton
@@ -61,13 +63,30 @@ def lower(function: Callable) -> Any:
 
     swapped = {name: _twin(value) for name, value in check(function).items()}
     swapped["tl"] = tl  # which the interpreter looks for in the globals of whatever it runs
-    clone = types.FunctionType(function.__code__, swapped, function.__name__, function.__defaults__)
+    named = _defined(function) if _is_lambda(function) else function
+    cells = tuple(types.CellType(swapped.get(name)) for name in named.__code__.co_freevars)
+    clone = types.FunctionType(named.__code__, swapped, named.__name__, function.__defaults__, cells)
     clone.__kwdefaults__ = function.__kwdefaults__
     clone.__module__, clone.__qualname__ = function.__module__, function.__qualname__
     kernel = triton.jit(clone)
     if hasattr(kernel, "_unsafe_update_src"):  # not in the interpreter, which runs the function itself
         kernel._unsafe_update_src(_without_annotations(kernel.src))
+        kernel.__qualname__ += f".{kernel.cache_key[:16]}"  # by which Triton tells apart the functions of one kernel
     return kernel
+
+
+def _is_lambda(function: Callable) -> bool:
+    return function.__name__ == "<lambda>"
+
+
+def _defined(function: Callable) -> Callable:
+    """A lambda made anew by `def`, with a source that `inspect` finds, as Triton reads that."""
+    source = ast.unparse(_parse(function)) + "\n"
+    file = f"<lambda {hashlib.sha256(source.encode()).hexdigest()[:16]} at {_place(function, 1)}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)
+    made: dict[str, Any] = {}
+    exec(compile(source, file, "exec"), made)
+    return made["lambda_"]
 
 
 def _without_annotations(source: str) -> str:
@@ -103,26 +122,40 @@ def check(function: Callable) -> dict[str, Any]:
 
 def _parse(function: Callable) -> ast.FunctionDef:
     if not isinstance(function, types.FunctionType):
-        raise LoweringError(f"{function!r} cannot be lowered to Triton: only a function made by `def` can.")
-    if function.__name__ == "<lambda>":
-        raise LoweringError(
-            f"a lambda ({_place(function, 1)}) cannot be lowered to Triton: only a function made by `def` can."
-        )
-    if function.__closure__:
-        names = ", ".join(function.__code__.co_freevars)
-        raise LoweringError(
-            f"`{function.__qualname__}` ({_place(function, 1)}) cannot be lowered to Triton: it closes over {names}; "
-            "define it at the top of a module and pass what it needs as a parameter."
-        )
+        raise LoweringError(f"{function!r} cannot be lowered to Triton: only a function made by `def` or `lambda` can.")
     try:
+        if _is_lambda(function):
+            return _parse_lambda(function)
         source = inspect.getsource(function)
-    except OSError:
+    except (OSError, SyntaxError):
         raise LoweringError(
             f"`{function.__qualname__}` cannot be lowered to Triton: its source is not in a file."
         ) from None
     node = ast.parse(textwrap.dedent(source)).body[0]
     assert isinstance(node, ast.FunctionDef)
     return node
+
+
+def _parse_lambda(function: Any) -> ast.FunctionDef:
+    """The `def` that a lambda stands for, found in its file by where its instructions were written."""
+    code, lines = function.__code__, inspect.findsource(function)[0]
+    places = [(line, column) for line, _, column, end in code.co_positions() if end]
+
+    def written_as(node: ast.AST) -> bool:
+        if not isinstance(node, ast.Lambda) or node.lineno != code.co_firstlineno:
+            return False
+        body: Any = node.body
+        first, end = (body.lineno, body.col_offset), (body.end_lineno, body.end_col_offset)
+        return all(first <= place < end for place in places)
+
+    found: list[Any] = [node for node in ast.walk(ast.parse("".join(lines))) if written_as(node)]
+    if not found or (len(found) > 1 and not places):
+        raise OSError("the source has changed, or it is not known where on the line")
+    node = found[-1]  # of nested ones the innermost
+    body = ast.Return(node.body, lineno=node.body.lineno, col_offset=0)
+    tree = ast.FunctionDef("lambda_", node.args, [body], [], lineno=node.lineno, col_offset=0)
+    ast.increment_lineno(tree, 1 - node.lineno)
+    return tree
 
 
 def _refuse_syntax(function: Callable, tree: ast.FunctionDef) -> None:
@@ -147,13 +180,15 @@ def _names(tree: ast.AST) -> bool:
 def _global_names(function: Callable, tree: ast.FunctionDef) -> dict[str, ast.Name]:
     code = function.__code__
     loads = [n for statement in tree.body for n in ast.walk(statement) if isinstance(n, ast.Name)]
-    return {n.id: n for n in reversed(loads) if n.id in code.co_names and n.id not in code.co_varnames}
+    outer = {*code.co_names, *code.co_freevars} - {*code.co_varnames}
+    return {n.id: n for n in reversed(loads) if n.id in outer}
 
 
-def _meaning(function: Callable, node: ast.Name, name: str) -> Any:
-    if name not in function.__globals__ and name in ALLOWED_BUILTINS:
+def _meaning(function: Any, node: ast.Name, name: str) -> Any:
+    scope = function.__globals__ | _closed_over(function)
+    if name not in scope and name in ALLOWED_BUILTINS:
         return getattr(builtins, name)
-    value = function.__globals__.get(name)
+    value = scope.get(name)
     if isinstance(value, types.FunctionType):
         if value.__module__ != lang.__name__:
             check(value)
@@ -162,7 +197,13 @@ def _meaning(function: Callable, node: ast.Name, name: str) -> Any:
         return value
     if isinstance(value, int | float) or (isinstance(value, type) and issubclass(value, tuple)):
         return value
-    _refuse(function, node, f"`{name}`")
+    _refuse(function, node, f"`{name}`" if value is None else f"`{name}` (of type {type(value).__name__})")
+
+
+def _closed_over(function: Any) -> dict[str, Any]:
+    """By name; None where nothing has been assigned yet."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return {name: cell.cell_contents if cell != types.CellType() else None for name, cell in cells}
 
 
 def _twin(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """The examples run as a user would run them, small."""
 
+import re
 import runpy
 import signal
 import subprocess
@@ -13,10 +14,15 @@ import gpusim
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 MASSIVE = [sys.executable, str(EXAMPLES / "massively_parallel.py"), "--device", "cpu"]
+REWARD = [sys.executable, str(EXAMPLES / "custom_reward.py"), "--device", "cpu"]
 
 
 def massive(*args):
-    done = subprocess.run([*MASSIVE, *args], capture_output=True, text=True, timeout=300)
+    return outcome([*MASSIVE, *args])
+
+
+def outcome(command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -64,3 +70,18 @@ def test_bad_input_is_a_sentence(args, sentence):
     assert sentence in err
     assert err.count("\n") == 1
     assert out == ""
+
+
+def test_custom_reward_trains_with_and_without_it():
+    code, out, err = outcome([*REWARD, "--total-steps", "60000"])
+    assert (code, err) == (0, "")
+    plain, shaped = (line.split(": ")[1] for line in out.splitlines())
+    assert "by the true reward -200.0, and 0% of 200 new episodes" in plain
+    reached = int(re.search(r"and (\d+)% of 200 new episodes", shaped)[1])
+    assert reached > 50
+
+
+def test_custom_reward_refuses_bad_input_by_a_sentence():
+    code, out, err = outcome([*REWARD, "--total-steps", "0"])
+    assert (code, out) == (1, "")
+    assert err == "total_steps must be at least 1, not 0.\n"

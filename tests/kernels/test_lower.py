@@ -68,14 +68,27 @@ def test_helpers_are_refused_at_their_own_line():
         lower(refused.calls_refused)
 
 
-def test_closures_and_lambdas_are_refused():
+def test_what_a_closure_or_a_lambda_may_not_is_refused_where_it_stands():
     assert len(REFUSED) >= 17
-    with pytest.raises(LoweringError, match=rf"closure` \({refused.__file__}:\d+\) cannot .* it closes over scale"):
+    line = inspect.getsourcelines(refused.closure)[1] + 1
+    with pytest.raises(
+        LoweringError, match=rf"`scale` \(of type Tensor\) at {refused.__file__}:{line} cannot be lowered"
+    ):
         lower(refused.closure)
-    with pytest.raises(LoweringError, match=rf"a lambda \({refused.__file__}:\d+\) cannot be lowered"):
+    line = refused.anonymous.__code__.co_firstlineno + 1
+    with pytest.raises(LoweringError, match=rf"`x.clamp` at {refused.__file__}:{line} cannot be lowered"):
         lower(refused.anonymous)
-    with pytest.raises(LoweringError, match="only a function made by `def` can"):
+    with pytest.raises(LoweringError, match="only a function made by `def` or `lambda` can"):
         lower(torch.sin)
+
+
+def test_what_is_assigned_after_a_closure_is_refused():
+    def early(x):
+        return x * late
+
+    with pytest.raises(LoweringError, match=r"`late` at .*test_lower.py"):
+        lower(early)
+    late = 2.0
 
 
 def test_a_function_without_a_file_is_refused():
@@ -83,6 +96,11 @@ def test_a_function_without_a_file_is_refused():
     exec("def typed_in(x):\n    return x", namespace)
     with pytest.raises(LoweringError, match="`typed_in` cannot be lowered to Triton: its source is not in a file"):
         lower(namespace["typed_in"])
+
+
+def test_a_lambda_without_a_file_is_refused():
+    with pytest.raises(LoweringError, match="`<lambda>` cannot be lowered to Triton: its source is not in a file"):
+        lower(eval("lambda x: x"))
 
 
 def test_an_environment_beyond_the_vocabulary_is_refused_and_runs_eagerly():
