@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PEERS := benchmarks/peers/.venv-gymnax
+PEERS := benchmarks/peers/.venv-gymnax benchmarks/peers/.venv-sb3
 PIP_INSTALL = -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
@@ -37,7 +37,7 @@ bench: $(VENV)/train  ## speed and memory on this machine, beside the peers that
 	$(BIN)/python benchmarks/throughput.py --all
 	$(BIN)/python benchmarks/memory.py
 
-peers: $(PEERS)/done  ## virtual environments for the peers that `make bench` measures beside gpusim
+peers: $(PEERS:=/done)  ## virtual environments for the peers that benchmarks measure beside gpusim
 
 results: $(VENV)/dev  ## the ten-seed tables of README.md (takes long)
 	$(BIN)/python benchmarks/ten_seeds.py
@@ -85,10 +85,10 @@ $(VENV)/train $(VENV)/dev: $(VENV)/made pyproject.toml
 	@rm $(VENV)/unfinished
 	@touch $@ $(if $(filter dev,$(notdir $@)),$(VENV)/train)
 
-$(PEERS)/done: benchmarks/peers/gymnax.txt
+benchmarks/peers/.venv-%/done: benchmarks/peers/%.txt
 	$(check_python)
-	@echo "Installing gymnax and jax into $(PEERS)."
-	@rm -rf $(PEERS)
-	@"$(PYTHON)" -m venv $(PEERS)
-	@$(PEERS)/bin/python $(PIP_INSTALL) -r $<
+	@echo "Installing $* into $(@D)."
+	@rm -rf $(@D)
+	@"$(PYTHON)" -m venv $(@D)
+	@$(@D)/bin/python $(PIP_INSTALL) -r $<
 	@touch $@

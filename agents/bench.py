@@ -158,8 +158,7 @@ def untrained(env: VectorEnv) -> MlpPolicy:
         observations, env.single_action_space, (64, 64), "tanh", False, 0.0, torch.Generator().manual_seed(0)
     )
     network = network.to(env.device)
-    outputs = len(network.actor[-1].bias)  # type: ignore[arg-type]
-    shape = MlpShape(math.prod(observations.shape), 64, 64, outputs, "tanh", not network.discrete)
+    shape = MlpShape.of(observations, env.single_action_space)
     flat = torch.cat([p.detach().flatten() for p in network.parameters()])
     stretch = () if network.discrete else (None, None, network.action_centre, network.action_half)
     return MlpPolicy(flat, shape, *stretch)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 USAGE = """\
 usage: gpusim COMMAND ...
 
-  train ALGORITHM ENV    train ppo, dqn or reinforce on an environment   (gpusim train ppo CartPole-v1)
+  train ALGORITHM ENV    train ppo, a2c, reinforce, dqn or pqn on an environment   (gpusim train ppo CartPole-v1)
   resume RUN             go on with a run that was stopped
   eval RUN               play the trained policy; --oracle plays it in Gymnasium's own environment
   envs                   the environments
@@ -64,6 +64,7 @@ def train(args: list[str]) -> int:
     algorithm, env = args[:2]
     default = preset(algorithm, env, **_sizes(args[2:], preset(algorithm, env)))
     config = options(default, args[2:], f"gpusim train {algorithm} {env}", hidden=("env",))
+    _tell_memory(config)
     learner = make_learner(algorithm, config)
     folder = RunFolder.create(config.run_dir or default_name(algorithm, config), algorithm, config)
     return _drive(learner, folder, 0.0)
@@ -91,6 +92,7 @@ def resume(args: list[str]) -> int:
     path, rest = _run_path(args, "resume")
     asked = options(Resume(), rest, f"gpusim resume {path}")
     folder = RunFolder.open(path, **({"device": asked.device} if asked.device else {}))
+    _tell_memory(folder.config)
     learner = make_learner(folder.algorithm, folder.config)
     checkpoint = folder.load(learner.env.device)
     from gpusim.errors import InputError
@@ -105,6 +107,13 @@ def resume(args: list[str]) -> int:
     folder.rewind(learner.iteration)
     print(f"going on from step {learner.steps:,}")
     return _drive(learner, folder, checkpoint["seconds"])
+
+
+def _tell_memory(config: Any) -> None:
+    """What a learner is about to allocate for its replay, if it has one."""
+    config.check()
+    if hasattr(config, "memory"):
+        print(f"replay of {config.memory}", flush=True)
 
 
 def _drive(learner: Any, folder: Any, seconds: float) -> int:

@@ -4,6 +4,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import torch
+
+from gpusim.agents.networks import ActorCritic
+from gpusim.env import Env
 from gpusim.errors import InputError
 from gpusim.registry import spec
 
@@ -36,6 +40,8 @@ class RunConfig:
     """Iterations between two readings of the metrics."""
     checkpoint_every: int = 50
     """Iterations between two checkpoints."""
+    network: str = "auto"
+    """mlp, cnn (a convolution of 3 × 3 before the hidden layers) or auto: cnn for images."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers of actor and critic."""
     activation: str = "tanh"
@@ -44,6 +50,8 @@ class RunConfig:
     """Pass observations through running mean and variance."""
     initial_log_std: float = 0.0
     """Of a Gaussian policy at the start, in units of half the action's range."""
+    max_grad_norm: float = 0.5
+    """Global norm to which gradients are clipped."""
 
     @property
     def iterations(self) -> int:
@@ -59,17 +67,37 @@ class RunConfig:
             at_least(self, name, 1)
         at_least(self, "threads", 0)
         at_least(self, "seed", 0)
+        positive(self, "max_grad_norm")
         if self.activation not in ("tanh", "relu"):
             raise InputError(f"activation must be tanh or relu, not {self.activation!r}.")
         if not self.hidden or min(self.hidden) < 1:
             raise InputError(f"hidden must be positive widths, not {self.hidden!r}.")
-        if len(spec(self.env).observation_space.shape) != 1:
-            raise InputError(f"{self.env} shows images, which no learner takes yet; it can be stepped by gpusim.make.")
+        if self.network not in ("auto", "mlp", "cnn"):
+            raise InputError(f"network must be auto, mlp or cnn, not {self.network!r}.")
+        shape = spec(self.env).observation_space.shape
+        if self.network == "cnn" and len(shape) != 3:
+            raise InputError(f"network cnn is for images, and {self.env} shows {shape[0]} numbers: use mlp.")
+        if self.normalize_obs and len(shape) != 1:
+            raise InputError(
+                f"normalize_obs is for observations of numbers, and {self.env} shows images: leave it off."
+            )
+
+    def make_network(self, env: Env, generator: torch.Generator) -> ActorCritic:
+        """The network to train, its weights drawn by `generator`, on the CPU."""
+        return ActorCritic(
+            env.observation_space, env.action_space, self.hidden, self.activation, self.normalize_obs,
+            self.initial_log_std, generator, self.network,
+        )  # fmt: skip
 
 
 def at_least(config: Any, name: str, least: float) -> None:
     if not getattr(config, name) >= least:
         raise InputError(f"{name} must be at least {least}, not {getattr(config, name)!r}.")
+
+
+def positive(config: Any, name: str) -> None:
+    if not getattr(config, name) > 0:
+        raise InputError(f"{name} must be positive, not {getattr(config, name)!r}.")
 
 
 def between(config: Any, name: str, low: float, high: float) -> None:

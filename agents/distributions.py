@@ -30,6 +30,25 @@ class Categorical(NamedTuple):
         return -(log_p.exp() * log_p).sum(-1)
 
 
+class EpsilonGreedy(NamedTuple):
+    """The best of `[N]` int64 actions, or, with probability ε, any of them."""
+
+    q: Tensor  # [..., A]
+    epsilon: Tensor  # scalar
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        return self.explore(generator)[0]
+
+    def explore(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The actions, and which of them were drawn at random."""
+        u, choices = torch.rand(self.q.shape[:-1], device=self.q.device, generator=generator), self.q.shape[-1]
+        among = (u / self.epsilon * choices).long().clamp(max=choices - 1)  # u / epsilon is uniform where u < epsilon
+        return torch.where(u < self.epsilon, among, self.mode()), u < self.epsilon
+
+    def mode(self) -> Tensor:
+        return self.q.argmax(-1)
+
+
 class Gaussian(NamedTuple):
     """Independent normals over `[N, d]` float32 actions."""
 

@@ -4,7 +4,6 @@ double (van Hasselt et al., 2016), dueling (Wang et al., 2016), n-step returns a
 A truncated episode bootstraps from its true final observation, a terminated one does not.
 """
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,21 +12,26 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor
 
-from gpusim.agents.config import RunConfig, at_least, between
-from gpusim.agents.learner import Learner
+from gpusim.agents.config import at_least, between, positive
+from gpusim.agents.exploration import ExplorationConfig, Explorer
+from gpusim.agents.graph import Replayed
 from gpusim.agents.loop import Result, run
 from gpusim.agents.networks import QNetwork
-from gpusim.agents.optimizer import Adam
-from gpusim.agents.replay import Replay, Sample
+from gpusim.agents.normalize import ReturnScale
+from gpusim.agents.replay import Replay, memory, transition_bytes
+from gpusim.env import Env
 from gpusim.errors import InputError
+from gpusim.kernels.replay import Sample
 from gpusim.registry import spec
+
+CELLS_AT_ONCE = 2**24  # of observations drawn at once, and made features in one go
 
 # ---------------------------------------------------------------------------------------------------------- config
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(RunConfig):
-    """Settings of DQN. (`initial_log_std` is for continuous actions, which it has not.)"""
+class Config(ExplorationConfig):
+    """Settings of DQN."""
 
     num_steps: int = 8
     """Steps of every environment in one iteration; its updates follow."""
@@ -45,22 +49,20 @@ class Config(RunConfig):
     """Let the learning rate fall linearly to 0 over `total_steps`."""
     gamma: float = 0.99
     """Discount."""
+    normalize_reward: bool = False
+    """Divide rewards by the running deviation of the discounted return, as it is when they are stored."""
     n_step: int = 1
     """Rewards that are added up before the target network is asked."""
     double: bool = True
     """Let the policy network choose the next action, and the target network only say what it is worth."""
+    layer_norm: bool = False
+    """Normalize each hidden layer before its activation."""
     dueling: bool = False
     """Learn the state's value and the actions' advantages apart."""
     target_every: int = 1
     """Iterations between two updates of the target network."""
     tau: float = 1.0
     """How far the target network then moves towards the policy network: 1 copies it, less is a Polyak average."""
-    epsilon_start: float = 1.0
-    """Share of random actions at the start."""
-    epsilon_end: float = 0.05
-    """Share of random actions from the end of exploration on."""
-    exploration: float = 0.2
-    """Share of `total_steps` over which epsilon falls linearly from start to end."""
     prioritized: bool = False
     """Draw transitions in proportion to |δ|^alpha instead of uniformly."""
     alpha: float = 0.6
@@ -71,6 +73,9 @@ class Config(RunConfig):
     """Where the loss turns from a parabola into a line."""
     max_grad_norm: float = 10.0
     """Global norm to which gradients are clipped."""
+    keep_replay: bool = True
+    """Keep the replay in checkpoints, which are as large then. Without it a resumed run takes `learning_starts` steps again
+    before it learns on, and ends elsewhere than the unbroken one."""
 
     @property
     def steps_per_iteration(self) -> int:
@@ -81,22 +86,26 @@ class Config(RunConfig):
         """Transitions that the replay really holds: whole steps."""
         return self.capacity // self.num_envs * self.num_envs
 
-    def updates(self, iteration: int) -> int:
-        """In iteration number `iteration`, from 0."""
+    @property
+    def memory(self) -> str:
+        """Of the replay, in words; known before there is one."""
+        env: Any = spec(self.env)
+        return memory(self.held, transition_bytes(env.observation_space, env.action_space, self.prioritized))
+
+    def updates(self, iteration: int, empty_before: int = 0) -> int:
+        """In iteration number `iteration`, from 0, of a replay that was empty before number `empty_before`."""
         before, after = (int(self.replay_ratio * self.steps_per_iteration * i) for i in (iteration, iteration + 1))
-        return after - before if (iteration + 1) * self.steps_per_iteration >= self.learning_starts else 0
+        gathered = (iteration + 1 - empty_before) * self.steps_per_iteration
+        return after - before if gathered >= self.learning_starts else 0
 
     def check(self) -> None:
         super().check()
         for name in ("num_steps", "capacity", "batch_size", "n_step", "target_every"):
             at_least(self, name, 1)
-        for name in ("gamma", "tau", "epsilon_start", "epsilon_end", "exploration", "alpha", "beta"):
+        for name in ("gamma", "tau", "alpha", "beta"):
             between(self, name, 0.0, 1.0)
-        for name in ("replay_ratio", "huber", "learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be positive, not {getattr(self, name)!r}.")
-        if not isinstance(spec(self.env).action_space, Discrete):
-            raise InputError(f"dqn chooses among discrete actions, and {self.env} has continuous ones: use ppo.")
+        for name in ("replay_ratio", "huber", "learning_rate"):
+            positive(self, name)
         if self.held < self.batch_size:
             raise InputError(
                 f"a replay of {self.held} transitions is smaller than a batch of {self.batch_size}: raise capacity or "
@@ -114,6 +123,13 @@ class Config(RunConfig):
                     f"learning_starts must be at least {least}, {what}, for there to be something to learn from, "
                     f"not {self.learning_starts}."
                 )
+
+    def make_network(self, env: Env, generator: torch.Generator) -> QNetwork:
+        assert isinstance(env.action_space, Discrete)  # as was checked
+        return QNetwork(
+            env.observation_space, env.action_space, self.hidden, self.activation, self.normalize_obs, self.dueling,
+            generator, self.network, self.layer_norm,
+        )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------------ loss
@@ -167,20 +183,22 @@ def dqn_loss(config: Config, q: Tensor, action: Tensor, target: Tensor, weight: 
     return Losses((each if weight is None else weight * each).mean(), taken.detach().mean(), (target - taken).detach())
 
 
-def epsilon_greedy(q: Tensor, epsilon: Tensor, generator: torch.Generator) -> Tensor:
-    """Actions `[N]` int64: the best of `q` `[N, A]`, or, with probability `epsilon`, any of them."""
-    u = torch.rand(len(q), device=q.device, generator=generator)
-    among = (u / epsilon * q.shape[-1]).long().clamp(max=q.shape[-1] - 1)  # u / epsilon is uniform where u < epsilon
-    return torch.where(u < epsilon, among, q.argmax(-1))
-
-
 # ---------------------------------------------------------------------------------------------------------- update
 
 
-class DQN(Learner):
+class Metrics(NamedTuple):
+    """Scalars, of the last update; NaN before the first."""
+
+    loss: Tensor
+    q: Tensor  # mean value of the actions taken
+    error: Tensor  # mean of its magnitude
+
+
+class DQN(Explorer):
     """One iteration: `num_steps` steps of every environment into the replay, then updates from it.
 
-    All numbers that change lie on the device, and the host waits for none.
+    All numbers that change lie on the device, and the host waits for none: it counts the updates alone, and for each number
+    of them that there is, a GPU has a graph.
     """
 
     config: Config
@@ -189,92 +207,91 @@ class DQN(Learner):
     def __init__(self, config: Config):
         super().__init__(config)
         env, device = self.env.env, self.env.device
-        observations, actions = env.observation_space, env.action_space
-        assert isinstance(actions, Discrete)  # as the configuration was checked
-        self.network = QNetwork(
-            observations, actions, config.hidden, config.activation, config.normalize_obs, config.dueling,
-            torch.Generator().manual_seed(config.seed),
-        ).to(device)  # fmt: skip
-        self.target = copy.deepcopy(self.network).requires_grad_(False)
+        assert isinstance(env.action_space, Discrete)  # as the configuration was checked
+        again = torch.Generator().manual_seed(config.seed)  # so that it begins with the same weights
+        self.target = config.make_network(env, again).to(device).requires_grad_(False)
         self.target.normalizer = self.network.normalizer
-        self.optimizer = Adam(self.network.trained(), max_grad_norm=config.max_grad_norm)
-        alpha = config.alpha if config.prioritized else None
-        self.replay = Replay(
-            config.capacity, config.num_envs, observations, actions, config.n_step, config.gamma, alpha, device
-        )
-        self.epsilon = torch.zeros((), device=device)
-        nothing = torch.full((), torch.nan, device=device)
-        self.losses = Losses(nothing, nothing, nothing)
+        alpha, spaces = config.alpha if config.prioritized else None, (env.observation_space, env.action_space)
+        self.replay = Replay(config.capacity, config.num_envs, *spaces, config.n_step, config.gamma, alpha, device)
+        scale = ReturnScale(config.num_envs, config.gamma).to(device)
+        self.reward_scale = scale if config.normalize_reward else None
+        self.empty_before = 0  # the iteration that began with an empty replay
+        self.beta = torch.zeros((), device=device)
+        self.metrics = torch.full((len(Metrics._fields),), torch.nan, device=device)
+        self.replayed = Replayed(self, self._iterate, host_decides=False)
 
     @property
     def path(self) -> str:
-        config = self.config
-        return (
-            f"torch operations, {config.replay_ratio:g} updates of {config.batch_size} samples for one environment step, "
-            f"replay of {self.replay.memory}"
-        )
+        ratio, size = self.config.replay_ratio, self.config.batch_size
+        return f"torch operations, {ratio:g} updates of {size} samples for one environment step"
 
     def modules(self) -> dict[str, torch.nn.Module]:
-        return super().modules() | {"target": self.target, "replay": self.replay}
+        kept: dict[str, torch.nn.Module] = {"replay": self.replay} if self.config.keep_replay else {}
+        scale = {"reward_scale": self.reward_scale} if self.reward_scale else {}
+        return super().modules() | {"target": self.target} | kept | scale
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"losses": self.losses._asdict()}
+        return super().state() | {"metrics": self.metrics, "empty_before": self.empty_before}
 
     def load(self, state: dict[str, Any]) -> None:
-        held = len(state["replay"]["obs"])
-        if held != self.replay.capacity:
+        """Raises InputError where the replay of `state` has another capacity."""
+        if self.config.keep_replay and (held := len(state["replay"]["reward"])) != self.replay.capacity:
             raise InputError(
                 f"the checkpoint's replay holds {held} transitions and this one {self.replay.capacity}: resume with the "
                 "capacity it was written with."
             )
         super().load(state)
-        self.losses = Losses(**state["losses"])
+        self.metrics.copy_(state["metrics"])
+        self.empty_before = state["empty_before"]
+        if not self.config.keep_replay:
+            self.empty_before = self.iteration
+            self.replay.clear()
 
     def iterate(self) -> dict[str, Tensor]:
         config, progress = self.config, self.iteration / self.config.iterations
-        fallen = min(1.0, progress / config.exploration) if config.exploration else 1.0
-        self.epsilon.fill_(config.epsilon_start + (config.epsilon_end - config.epsilon_start) * fallen)
-        rollout = self.collect(config.num_steps)
-        if self.network.normalizer is not None:
-            self.network.normalizer.update(rollout.obs)
-        self.replay.add(rollout)
+        self.explore()
+        self.beta.fill_(config.beta + (1 - config.beta) * progress)
         rate = config.learning_rate * (1 - progress if config.anneal else 1.0)
-        self._learn(config.updates(self.iteration), rate, config.beta + (1 - config.beta) * progress)
+        metrics = self.replayed(rate, config.updates(self.iteration, self.empty_before))
         self.iteration += 1
         if self.iteration % config.target_every == 0:
             self._follow()
-        return {
-            "loss": self.losses.total,
-            "q": self.losses.q,
-            "error": self.losses.error.abs().mean(),
-            "epsilon": self.epsilon.clone(),
-            "updates_per_step": self.optimizer.steps / self.steps,
-        }
+        updates = self.optimizer.steps / self.steps
+        return metrics | {"epsilon": self.network.epsilon.clone(), "updates_per_step": updates}
 
-    @torch.no_grad()
-    def _policy(self, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return epsilon_greedy(self.network.q(obs), self.epsilon, self.generator), {}
+    def _iterate(self, learning_rate: float | Tensor, updates: int) -> Metrics:
+        rollout = self.collect(self.config.num_steps)
+        if self.network.normalizer is not None:
+            self.network.normalizer.update(rollout.obs)
+        if self.reward_scale:
+            reward = self.reward_scale(rollout.reward, rollout.terminated | rollout.truncated)
+            rollout = rollout._replace(reward=reward)
+        self.replay.add(rollout)
+        if updates:
+            losses = self._learn(updates, learning_rate)
+            self.metrics.copy_(torch.stack([losses.total.detach(), losses.q, losses.error.abs().mean()]))
+        return Metrics(*self.metrics.clone())
 
-    def _learn(self, updates: int, learning_rate: float, beta: float) -> None:
+    def _learn(self, updates: int, learning_rate: float | Tensor) -> Losses:
+        """The losses of the last update."""
         for batch in self._batches(updates):
             with torch.no_grad():
                 choice = self.network.q_of(batch.next_obs) if self.config.double else None
                 target = td_target(batch.returns, batch.discount, batch.next_q, choice)
-            weight = self.replay.weights(batch.probability, beta) if self.config.prioritized else None
+            weight = self.replay.weights(batch.probability, self.beta) if self.config.prioritized else None
             losses = dqn_loss(self.config, self.network.q_of(batch.obs), batch.action, target, weight)
             self.optimizer.step(losses.total, learning_rate)
-            self.losses = losses._replace(total=losses.total.detach())
             if self.config.prioritized:
                 self.replay.update_priority(batch.place, losses.error)
+        return losses
 
     def _batches(self, updates: int) -> Iterator[Batch]:
-        """One for each update; all drawn at once, unless what one update learns changes what the next one draws."""
+        """One for each update; many are drawn at once, unless what one update learns changes what the next one draws."""
         size = self.config.batch_size
-        if self.config.prioritized:
-            for _ in range(updates):
-                yield self._prepared(self.replay.sample(size, self.generator))
-        elif updates:
-            whole = self._prepared(self.replay.sample(size * updates, self.generator))
+        several = 1 if self.config.prioritized else max(1, CELLS_AT_ONCE // (size * self.replay.form.cells))
+        for start in range(0, updates, several):
+            batches = min(several, updates - start)
+            whole = self._prepared(self.replay.sample(size * batches, self.generator))
             yield from (Batch(*part) for part in zip(*(x.split(size) for x in whole), strict=True))
 
     @torch.no_grad()

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 import gpusim
-from gpusim.agents.learner import make_network
 from gpusim.agents.networks import ActorCritic
 from gpusim.agents.run import RunFolder
 from gpusim.errors import InputError
@@ -23,10 +22,11 @@ class Policy:
     def __init__(self, network: ActorCritic, env: gpusim.Env, deterministic: bool, seed: int = 0, threads: int = 0):
         self.network, self.env, self.threads = network, env, threads
         self.device = next(network.parameters()).device
+        self.dtype = torch.from_numpy(np.empty(0, env.observation_space.dtype)).dtype
         self.generator = None if deterministic else torch.Generator(self.device).manual_seed(seed)
 
     def __call__(self, obs: Any) -> Any:
-        tensor = torch.as_tensor(obs, dtype=torch.float32, device=self.device)
+        tensor = torch.as_tensor(obs, device=self.device).to(self.dtype)
         shape = self.env.observation_space.shape
         if tensor.ndim != 1 + len(shape) or tensor.shape[1:] != shape:
             raise InputError(
@@ -45,7 +45,7 @@ def load_policy(run: str | Path, deterministic: bool = False, device: str = "aut
     folder = RunFolder.open(run)
     env = gpusim.spec(folder.config.env)
     where = gpusim.checks.device(device)
-    network = make_network(folder.config, env, torch.Generator().manual_seed(0)).to(where)
+    network = folder.config.make_network(env, torch.Generator().manual_seed(0)).to(where)
     try:
         network.load_state_dict(folder.load(where)["state"]["network"])
     except (RuntimeError, KeyError):

@@ -4,14 +4,11 @@ The same algorithm as `gpusim.agents.ppo` on torch, which is its specification; 
 from (Philox, not a generator) and that observations are normalized by statistics of what was acted on.
 """
 
-import math
-import warnings
-
 import torch
 from torch import Tensor
 
 from gpusim.agents.graph import Captured, Held
-from gpusim.agents.ppo import PPO, Batch, ppo_loss
+from gpusim.agents.ppo import PPO
 from gpusim.kernels.adam import adam_step
 from gpusim.kernels.gae import gae
 from gpusim.kernels.mlp import MlpShape, mlp_problem
@@ -19,19 +16,17 @@ from gpusim.kernels.moments import discounted_returns, minibatch_moments, update
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.kernels.rollout_triton import collected, rollout
 from gpusim.kernels.shuffle import shuffle
-from gpusim.kernels.update import Data, Loss, make_workspace, ppo_gradient, update_problem
+from gpusim.kernels.update import Data, Loss, make_workspace, ppo_gradient
 
 LOSSES = ("total", "policy", "value", "entropy", "kl", "clipped")
 
 
 def mlp_shape(learner: PPO) -> MlpShape | None:
     """The learner's network as kernels know it; None where it has not two hidden layers."""
-    config, network, env = learner.config, learner.network, learner.env
+    config, env = learner.config, learner.env
     if len(config.hidden) != 2:
         return None
-    inputs, space = math.prod(env.single_observation_space.shape or ()), env.single_action_space
-    outputs = int(space.n) if network.discrete else math.prod(space.shape)
-    return MlpShape(inputs, *config.hidden, outputs, config.activation, not network.discrete)
+    return MlpShape.of(env.single_observation_space, env.single_action_space, config.hidden, config.activation)
 
 
 def problem(learner: PPO) -> str | None:
@@ -53,6 +48,8 @@ def problem(learner: PPO) -> str | None:
 class FusedIteration:
     """All tensors that an iteration reads and writes stay where they are, so that it can be captured and replayed."""
 
+    path = "fused kernels"
+
     def __init__(self, learner: PPO):
         shape = mlp_shape(learner)
         assert shape
@@ -70,19 +67,12 @@ class FusedIteration:
         self.policy = MlpPolicy(learner.optimizer.flat, shape, mean, scale, centre, half, config.precision)
         self.kept = collected(config.num_steps, config.num_envs, self.policy)
         self.order = torch.empty(size, dtype=torch.int32, device=device)
-        self.slow = update_problem(shape)
-        if self.slow:
-            warnings.warn(f"the policy runs in the rollout's kernel, but learns on torch: {self.slow}.", stacklevel=5)
         self.workspace = make_workspace(shape, -(-size // config.minibatches), device)
         self.losses = torch.zeros(8, device=device)
         self.loss = Loss(
             config.clip, config.value_coef, config.entropy_coef, config.clip_value, config.normalize_advantage
         )
         self.captured = Captured(self._iterate, device)
-
-    @property
-    def path(self) -> str:
-        return "a fused rollout and torch updates" if self.slow else "fused kernels"
 
     def begin(self) -> None:
         """A rollout for the first statistics of observations, by which nothing is learned."""
@@ -126,8 +116,6 @@ class FusedIteration:
 
     def _pass(self, data: Data) -> None:
         """One pass over the data in minibatches."""
-        if self.slow:
-            return self._pass_on_torch(data)
         config, adam, start = self.learner.config, self.learner.optimizer, 0
         moments = minibatch_moments(data.advantage, self.order, config.minibatches)
         mean, scale = self.policy.mean, self.policy.scale
@@ -142,22 +130,6 @@ class FusedIteration:
                 adam.max_grad_norm, adam.eps, self.losses,
             )  # fmt: skip
             start += len(rows)
-
-    def _pass_on_torch(self, data: Data) -> None:
-        """The same by autograd, for networks that the update's kernel cannot hold."""
-        learner, sample = self.learner, data.sample
-        columns = (data.obs.movedim(1, -1), sample.movedim(1, -1) if sample.ndim == 3 else sample, *data[2:])
-        obs, sample, log_prob, value, advantage = (x.flatten(0, 1) for x in columns)
-        batch = Batch(obs, sample, log_prob, value, advantage, advantage + value)
-        on_gpu = learner.env.device.type == "cuda"
-        rate = self.learning_rate if on_gpu else learner.learning_rate()
-        for rows in self.order.tensor_split(learner.config.minibatches):
-            part = Batch(*(x[rows] for x in batch))
-            with torch.enable_grad():
-                distribution, values = learner.network.distribution(part.obs), learner.network.value(part.obs)
-                losses = ppo_loss(learner.config, part, distribution, values)
-                learner.optimizer.step(losses.total, rate)
-            self.losses[: len(losses)].copy_(torch.stack([x.detach() for x in losses]))
 
     @torch.no_grad()
     def _collect(self) -> None:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -63,12 +64,19 @@ class Captured:
         function: without arguments; reads and writes the same tensors at every call, and looks at no value on the host.
         device: where it runs.
         generators: those it draws from.
+        stream: to capture on; functions that train the same parameters need the same one. None makes one.
     """
 
-    def __init__(self, function: Callable[[], Any], device: torch.device, generators: Sequence[torch.Generator] = ()):
+    def __init__(
+        self,
+        function: Callable[[], Any],
+        device: torch.device,
+        generators: Sequence[torch.Generator] = (),
+        stream: torch.cuda.Stream | None = None,
+    ):
         self.function, self.generators = function, generators
         self.wanted = device.type == "cuda"
-        self.stream = torch.cuda.Stream(device) if self.wanted else None
+        self.stream = stream or torch.cuda.Stream(device) if self.wanted else None
         self.graph: Any = None
         self.result: Any = None
         self.calls = 0
@@ -111,3 +119,46 @@ class Captured:
             return False
         self.graph = graph
         return True
+
+
+class Replayed:
+    """A learner's iteration by torch operations; on a GPU captured, and replayed on environments whose state is held.
+
+    Args:
+        learner: whose environments they are.
+        iterate: from a learning rate, on a GPU a tensor, and the number of updates, where that changes, to a `NamedTuple` of
+            scalars.
+        host_decides: whether it looks at values, so that it cannot be captured.
+    """
+
+    def __init__(self, learner: Any, iterate: Callable[..., Any], host_decides: bool):
+        self.learner, self.iterate = learner, iterate
+        device = learner.env.device
+        self.wanted = device.type != "cpu" and not host_decides
+        self.held, self.rate = Held(learner.env), torch.zeros((), device=device)
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.captured: dict[tuple[int, ...], Captured] = {}
+
+    def __call__(self, learning_rate: float, *updates: int) -> dict[str, Tensor]:
+        """One iteration; the metrics as scalars on the device. For each number of updates there is a graph."""
+        if not self.wanted:
+            return self.iterate(learning_rate, *updates)._asdict()
+        env, clock = self.learner.env, self.learner.env.clock
+        if not self.held.take():
+            self.captured = {}
+        if updates not in self.captured:
+            self.captured[updates] = self._capture(updates)
+        self.rate.fill_(learning_rate)
+        losses = self.captured[updates]()
+        env.clock = clock + self.learner.config.num_steps
+        return {name: loss.clone() for name, loss in losses._asdict().items()}
+
+    def _capture(self, updates: tuple[int, ...]) -> Captured:
+        in_place = partial(self._in_place, updates)
+        return Captured(in_place, self.learner.env.device, (self.learner.generator,), self.stream)
+
+    def _in_place(self, updates: tuple[int, ...]) -> Any:
+        self.learner.env._carry = self.held.carry  # wherever a capture that failed has left it
+        losses = self.iterate(self.rate, *updates)
+        self.held.take()
+        return losses

@@ -8,27 +8,14 @@ from torch import Tensor
 import gpusim
 from gpusim.agents.config import RunConfig
 from gpusim.agents.episodes import EpisodeWindow
-from gpusim.agents.networks import ActorCritic
 from gpusim.agents.optimizer import Adam
 from gpusim.rollout import Rollout
-
-
-def make_network(config: RunConfig, env: gpusim.Env, generator: torch.Generator) -> ActorCritic:
-    return ActorCritic(
-        env.observation_space,
-        env.action_space,
-        config.hidden,
-        config.activation,
-        config.normalize_obs,
-        config.initial_log_std,
-        generator,
-    )
 
 
 class Learner:
     """The base of the algorithms; each adds `iterate`."""
 
-    def __init__(self, config: RunConfig, max_grad_norm: float = 0.5):
+    def __init__(self, config: RunConfig):
         config.check()
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -37,8 +24,8 @@ class Learner:
         device = self.env.device
         if device.type == "cuda":
             torch.cuda.set_device(device)  # whose streams and events are meant from here on
-        self.network = make_network(config, self.env.env, torch.Generator().manual_seed(config.seed)).to(device)
-        self.optimizer = Adam(self.network.parameters(), max_grad_norm=max_grad_norm)
+        self.network = config.make_network(self.env.env, torch.Generator().manual_seed(config.seed)).to(device)
+        self.optimizer = Adam(self.network.trained(), max_grad_norm=config.max_grad_norm)
         self.generator = torch.Generator(device).manual_seed(config.seed + 1)
         self.window = EpisodeWindow(max(100, config.num_envs)).to(device)
         self.iteration = 0

@@ -1,40 +1,88 @@
-"""The networks: an actor and a critic, multilayer perceptrons apart, with the observation's normalization before them."""
+"""The networks: an actor and a critic with the observation's normalization before them.
+
+Of vectors they are multilayer perceptrons apart; of images both are a layer each on one convolutional network.
+"""
 
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
-from gpusim.agents.distributions import Categorical, Gaussian
+from gpusim.agents.distributions import Categorical, EpsilonGreedy, Gaussian
 from gpusim.agents.normalize import RunningMeanStd
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
+FILTERS = 16
 
 
-def mlp(sizes: Sequence[int], activation: str, last_gain: float, generator: torch.Generator) -> nn.Sequential:
-    """Linear layers, orthogonal with gain √2 but for the last (Engstrom et al., 2020), biases zero."""
-    layers: list[nn.Module] = []
-    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
-        last = i == len(sizes) - 2
-        linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
-        nn.init.orthogonal_(linear.weight, last_gain if last else math.sqrt(2), generator=generator)
-        nn.init.zeros_(linear.bias)
-        layers += [linear] if last else [linear, ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers)
+class Build(NamedTuple):
+    """How layers are made."""
+
+    activation: str  # a name in ACTIVATIONS
+    generator: torch.Generator  # on the CPU, where the weights are drawn
+    layer_norm: bool = False  # before every activation (Ba et al., 2016)
+
+    def weights(self, layer: nn.Linear | nn.Conv2d, gain: float = math.sqrt(2)) -> nn.Module:
+        """Orthogonal (Engstrom et al., 2020), biases zero."""
+        nn.init.orthogonal_(layer.weight, gain, generator=self.generator)
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
+        return layer
+
+    def hidden(self, sizes: Sequence[int]) -> list[nn.Module]:
+        """Linear layers, each with its activation."""
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in itertools.pairwise(sizes):
+            layers += [self.weights(nn.utils.skip_init(nn.Linear, fan_in, fan_out))]
+            layers += [nn.LayerNorm(fan_out)] if self.layer_norm else []
+            layers += [ACTIVATIONS[self.activation]()]
+        return layers
+
+    def mlp(self, sizes: Sequence[int], last_gain: float) -> nn.Sequential:
+        layers = self.hidden(sizes[:-1])
+        return nn.Sequential(*layers, self.weights(nn.utils.skip_init(nn.Linear, *sizes[-2:]), last_gain))
+
+    def cnn(self, shape: Sequence[int], hidden: Sequence[int]) -> nn.Sequential:
+        """Of images `[..., H, W, C]`: a convolution of 3 × 3, as MinAtar's authors use, then linear layers."""
+        height, width, channels = shape
+        size = FILTERS * (height - 2) * (width - 2)
+        layers = [Image(self.weights(nn.utils.skip_init(nn.Conv2d, channels, FILTERS, 3))), nn.Flatten(-3)]
+        layers += [nn.LayerNorm(size)] if self.layer_norm else []
+        return nn.Sequential(*layers, ACTIVATIONS[self.activation](), *self.hidden([size, *hidden]))
+
+
+class Image(nn.Module):
+    """A convolution of `[..., H, W, C]` to `[..., h, w, filters]`, in which order both lie in memory."""
+
+    def __init__(self, convolution: nn.Module):
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(x.flatten(0, -4).movedim(-1, 1)).movedim(1, -1).unflatten(0, x.shape[:-3])
+
+
+def is_cnn(network: str, observation_space: Box) -> bool:
+    """Whether `network` (auto, mlp or cnn) is convolutional for such observations."""
+    return network == "cnn" or (network == "auto" and len(observation_space.shape) == 3)
 
 
 class ActorCritic(nn.Module):
-    """Policy and value of a vector observation.
+    """Policy and value of an observation.
 
     Args:
         observation_space, action_space: of one environment.
-        hidden: widths of the hidden layers of each of the two networks.
+        hidden: widths of the hidden layers of each of the two networks; of an image's, of the layers that both share.
         normalize_obs: whether observations pass through running statistics first.
         initial_log_std: of a Gaussian policy, in units of half the action's range.
         generator: on the CPU, where the weights are drawn.
+        network: mlp, cnn (of images `[H, W, C]` only), or auto: cnn for those.
+        layer_norm: normalize each hidden layer before its activation.
     """
 
     def __init__(
@@ -46,13 +94,19 @@ class ActorCritic(nn.Module):
         normalize_obs: bool,
         initial_log_std: float,
         generator: torch.Generator,
+        network: str = "auto",
+        layer_norm: bool = False,
     ):
         super().__init__()
-        inputs = math.prod(observation_space.shape)
+        build = Build(activation, generator, layer_norm)
+        self.flat, inputs = not is_cnn(network, observation_space), math.prod(observation_space.shape)
+        self.axes, self.greatest = len(observation_space.shape), 255.0 if observation_space.dtype == np.uint8 else 1.0
         self.discrete = isinstance(action_space, Discrete)
         outputs = int(action_space.n) if isinstance(action_space, Discrete) else math.prod(action_space.shape)
-        self.actor = mlp([inputs, *hidden, outputs], activation, 0.01, generator)
-        self.critic = mlp([inputs, *hidden, 1], activation, 1.0, generator)
+        self.body = nn.Sequential() if self.flat else build.cnn(observation_space.shape, hidden)
+        sizes = [inputs, *hidden] if self.flat else [hidden[-1]]
+        self.actor = build.mlp([*sizes, outputs], 0.01)
+        self.critic = build.mlp([*sizes, 1], 1.0)
         self.normalizer = RunningMeanStd((inputs,)) if normalize_obs else None
         self.action_centre: Tensor
         self.action_half: Tensor
@@ -63,15 +117,33 @@ class ActorCritic(nn.Module):
             self.register_buffer("action_half", (high - low) / 2)
 
     def features(self, obs: Tensor) -> Tensor:
+        """What the layers are given, float32: `obs` `[..., *obs]` flat where they are perceptrons, and normalized."""
+        if self.flat and self.axes != 1:
+            obs = obs.flatten(-self.axes)
+        if not obs.is_floating_point():
+            obs = obs.float() / self.greatest if self.greatest != 1.0 else obs.float()
         return obs if self.normalizer is None else self.normalizer(obs)
 
-    def distribution(self, obs: Tensor) -> Categorical | Gaussian:
-        out = self.actor(self.features(obs))
+    def forward(self, obs: Tensor) -> tuple[Any, Tensor]:
+        """The policy's distribution and the value `[..., N]`."""
+        hidden = self.body(self.features(obs))
+        return self._distribution(hidden), self.critic(hidden).squeeze(-1)
+
+    def distribution(self, obs: Tensor) -> Any:
+        """A `Categorical` or `Gaussian` (see `gpusim.agents.distributions`)."""
+        return self._distribution(self.body(self.features(obs)))
+
+    def _distribution(self, hidden: Tensor) -> Any:
+        out = self.actor(hidden)
         return Categorical(out) if self.discrete else Gaussian(out, self.log_std)
 
     def value(self, obs: Tensor) -> Tensor:
         """`[..., N]`."""
-        return self.critic(self.features(obs)).squeeze(-1)
+        return self.critic(self.body(self.features(obs))).squeeze(-1)
+
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that the outputs depend on."""
+        return list(self.parameters())
 
     def env_action(self, action: Tensor) -> Tensor:
         """What the environment is given: a continuous action in [−1, 1], clipped, and stretched to the space's bounds."""
@@ -85,10 +157,12 @@ class ActorCritic(nn.Module):
 
 
 class QNetwork(ActorCritic):
-    """Action values of a vector observation, in the same parts: the actor gives the value of each action, or, dueling
-    (Wang et al., 2016), its advantage over their mean, to which the critic adds the state's. The two share no layers.
+    """Action values, in the same parts: the actor gives the value of each action, or, dueling (Wang et al., 2016), its
+    advantage over their mean, to which the critic adds the state's. The distribution is ε-greedy in them.
 
-    So the greatest entry of the actor is the best action either way, and an `ActorCritic` of these weights plays it.
+    Args:
+        dueling: whether the critic takes part.
+        others: as `ActorCritic`.
     """
 
     def __init__(
@@ -100,23 +174,33 @@ class QNetwork(ActorCritic):
         normalize_obs: bool,
         dueling: bool,
         generator: torch.Generator,
+        network: str = "auto",
+        layer_norm: bool = False,
     ):
-        super().__init__(observation_space, action_space, hidden, activation, normalize_obs, 0.0, generator)
+        super().__init__(
+            observation_space, action_space, hidden, activation, normalize_obs, 0.0, generator, network, layer_norm
+        )
         self.dueling = dueling
+        self.epsilon: Tensor
+        self.register_buffer("epsilon", torch.ones(()))  # share of random actions
 
     def q(self, obs: Tensor) -> Tensor:
         """`[..., A]`."""
         return self.q_of(self.features(obs))
 
     def q_of(self, features: Tensor) -> Tensor:
-        """`[..., A]`, where the observations were normalized already."""
-        out = self.actor(features)
-        return out - out.mean(-1, keepdim=True) + self.critic(features) if self.dueling else out
+        """`[..., A]`, where the observations were made `features` already."""
+        hidden = self.body(features)
+        out = self.actor(hidden)
+        return out - out.mean(-1, keepdim=True) + self.critic(hidden) if self.dueling else out
 
     def value(self, obs: Tensor) -> Tensor:
         """`[...]`, of the best action."""
         return self.q(obs).amax(-1)
 
     def trained(self) -> list[nn.Parameter]:
-        """The parameters that the action values depend on."""
-        return list(self.parameters() if self.dueling else self.actor.parameters())
+        parts = (self.body, self.actor, self.critic) if self.dueling else (self.body, self.actor)
+        return [p for part in parts for p in part.parameters()]
+
+    def _distribution(self, hidden: Tensor) -> EpsilonGreedy:
+        return EpsilonGreedy(self.actor(hidden), self.epsilon)

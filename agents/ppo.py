@@ -10,37 +10,24 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gpusim.agents.config import RunConfig, at_least, between
 from gpusim.agents.distributions import Categorical, Gaussian
-from gpusim.agents.graph import Captured, Held
-from gpusim.agents.learner import Learner
 from gpusim.agents.loop import Result, run
-from gpusim.agents.normalize import ReturnScale
+from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_passes
 from gpusim.errors import InputError
-from gpusim.kernels.gae import gae
 from gpusim.kernels.mlp import PRECISIONS
+from gpusim.rollout import Rollout
 
 # ---------------------------------------------------------------------------------------------------------- config
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(RunConfig):
+class Config(OnPolicyConfig):
     """Settings of PPO."""
 
-    num_steps: int = 64
-    """Steps of every environment in one iteration."""
     epochs: int = 4
     """Passes over the steps of an iteration."""
     minibatches: int = 8
     """Updates in one pass."""
-    learning_rate: float = 1e-3
-    """Of Adam, at the start."""
-    anneal: bool = True
-    """Let the learning rate fall linearly to 0 over `total_steps`."""
-    gamma: float = 0.99
-    """Discount."""
-    lam: float = 0.95
-    """λ of generalized advantage estimation."""
     clip: float = 0.2
     """How far the probability ratio may move from 1 before its gradient ends."""
     clip_value: bool = False
@@ -49,34 +36,18 @@ class Config(RunConfig):
     """Weight of the value loss."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus."""
-    max_grad_norm: float = 0.5
-    """Global norm to which gradients are clipped."""
     target_kl: float | None = None
     """Stop an iteration's updates once the approximate KL divergence from the old policy passes this."""
     normalize_advantage: bool = True
     """Give the advantages of a minibatch mean 0 and deviation 1."""
-    normalize_reward: bool = False
-    """Divide rewards by the running deviation of the discounted return."""
     precision: str = "tf32x3"
     """How fused kernels multiply on tensor cores: tf32x3 (close to float32), tf32 or bf16."""
 
-    @property
-    def steps_per_iteration(self) -> int:
-        return self.num_envs * self.num_steps
-
     def check(self) -> None:
         super().check()
-        for name in ("num_steps", "epochs", "minibatches"):
-            at_least(self, name, 1)
-        for name in ("gamma", "lam"):
-            between(self, name, 0.0, 1.0)
+        check_passes(self)
         if self.precision not in PRECISIONS:
             raise InputError(f"precision must be {', '.join(PRECISIONS)}, not {self.precision!r}.")
-        if self.minibatches > self.steps_per_iteration:
-            raise InputError(
-                f"{self.minibatches} minibatches cannot be made of {self.steps_per_iteration} steps "
-                "(num_envs * num_steps); use fewer minibatches."
-            )
 
 
 # ------------------------------------------------------------------------------------------------------------ loss
@@ -129,7 +100,7 @@ def ppo_loss(config: Config, batch: Batch, distribution: Categorical | Gaussian,
 # ---------------------------------------------------------------------------------------------------------- update
 
 
-class PPO(Learner):
+class PPO(OnPolicy):
     """One iteration: a rollout, its advantages, then `epochs` passes of `minibatches` updates over it.
 
     On torch, or, where environments step by Triton and the network is one that kernels can hold, by kernels alone.
@@ -137,17 +108,12 @@ class PPO(Learner):
 
     config: Config
 
-    def __init__(self, config: Config):
-        super().__init__(config, config.max_grad_norm)
-        scale = ReturnScale(config.num_envs, config.gamma).to(self.env.device)
-        self.reward_scale = scale if config.normalize_reward else None
+    def begin(self) -> None:
         self.fused = self._fused()
-        self.held, self.captured = Held(self.env), self._capture()
-        self.rate = torch.zeros((), device=self.env.device)
-        if self.fused and self.network.normalizer is not None:
+        if self.fused:
             self.fused.begin()
-        elif self.network.normalizer is not None:
-            self.network.normalizer.update(self.collect(config.num_steps).next_obs)
+        else:
+            super().begin()
 
     def _fused(self) -> Any:
         if self.env.backend != "triton":
@@ -155,7 +121,7 @@ class PPO(Learner):
         from gpusim.agents.fused import FusedIteration, problem
 
         if reason := problem(self):
-            warnings.warn(f"PPO runs on torch operations, not on fused kernels: {reason}.", stacklevel=4)
+            warnings.warn(f"PPO runs on torch operations, not on fused kernels: {reason}.", stacklevel=5)
             return None
         return FusedIteration(self)
 
@@ -163,68 +129,34 @@ class PPO(Learner):
     def path(self) -> str:
         return self.fused.path if self.fused else "torch operations"
 
-    def modules(self) -> dict[str, torch.nn.Module]:
-        return super().modules() | ({"reward_scale": self.reward_scale} if self.reward_scale else {})
+    @property
+    def host_decides(self) -> bool:
+        return self.config.target_kl is not None
 
     def iterate(self) -> dict[str, Tensor]:
-        losses = self.fused.iterate() if self.fused else self._by_torch()
+        if not self.fused:
+            return super().iterate()
+        losses = self.fused.iterate()
         self.iteration += 1
         return losses
 
-    def learning_rate(self) -> float:
-        """Of this iteration."""
-        done = self.iteration / self.config.iterations
-        return self.config.learning_rate * (1 - done if self.config.anneal else 1.0)
-
-    def _capture(self) -> Captured:
-        return Captured(self._in_place, self.env.device, (self.generator,))
-
-    def _by_torch(self) -> dict[str, Tensor]:
-        """On a GPU as a CUDA graph, unless the host has to decide how many updates there are."""
-        if self.env.device.type == "cpu" or self.config.target_kl is not None:
-            return self._iterate(self.learning_rate())._asdict()
-        clock = self.env.clock
-        if not self.held.take():
-            self.captured = self._capture()
-        self.rate.fill_(self.learning_rate())
-        losses = self.captured()
-        self.env.clock = clock + self.config.num_steps
-        return {name: loss.clone() for name, loss in losses._asdict().items()}
-
-    def _in_place(self) -> Losses:
-        self.env._carry = self.held.carry  # wherever a capture that failed has left it
-        losses = self._iterate(self.rate)
-        self.held.take()
-        return losses
-
-    def _iterate(self, learning_rate: float | Tensor) -> Losses:
-        rollout = self.collect(self.config.num_steps)
-        losses = self._learn(self._batch(rollout), learning_rate)
-        if self.network.normalizer is not None:
-            self.network.normalizer.update(rollout.next_obs)
-        return losses
-
-    @torch.no_grad()
-    def _batch(self, rollout: Any) -> Batch:
-        config, done = self.config, rollout.terminated | rollout.truncated
-        reward = self.reward_scale(rollout.reward, done) if self.reward_scale else rollout.reward
-        value, next_value = self.network.value(rollout.obs), self.network.value(rollout.next_obs)
-        advantage = gae(reward, value, next_value, rollout.terminated, done, config.gamma, config.lam)
-        sample = rollout.extras["sample"]
-        log_prob = self.network.distribution(rollout.obs).log_prob(sample)
-        return Batch(*(x.flatten(0, 1) for x in (rollout.obs, sample, log_prob, value, advantage, advantage + value)))
-
-    def _learn(self, batch: Batch, learning_rate: float | Tensor) -> Losses:
-        config, size = self.config, self.config.steps_per_iteration
+    def learn(self, rollout: Rollout, learning_rate: float | Tensor) -> Losses:
+        config, batch = self.config, self._batch(rollout)
         for _ in range(config.epochs):
-            order = torch.randperm(size, generator=self.generator, device=self.env.device)
-            for rows in order.tensor_split(config.minibatches):
+            for rows in self.shuffled(config.minibatches):
                 part = Batch(*(x[rows] for x in batch))
-                losses = ppo_loss(config, part, self.network.distribution(part.obs), self.network.value(part.obs))
+                losses = ppo_loss(config, part, *self.network(part.obs))
                 self.optimizer.step(losses.total, learning_rate)
             if config.target_kl is not None and losses.kl > config.target_kl:
                 break
         return Losses(*(x.detach() for x in losses))
+
+    @torch.no_grad()
+    def _batch(self, rollout: Rollout) -> Batch:
+        value, advantage = self.estimate(rollout)
+        sample = rollout.extras["sample"]
+        log_prob = self.network.distribution(rollout.obs).log_prob(sample)
+        return Batch(*(x.flatten(0, 1) for x in (rollout.obs, sample, log_prob, value, advantage, advantage + value)))
 
 
 # ----------------------------------------------------------------------------------------------------------- train

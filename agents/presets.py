@@ -71,7 +71,76 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "total_steps": 90_000,
         "log_every": 4,
     },
+    ("dqn", "Acrobot-v1"): {
+        "replay_ratio": 0.1,
+        "anneal": True,
+        "n_step": 10,
+        "capacity": 50_000,
+        "layer_norm": True,
+        "activation": "relu",
+        "normalize_obs": True,
+        "normalize_reward": True,
+        "exploration": 0.25,
+        "epsilon_end": 0.005,
+        "repeat": 0.7,
+        "target_every": 2,
+        "total_steps": 160_000,
+        "log_every": 8,
+    },
+    ("dqn", "MountainCar-v0"): {
+        "replay_ratio": 0.15,
+        "batch_size": 128,
+        "learning_rate": 2e-3,
+        "anneal": True,
+        "n_step": 5,
+        "capacity": 30_000,
+        "activation": "relu",
+        "normalize_obs": True,
+        "normalize_reward": True,
+        "exploration": 0.4,
+        "epsilon_start": 0.5,
+        "epsilon_end": 0.002,
+        "repeat": 0.9,
+        "target_every": 4,
+        "total_steps": 120_000,
+        "log_every": 8,
+    },
+    ("pqn", "CartPole-v1"): {
+        "epochs": 4,
+        "lam": 0.9,
+        "normalize_obs": True,
+        "normalize_reward": True,
+        "exploration": 0.4,
+        "total_steps": 150_000,
+        "log_every": 4,
+    },
+    ("pqn", "Acrobot-v1"): {
+        "num_envs": 64,
+        "epochs": 4,
+        "lam": 0.9,
+        "normalize_obs": True,
+        "normalize_reward": True,
+        "exploration": 0.3,
+        "total_steps": 300_000,
+        "log_every": 4,
+    },
 }
+
+# MinAtar's games, for what a CPU can do in minutes; their authors train for 10,000,000 steps.
+GAMES = ("Breakout", "Asterix", "Freeway", "SpaceInvaders", "Seaquest")
+MINATAR: dict[str, dict[str, Any]] = {
+    "pqn": {
+        "num_envs": 128,
+        "minibatches": 16,
+        "hidden": (128,),
+        "exploration": 0.1,
+        "total_steps": 2_000_000,
+        "log_every": 4,
+        "checkpoint_every": 100,
+    },
+}
+for _algorithm, _values in MINATAR.items():
+    PRESETS |= {(_algorithm, f"MinAtar/{game}-v1"): _values for game in GAMES}
 
 # With MANY environments these take the place of the above. An iteration makes the same updates whatever `num_envs`, of
 # minibatches that grow with it, so a preset lasts for a number of iterations: `total_steps` follows.

@@ -34,8 +34,6 @@ class Config(RunConfig):
     """Weight of the entropy bonus."""
     value_updates: int = 10
     """Updates of the baseline for one of the policy."""
-    max_grad_norm: float = 0.5
-    """Global norm to which gradients are clipped."""
     episode_steps: int = 500
     """Steps an environment may take to finish its episode; longer ones are bootstrapped where they are cut."""
 

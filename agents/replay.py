@@ -2,38 +2,42 @@
 
 A transition holds its observation and its next one. The second is not read off the following step, as a truncated step
 needs its true final observation, which no other step holds, and how many of those there are depends on the data; a vector
-observation costs a few bytes. So a draw of one step looks at one place alone.
+observation costs a few bytes, and the cell of a board one bit. So a draw of one step looks at one place alone.
 """
 
 import math
 import os
-from typing import NamedTuple
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
 from gpusim.errors import InputError
-from gpusim.kernels.replay import draw_prioritized, draw_uniform, insert, n_step_return
+from gpusim.kernels.replay import (
+    Form,
+    Priorities,
+    Sample,
+    Transitions,
+    insert,
+    sample_prioritized,
+    sample_uniform,
+    update_priorities,
+)
 from gpusim.rollout import Rollout
 
-SMALLEST = 1e-6  # what is added to |δ|, so that nothing is never drawn again
-
-
-class Sample(NamedTuple):
-    """Transitions drawn, `[B]`; the reward is that of n steps."""
-
-    place: Tensor  # in the ring, int64
-    obs: Tensor  # [B, *obs]
-    action: Tensor  # int64
-    returns: Tensor  # Σ γ^i r_i
-    discount: Tensor  # of the value of next_obs: γ^steps, 0 where the episode terminated
-    next_obs: Tensor  # [B, *obs], the true one after the last step
-    probability: Tensor  # with which each was drawn
+CGROUPS = Path("/sys/fs/cgroup")
+LIMITS = (  # files of a control group: limit, use, and in memory.stat what of it can be taken back; versions 2 and 1
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 class Replay(nn.Module):
     """A ring of transitions; its tensors are its buffers, which a checkpoint keeps.
+
+    Vectors are kept as float32, images of bytes as bytes, boards of bools as bits; `sample` gives each as it came.
 
     Args:
         capacity: transitions, rounded down to whole steps of `num_envs`.
@@ -62,28 +66,16 @@ class Replay(nn.Module):
         super().__init__()
         self.num_envs, self.n_step, self.gamma, self.alpha = num_envs, n_step, gamma, alpha
         self.capacity = capacity // num_envs * num_envs
-        shape = observation_space.shape
-        small = torch.uint8 if int(action_space.n) <= 256 else torch.int32
-        self.bytes = transition_bytes(math.prod(shape), small.itemsize, alpha is not None)
+        self.form = form(observation_space)
+        self.bytes = transition_bytes(observation_space, action_space, alpha is not None)
         check_memory(self.capacity, self.bytes, num_envs, device)
-        self.obs: Tensor
-        self.next_obs: Tensor
-        self.action: Tensor
-        self.reward: Tensor
-        self.terminated: Tensor
-        self.done: Tensor
-        self.priority: Tensor  # |δ|^α; 0 where nothing is held, or n steps are not complete
-        self.greatest: Tensor  # of the priorities so far, which new transitions get
         self.count: Tensor
-        for name, entry, dtype in (
-            ("obs", shape, torch.float32),
-            ("next_obs", shape, torch.float32),
-            ("action", (), small),
-            ("reward", (), torch.float32),
-            ("terminated", (), torch.bool),
-            ("done", (), torch.bool),
-        ):
-            self.register_buffer(name, torch.zeros(self.capacity, *entry, dtype=dtype, device=device))
+        self.priority: Tensor
+        self.greatest: Tensor
+        flag = ((), torch.bool)
+        fields = (self.form.kept, self.form.kept, ((), small(action_space)), ((), torch.float32), flag, flag)
+        for name, (shape, dtype) in zip(Transitions._fields, fields, strict=True):
+            self.register_buffer(name, torch.zeros(self.capacity, *shape, dtype=dtype, device=device))
         if alpha is not None:
             self.register_buffer("priority", torch.zeros(self.capacity, device=device))
             self.register_buffer("greatest", torch.ones((), device=device))
@@ -93,36 +85,41 @@ class Replay(nn.Module):
     def memory(self) -> str:
         return memory(self.capacity, self.bytes)
 
+    @property
+    def ring(self) -> Transitions:
+        return Transitions(*(getattr(self, name) for name in Transitions._fields))
+
+    @property
+    def priorities(self) -> Priorities | None:
+        return None if self.alpha is None else Priorities(self.priority, self.greatest)
+
     @torch.no_grad()
     def add(self, rollout: Rollout) -> None:
         """All steps of a rollout `[T, N]`."""
         done = rollout.terminated | rollout.truncated
-        steps = (rollout.obs, rollout.next_obs, rollout.action, rollout.reward, rollout.terminated, done)
-        ring = (self.obs, self.next_obs, self.action, self.reward, self.terminated, self.done)
-        before = self.count.clone()
-        place = insert(ring, [x.flatten(0, 1) for x in steps], self.count)
+        steps = Transitions(rollout.obs, rollout.next_obs, rollout.action, rollout.reward, rollout.terminated, done)
+        insert(self.ring, steps, self.count, self.priorities, 0 if self.alpha is None else self._late)
+
+    @property
+    def _late(self) -> int:
+        """Of so many of the youngest, n steps are not complete."""
+        return (self.n_step - 1) * self.num_envs
+
+    @torch.no_grad()
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.count.zero_()
         if self.alpha is not None:
-            late = (self.n_step - 1) * self.num_envs  # so many of the youngest have not their n steps yet
-            self.priority.index_fill_(0, place, 0.0)
-            complete = before - late + torch.arange(len(place), device=place.device)
-            self.priority.index_copy_(0, complete % self.capacity, torch.where(complete >= 0, self.greatest, 0.0))
+            self.priority.zero_()
+            self.greatest.fill_(1.0)
 
     @torch.no_grad()
     def sample(self, size: int, generator: torch.Generator) -> Sample:
         """`size` transitions, with replacement; there must be `n_step` steps of every environment to draw from."""
         u = torch.rand(size, dtype=torch.float64, device=self.count.device, generator=generator)
         if self.alpha is None:
-            place = draw_uniform(u, self.count, self.capacity, self.num_envs, self.n_step)
-            held = self.count.clamp(max=self.capacity) - (self.n_step - 1) * self.num_envs
-            probability = (1.0 / held).float().expand(size)
-        else:
-            place, probability = draw_prioritized(u, self.priority)
-        returns, discount, last = n_step_return(
-            self.reward, self.terminated, self.done, place, self.num_envs, self.n_step, self.gamma
-        )
-        action = self.action.index_select(0, place).long()
-        obs, next_obs = self.obs.index_select(0, place), self.next_obs.index_select(0, last)
-        return Sample(place, obs, action, returns, discount, next_obs, probability)
+            return sample_uniform(u, self.ring, self.form, self.count, self.num_envs, self.n_step, self.gamma)
+        return sample_prioritized(u, self.ring, self.form, self.priority, self.num_envs, self.n_step, self.gamma)
 
     @torch.no_grad()
     def weights(self, probability: Tensor, beta: float | Tensor) -> Tensor:
@@ -132,15 +129,25 @@ class Replay(nn.Module):
     @torch.no_grad()
     def update_priority(self, place: Tensor, error: Tensor) -> None:
         """Priorities |δ|^α of what was drawn; of a transition drawn twice, one of the two."""
+        assert self.priorities is not None
         assert self.alpha is not None
-        priority = (error.abs() + SMALLEST) ** self.alpha
-        self.priority.index_copy_(0, place, priority)
-        self.greatest.copy_(torch.maximum(self.greatest, priority.max()))
+        update_priorities(self.priorities, place, error, self.alpha)
 
 
-def transition_bytes(entries: int, action: int, prioritized: bool) -> int:
-    """Of one transition, whose observation has so many `entries`, its action so many bytes."""
-    return 2 * 4 * entries + action + 4 + 2 + (4 if prioritized else 0)
+def form(space: Box) -> Form:
+    """How the environments show an observation: a vector as float32, an image as its space says."""
+    return Form(space.shape, torch.float32 if len(space.shape) < 2 else getattr(torch, str(space.dtype)))
+
+
+def small(space: Discrete) -> torch.dtype:
+    """That of an action in the ring."""
+    return torch.uint8 if int(space.n) <= 256 else torch.int32
+
+
+def transition_bytes(observation_space: Box, action_space: Discrete, prioritized: bool) -> int:
+    """Of one transition."""
+    shape, dtype = form(observation_space).kept
+    return 2 * dtype.itemsize * math.prod(shape) + small(action_space).itemsize + 4 + 2 + (4 if prioritized else 0)
 
 
 def memory(capacity: int, each: int) -> str:
@@ -160,9 +167,13 @@ def check_memory(capacity: int, each: int, num_envs: int, device: torch.device) 
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes; None where this cannot be told."""
+    """Bytes; None where this cannot be told. On the CPU the least of what machine and control groups leave."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    return min((x for x in (_machine_memory(), *_group_memory(CGROUPS)) if x is not None), default=None)
+
+
+def _machine_memory() -> int | None:
     try:
         with open("/proc/meminfo") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
@@ -171,6 +182,36 @@ def free_memory(device: torch.device) -> int | None:
             return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         except (OSError, ValueError):
             return None
+
+
+def _group_memory(root: Path, process: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
+    """What each control group that this process is in has left, of those mounted at `root` that have a limit."""
+    for line in _text(process).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            top = root / controllers
+            group = top / path.lstrip("/")
+            for folder in (group, *group.parents):
+                if folder.is_relative_to(top):
+                    yield from _left(folder)
+
+
+def _left(group: Path) -> Iterator[int]:
+    """The bytes of one group's limit that are not in use; a file's pages are given back when they are needed."""
+    for limit, use, reclaimable in LIMITS:
+        most, used = _text(group / limit).strip(), _text(group / use).strip()
+        if most.isdigit() and used.isdigit():
+            found = (line.split() for line in _text(group / "memory.stat").splitlines())
+            idle = next((int(number) for name, number in found if name == reclaimable), 0)
+            yield max(0, int(most) - int(used) + idle)
+
+
+def _text(path: Path) -> str:
+    """Nothing where it cannot be read."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _size(number: float) -> str:

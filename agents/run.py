@@ -21,7 +21,7 @@ from gpusim.version import __version__
 
 FORMAT = 1  # of the folder; raised when an older one can no longer be read
 KEPT = 3  # checkpoints
-ALGORITHMS = {"ppo": "PPO", "reinforce": "Reinforce", "dqn": "DQN"}
+ALGORITHMS = {"ppo": "PPO", "a2c": "A2C", "reinforce": "Reinforce", "dqn": "DQN", "pqn": "PQN"}
 
 
 def module(algorithm: str) -> Any:
@@ -31,7 +31,7 @@ def module(algorithm: str) -> Any:
         InputError: there is none of that name.
     """
     if algorithm not in ALGORITHMS:
-        raise InputError(f"no algorithm is called {algorithm!r}; there are {' and '.join(ALGORITHMS)}.")
+        raise InputError(f"no algorithm is called {algorithm!r}; there are {', '.join(ALGORITHMS)}.")
     return importlib.import_module(f"gpusim.agents.{algorithm}")
 
 

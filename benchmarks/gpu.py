@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -83,6 +84,14 @@ def training() -> Makers:
             yield partial(make_training, env, num_envs)
 
 
+def replay() -> Makers:
+    """4,096 transitions of 400 B into a ring of a million, and as many drawn from it; and a copy of as many bytes."""
+    yield partial(make_small_copy)
+    for kind in ("bytes", "numbers", "bits"):
+        for prioritized in (False, True):
+            yield partial(make_replay, kind, prioritized)
+
+
 def solve() -> list[dict[str, Any]]:
     """CartPole from the first iteration until its last hundred episodes return 475, in a process that has trained before."""
     from gpusim.agents.loop import run
@@ -130,6 +139,7 @@ SECTIONS: dict[str, Callable[[], Any]] = {
     "transitions": transitions,
     "policy": policy,
     "training": training,
+    "replay": replay,
     "solve": solve,
     "compile": compile_times,
 }
@@ -192,6 +202,56 @@ def make_training(env: str, num_envs: int) -> Thing:
     learner = trainer(env, num_envs=num_envs, num_steps=64, epochs=4, minibatches=16)
     facts = {"mode": "PPO training, end to end", **described(learner), "steps": 64, "epochs": 4, "minibatches": 16}
     return Thing(facts, "steps/s", learner.config.steps_per_iteration, learner.iterate)
+
+
+# Observations that take 400 B in a replay.
+REPLAYED = {"bytes": (np.uint8, (10, 10, 4)), "numbers": (np.float32, (100,)), "bits": (np.bool_, (40, 20, 4))}
+
+
+def make_small_copy() -> Thing:
+    """Of as much as one replay's insertion and sample move: two observations each, 4,096 times; within one graph."""
+    source = torch.empty(4 * 4096 * 400, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    moved = 2.0 * source.nbytes
+    call = in_graph(lambda: target.copy_(source))
+    return Thing({"mode": "copy of what a replay moves"}, "bytes/s", moved, call, moved)
+
+
+def make_replay(kind: str, prioritized: bool) -> Thing:
+    """Bytes are those of observations: read and written once at insertion, and once when they are drawn."""
+    from gymnasium.spaces import Box, Discrete
+
+    from gpusim.agents.replay import Replay
+    from gpusim.rollout import Rollout
+
+    num_envs, (dtype, shape) = 4096, REPLAYED[kind]
+    space = Box(0, 1, shape, dtype)
+    device, alpha = torch.device("cuda"), 0.6 if prioritized else None
+    kept = Replay(MILLION, num_envs, space, Discrete(6), 1, 0.99, alpha, device)
+    obs = torch.zeros(1, num_envs, *shape, dtype=kept.form.dtype, device=device)
+    number, flag = torch.zeros(1, num_envs, device=device), torch.zeros(1, num_envs, dtype=torch.bool, device=device)
+    fields = {"obs": obs, "next_obs": obs.clone(), "action": number.long(), "reward": number, "truncated": flag}
+    rollout = Rollout(**dict.fromkeys(Rollout._fields) | fields | {"terminated": flag})  # type: ignore[arg-type]
+    generator = torch.Generator(device)
+
+    def both() -> None:
+        kept.add(rollout)
+        kept.sample(num_envs, generator)
+
+    mode = f"replay, insert and sample 4,096, {kind}" + ", prioritized" * prioritized
+    shown, held = obs[0].nbytes, num_envs * 400
+    facts, moved = {"mode": mode, "num_envs": num_envs}, 4.0 * (shown + held)
+    return Thing(facts, "pairs/s", num_envs, in_graph(both, generator), moved)
+
+
+def in_graph(call: Callable[[], Any], *generators: torch.Generator) -> Callable[[], Any]:
+    """The same as a CUDA graph, so that what is measured is the GPU's work, not the host's."""
+    from gpusim.agents.graph import Captured
+
+    captured = Captured(call, torch.device("cuda"), generators)
+    for _ in range(2):
+        captured()
+    return captured
 
 
 def trainer(env: str, **settings: Any) -> Any:

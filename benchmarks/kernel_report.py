@@ -8,7 +8,6 @@ and writing their launches down. Ends with code 1 where a kernel spills register
 
 import argparse
 import functools
-import math
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -18,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from report import RESULTS, say
@@ -34,6 +32,8 @@ STRICT = "sm_90"  # where nothing may spill
 CARTPOLE = "CartPole-v1"
 EVERY = "every"  # an environment's name for kernels that know none
 ENVS, STEPS = 4096, 128
+REPLAYED = ("Acrobot-v1", "MinAtar/Breakout-v1")  # a vector and a board
+WIDE = [*((CARTPOLE, precision) for precision in PRECISIONS), ("Pendulum-v1", "tf32x3")]
 
 
 class Case(NamedTuple):
@@ -99,9 +99,13 @@ def launchers() -> Iterator[tuple[str, str, Callable[[], Any]]]:
             yield "gradient", env, functools.partial(launch_gradient, env, precision)
         yield "adam", env, functools.partial(launch_adam, env)
         yield "sampling", env, functools.partial(launch_sampling, env)
+    for env, precision in WIDE:
+        yield "wide gradient", env, functools.partial(launch_gradient, env, precision, (256, 256))
     yield "advantages", EVERY, launch_gae
     yield "shuffle", EVERY, launch_shuffle
     yield "moments", EVERY, launch_moments
+    for env in REPLAYED:
+        yield "replay", env, functools.partial(launch_replay, env)
 
 
 def made(env: str) -> gpusim.VectorEnv:
@@ -130,14 +134,10 @@ def launch_gae() -> None:
     gae_triton(x, x, x, flag, flag, 0.99, 0.95)
 
 
-def network(env: str) -> MlpShape:
-    """The network of two hidden layers of 64 that fits the environment."""
+def network(env: str, hidden: tuple[int, int] = (64, 64)) -> MlpShape:
+    """The network that fits the environment."""
     spec = gpusim.spec(env)
-    discrete = isinstance(spec.action_space, Discrete)
-    outputs = (
-        int(spec.action_space.n) if isinstance(spec.action_space, Discrete) else math.prod(spec.action_space.shape)
-    )
-    return MlpShape(math.prod(spec.observation_space.shape), 64, 64, outputs, "tanh", not discrete)
+    return MlpShape.of(spec.observation_space, spec.action_space, hidden)
 
 
 def launch_rollout(env: str, precision: str) -> None:
@@ -149,11 +149,11 @@ def launch_rollout(env: str, precision: str) -> None:
     made(env).rollout(STEPS, policy)
 
 
-def launch_gradient(env: str, precision: str) -> None:
+def launch_gradient(env: str, precision: str, hidden: tuple[int, int] = (64, 64)) -> None:
     from gpusim.kernels.update import Data, Loss, make_workspace
     from gpusim.kernels.update_triton import ppo_gradient_triton
 
-    shape = network(env)
+    shape = network(env, hidden)
     lanes = torch.zeros(STEPS, ENVS)
     sample = torch.zeros(STEPS, shape.outputs, ENVS) if shape.gaussian else lanes.int()
     data = Data(torch.zeros(STEPS, shape.inputs, ENVS), sample, lanes, lanes, lanes)
@@ -191,6 +191,20 @@ def launch_moments() -> None:
     moments.minibatch_moments_triton(lanes, rows, 16, torch.zeros(16, 2))
     moments.update_moments_triton(running[0], running[1], count, torch.zeros(STEPS, 4, ENVS))
     moments.discounted_returns_triton(lanes, lanes > 0, lanes[0].clone(), 0.99, lanes.clone())
+
+
+def launch_replay(env: str) -> None:
+    """A ring of a million transitions with returns of three steps, drawn from uniformly and by priority."""
+    from gpusim.agents.replay import Replay
+
+    space: Any = gpusim.spec(env).action_space
+    rollout = made(env).rollout(2)
+    for alpha in (None, 0.6):
+        kept = Replay(2**20, ENVS, gpusim.spec(env).observation_space, space, 3, 0.99, alpha, torch.device("cpu"))
+        kept.add(rollout._replace(action=rollout.action.long()))
+        sample = kept.sample(ENVS, torch.Generator())
+        if alpha:
+            kept.update_priority(torch.zeros_like(sample.place), sample.returns)
 
 
 def launch_sampling(env: str) -> None:
@@ -248,7 +262,8 @@ def report(chosen: list[int], targets: list[str], processes: int) -> dict[str, A
 
 def of_cartpole(case: Case) -> bool:
     """Whether training on CartPole, as it is set by default, uses it."""
-    return case.env in (CARTPOLE, EVERY) and case.config.get("PRECISION", PRECISIONS[0]) == PRECISIONS[0]
+    wide = case.kernel.startswith("wide")
+    return not wide and case.env in (CARTPOLE, EVERY) and case.config.get("PRECISION", PRECISIONS[0]) == PRECISIONS[0]
 
 
 def row(case: Case, figures: dict[str, dict[str, Any]]) -> dict[str, Any]:

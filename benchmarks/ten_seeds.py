@@ -1,9 +1,10 @@
 """What the presets reach: every algorithm and environment with a preset, trained without a flag on ten seeds.
 
-    python benchmarks/ten_seeds.py [--seeds 10] [--jobs 2]
+    python benchmarks/ten_seeds.py [--seeds 10] [--jobs 2] [--only dqn | --only ppo/Acrobot-v1 ...]
 
 A score is the mean return of 100 episodes by the mode of the policy, after training. The table gives their interquartile
-mean with a 95 % bootstrap interval (Agarwal et al., 2021), the worst seed, and how many reached what is asked.
+mean with a 95 % bootstrap interval (Agarwal et al., 2021), the worst seed, and how many reached what is asked. The picture
+shows the returns during training: the median over the seeds, and the least and the greatest.
 """
 
 import json
@@ -30,7 +31,14 @@ ASKED = {
     ("ppo", "MountainCarContinuous-v0"): 90.0,
     ("ppo", "Pendulum-v1"): -200.0,
     ("reinforce", "CartPole-v1"): 475.0,
+    ("a2c", "CartPole-v1"): 475.0,
+    ("dqn", "CartPole-v1"): 475.0,
+    ("dqn", "Acrobot-v1"): -95.0,
+    ("dqn", "MountainCar-v0"): -125.0,
+    ("pqn", "CartPole-v1"): 475.0,
+    ("pqn", "Acrobot-v1"): -95.0,
 }
+POINTS = 60  # of a learning curve
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,8 @@ class Config:
     seeds: int = 10
     """Seeds 0 to this, for each."""
     only: tuple[str, ...] = ()
-    """Environments to measure; the rows of the others are kept from the result file. None named: all."""
+    """Algorithms, environments, or algorithm/environment, to measure; the rows of the others are kept from the result file.
+    None named: all."""
     jobs: int = 2
     """Runs at a time."""
     out: Path | None = None
@@ -48,7 +57,7 @@ class Config:
 
 
 def main(config: Config) -> None:
-    chosen = [name for name in ASKED if not config.only or name[1] in config.only]
+    chosen = [name for name in ASKED if not config.only or {*name, "/".join(name)} & set(config.only)]
     tasks = [(*name, seed) for name in chosen for seed in range(config.seeds)]
     context = multiprocessing.get_context("spawn")
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {name: [] for name in chosen}
@@ -64,6 +73,7 @@ def main(config: Config) -> None:
     rows = {(r["algorithm"], r["env"]): r for r in kept} | made
     result["rows"] = [rows[name] for name in ASKED if name in rows]
     publish("ten_seeds", result, table(result), config.out)
+    picture(result["rows"], file.with_suffix(".png"))
 
 
 def train(task: tuple[str, str, int]) -> dict[str, Any]:
@@ -75,7 +85,7 @@ def train(task: tuple[str, str, int]) -> dict[str, Any]:
     algorithm, env, seed = task
     start = time.perf_counter()
     learner = make_learner(algorithm, preset(algorithm, env, seed=seed, device="cpu"))
-    run(learner)
+    metrics = run(learner).metrics
     seconds = time.perf_counter() - start
     scores = evaluate(lambda obs: learner.network.act(obs, None), env, 100, seed=seed + 10_000, device="cpu")
     return {
@@ -85,6 +95,7 @@ def train(task: tuple[str, str, int]) -> dict[str, Any]:
         "score": float(scores.mean()),
         "seconds": seconds,
         "steps": learner.steps,
+        "curve": [(int(m["steps"]), round(m["return"], 2)) for m in metrics if m["return"] == m["return"]],
     }
 
 
@@ -102,7 +113,39 @@ def summary(name: tuple[str, str], made: list[dict[str, Any]]) -> dict[str, Any]
         "scores": scores.tolist(),
         "seconds": [r["seconds"] for r in made],
         "steps": made[0]["steps"],
+        "curve": curve([r["curve"] for r in made]),
     }
+
+
+def curve(runs: list[list[tuple[int, float]]]) -> dict[str, list[float]]:
+    """The median, least and greatest return over the runs at `POINTS` steps, from where all have ended an episode."""
+    steps = np.linspace(max(r[0][0] for r in runs), max(r[-1][0] for r in runs), POINTS)
+    returns = np.array([np.interp(steps, *np.array(r).T) for r in runs])
+    rows = {"steps": steps, "median": np.median(returns, 0), "least": returns.min(0), "greatest": returns.max(0)}
+    return {name: np.round(row, 1).tolist() for name, row in rows.items()}
+
+
+def picture(rows: list[dict[str, Any]], path: Path) -> None:
+    """A panel for each row whose curve is known."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = [row for row in rows if "curve" in row]
+    across = min(4, len(rows))
+    down = -(-len(rows) // across)
+    figure = Figure(figsize=(3.4 * across, 2.6 * down), layout="constrained")
+    FigureCanvasAgg(figure)
+    for i, row in enumerate(rows):
+        axes, drawn = figure.add_subplot(down, across, i + 1), row["curve"]
+        axes.plot(drawn["steps"], drawn["median"], label=f"median of {len(row['scores'])} seeds")
+        axes.fill_between(drawn["steps"], drawn["least"], drawn["greatest"], alpha=0.25, linewidth=0, label="all seeds")
+        axes.axhline(row["asked"], color="grey", linestyle="--", linewidth=1, label="asked of the policy's mode")
+        axes.set(title=f"{row['algorithm']} {row['env']}", xlabel="environment steps", ylabel="return in training")
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:,.0f} k" if x else "0")
+        axes.grid(alpha=0.3)
+        if i == 0:
+            axes.legend(loc="lower right", frameon=False, fontsize="small")
+    figure.savefig(path, dpi=120)
 
 
 def iqm(scores: np.ndarray, axis: int = -1) -> Any:

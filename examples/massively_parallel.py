@@ -15,7 +15,7 @@ import tyro
 import gpusim
 from gpusim.agents import ppo
 from gpusim.agents.evaluate import evaluate
-from gpusim.agents.learner import Learner, make_network
+from gpusim.agents.learner import Learner
 from gpusim.agents.loop import Silent, run
 from gpusim.agents.run import make_learner, preset
 
@@ -78,7 +78,7 @@ def load(path: Path):
     """What `main` saved, as a function from observations `[N, *obs]` to actions `[N, ...]`, on the CPU."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
     config = ppo.Config(**saved["config"])
-    network = make_network(config, gpusim.spec(config.env), torch.Generator())
+    network = config.make_network(gpusim.spec(config.env), torch.Generator())
     network.load_state_dict(saved["network"])
     return lambda obs: network.act(obs, None)
 

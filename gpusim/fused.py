@@ -154,14 +154,12 @@ def _game(env: Env, mode: Mode, state: type, widths: tuple[int, ...], numbers: A
     slots = tuple(places.index(k) if k in places else -1 for k in range(len(numbers)))
     ranges = tuple((slots[numbers._fields.index(name)], low, high) for name, low, high in mode.random_params)
     box = () if isinstance(space, Discrete) else (space.low, space.high - space.low)
+    bounds = [tuple(x.tolist()) for x in box] or [(), ()]
     shape = env.observation_space.shape
     return Game(
         lower(env.init), lower(env.step), lower(env.observe), state, type(numbers),
         widths, tuple(numbers), slots, ranges, mode.max_episode_steps or 0, AUTORESET.index(mode.autoreset),
         0 if len(shape) == 1 else int(torch.Size(shape).numel()),
         int(space.n) if isinstance(space, Discrete) else 0,
-        *(tuple(x.tolist()) for x in box or (_none, _none)),
+        *bounds,
     )  # fmt: skip
-
-
-_none = torch.zeros(0)

@@ -5,9 +5,11 @@ Gaussian policy's `log_std` `[A]` if there is one, then the actor's and the crit
 `[out]`, layer by layer.
 """
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple, Self
 
 import torch
+from gymnasium.spaces import Discrete
 from torch import Tensor
 
 PRECISIONS = ("tf32x3", "tf32", "bf16")
@@ -28,6 +30,14 @@ class MlpShape(NamedTuple):
     outputs: int  # of the actor: logits, or means
     activation: str  # a name in ACTIVATIONS
     gaussian: bool  # whether log_std stands before the actor
+
+    @classmethod
+    def of(cls, observations: Any, actions: Any, hidden: tuple[int, ...] = (64, 64), activation: str = "tanh") -> Self:
+        """The network between two Gymnasium spaces, of vectors and of a discrete or a continuous action."""
+        discrete = isinstance(actions, Discrete)
+        outputs = int(actions.n) if discrete else math.prod(actions.shape)
+        hidden1, hidden2 = hidden
+        return cls(math.prod(observations.shape), hidden1, hidden2, outputs, activation, not discrete)
 
     @property
     def actor(self) -> int:

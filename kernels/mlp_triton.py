@@ -1,6 +1,6 @@
 """The perceptron of `gpusim.kernels.mlp` inside a kernel: one row per lane, the hidden layers in tensor-core products.
 
-Widths are padded with zeros to the next power of two. Beyond 64 the layers are made in pieces, so that they fit.
+Widths are padded with zeros to the next power of two, or made in pieces.
 """
 
 import triton
@@ -79,64 +79,6 @@ def second_weights(weights, row, column, INPUTS: tl.constexpr, HIDDEN1: tl.const
 
 
 @triton.jit
-def load_second_weights(
-    weights, OFFSET: tl.constexpr, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr
-):
-    """The second weight as `forward` takes it to keep it in registers over a loop; empty where a layer is wide."""
-    P1: tl.constexpr = triton.next_power_of_2(HIDDEN1)
-    P2: tl.constexpr = triton.next_power_of_2(HIDDEN2)
-    if P1 > 64 or P2 > 64:
-        return ()
-    else:
-        row, column = tl.arange(0, P1)[:, None], tl.arange(0, P2)[None, :]
-        return (second_weights(weights + OFFSET, row, column, INPUTS, HIDDEN1, HIDDEN2),)
-
-
-@triton.jit
-def forward(
-    x,
-    weights,
-    w2,
-    OFFSET: tl.constexpr,
-    INPUTS: tl.constexpr,
-    HIDDEN1: tl.constexpr,
-    HIDDEN2: tl.constexpr,
-    OUTPUTS: tl.constexpr,
-    RELU: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """One perceptron on rows.
-
-    Args:
-        x: the features, a tuple of INPUTS lanes `[BLOCK]`, float32.
-        weights: pointer to the flat parameters; the perceptron begins at OFFSET.
-        w2: `load_second_weights(...)`, for who wants it to stay in registers over a loop, or `()`.
-
-    Returns:
-        A tuple of OUTPUTS lanes `[BLOCK]`, and the two hidden layers as tiles `[BLOCK, width]`, padded with zeros; `()`
-        for both where one is wider than 64, since then they are made and used in pieces.
-    """
-    P1: tl.constexpr = triton.next_power_of_2(HIDDEN1)
-    P2: tl.constexpr = triton.next_power_of_2(HIDDEN2)
-    weights += OFFSET
-    if P1 > 64 or P2 > 64:
-        C1: tl.constexpr = min(P1, 64)
-        C2: tl.constexpr = min(P2, 128)
-        outputs = forward_in_pieces(x, weights, C1, C2, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU, PRECISION)
-        return outputs, (), ()
-    else:
-        unit, column = tl.arange(0, P1), tl.arange(0, P2)
-        h1 = first_layer(x, weights, unit, INPUTS, HIDDEN1, RELU)
-        if len(w2) == 0:
-            part = second_weights(weights, unit[:, None], column[None, :], INPUTS, HIDDEN1, HIDDEN2)
-        else:
-            part = w2[0]
-        bias = second_bias(weights, column, INPUTS, HIDDEN1, HIDDEN2)
-        h2 = activate(product(h1, part, PRECISION) + bias[None, :], RELU)
-        return last_layer(h2, weights, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS), h1, h2
-
-
-@triton.jit
 def forward_in_pieces(
     x,
     weights,
@@ -162,12 +104,12 @@ def forward_in_pieces(
             part = second_weights(weights, unit[:, None], column[None, :], INPUTS, HIDDEN1, HIDDEN2)
             h2 += product(h1, part, PRECISION)
         more = last_sums(activate(h2, RELU), weights, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS)
-        outputs = _added(outputs, more)
+        outputs = added(outputs, more)
     return outputs
 
 
 @triton.jit
-def _added(a, b):
+def added(a, b):
     total = ()
     for k in tl.static_range(len(a)):
         total = total + (a[k] + b[k],)
@@ -199,7 +141,7 @@ def last_layer(
 ):
     """The outputs, a tuple of lanes."""
     sums = last_sums(h2, weights, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS)
-    return _added(sums, last_bias(sums[0], weights, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS))
+    return added(sums, last_bias(sums[0], weights, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS))
 
 
 @triton.jit

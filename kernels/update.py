@@ -10,8 +10,9 @@ from gpusim.kernels.mlp import PRECISIONS, MlpShape, actor_torch, critic_torch, 
 
 LOG_STD_RANGE = (-5.0, 2.0)
 LIMIT = 10.0  # of normalized observations
-ROWS = 32  # of a block
-WIDEST = 64  # hidden layer whose gradient stays in registers
+ROWS = 32  # of a block, where the layers stay in registers
+NARROW = 64  # hidden layers that do
+WIDE_ROWS = 64  # of a block of other networks
 METRICS = 8
 
 
@@ -42,29 +43,29 @@ class Workspace(NamedTuple):
     grad: Tensor  # [P]
     squares: Tensor  # [programs of the second launch]
     arrived: Tensor  # int32 [1], 0 between launches
-
-
-def update_problem(shape: MlpShape) -> str | None:
-    """Why the kernels cannot learn this network, or None."""
-    if problem := mlp_problem(shape):
-        return problem
-    if max(shape.hidden1, shape.hidden2) > WIDEST:
-        return f"the hidden layers have {shape.hidden1} and {shape.hidden2} units; the update's kernel takes up to {WIDEST}"
-    return None
+    scratch: Tensor | None  # [G, 2, rows, units]: room for both hidden layers of a block of rows, where one is wide
 
 
 def make_workspace(shape: MlpShape, size: int, device: torch.device | str, programs: int | None = None) -> Workspace:
-    """For minibatches of up to `size` rows; `programs` for each of the two networks: by default one a multiprocessor."""
+    """For minibatches of up to `size` rows; `programs` for each of the two networks: by default one a multiprocessor.
+
+    Where a hidden layer has more than 64 units, `scratch` has 4 bytes for each of the 64 rows of a block and each unit,
+    these rounded up to a multiple of 64: 128 KB a program for 2x256 units, 35 MB on 132 multiprocessors.
+    """
     device = torch.device(device)
+    wide = max(shape.hidden1, shape.hidden2) > NARROW
     if programs is None:
         programs = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
-    programs = max(1, min(programs, -(-size // ROWS)))
+    rows = WIDE_ROWS if wide else ROWS
+    programs = max(1, min(programs, -(-size // rows)))
+    units = sum(-(-width // rows) * rows for width in (shape.hidden1, shape.hidden2))
     empty = lambda *shape: torch.empty(*shape, device=device)  # noqa: E731
     return Workspace(
         partials=empty(programs, shape.size + METRICS),
         grad=empty(shape.size),
         squares=empty(-(-shape.size // 64)),
         arrived=torch.zeros(1, dtype=torch.int32, device=device),
+        scratch=empty(programs, 2, rows, units) if wide else None,
     )
 
 
@@ -109,7 +110,7 @@ def ppo_gradient(
 
 
 def _check(flat, shape, data, order, start, size, loss, workspace, moments, normalizer, precision) -> None:
-    if problem := update_problem(shape):
+    if problem := mlp_problem(shape):
         raise ValueError(f"ppo_gradient cannot run this network: {problem}.")
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; it can be {', '.join(PRECISIONS)}.")

@@ -1,8 +1,9 @@
 """The kernel beside `ppo_gradient_torch`: forward, losses and backward of a minibatch in one launch.
 
-Half of the programs have the actor, half the critic; each takes blocks of rows in turn, keeps its sums in registers and
-stores them once, so nothing depends on who is first. Row sums and products with few columns go through tensor cores
-too: the features with a column of ones behind them, and what the heads pass back beside what is only summed.
+Half of the programs have the actor, half the critic; each takes blocks of rows in turn. Here are layers of at most 64
+units, in update_wide_triton.py wider ones. A program keeps its sums in registers and stores them once, so nothing
+depends on who is first. Row sums and products with few columns go through tensor cores too: the features with a column
+of ones behind them, and what the heads pass back beside what is only summed.
 
 Blocks have 32 rows, and small products few rows, so that they are made by `mma.sync`: `wgmma` takes a descriptor for each
 of its instructions, and these, held over the loop, would spill.
@@ -12,22 +13,10 @@ import triton
 import triton.language as tl
 
 from gpusim.kernels.launch import launch
-from gpusim.kernels.mlp_triton import (
-    activate,
-    last_layer,
-    last_weights,
-    product,
-    second_bias,
-    second_weights,
-    slope,
-)
-from gpusim.kernels.update import LIMIT as HOST_LIMIT
-from gpusim.kernels.update import LOG_STD_RANGE, ROWS
-
-LOW_LOG_STD = tl.constexpr(LOG_STD_RANGE[0])
-HIGH_LOG_STD = tl.constexpr(LOG_STD_RANGE[1])
-HALF_LOG_TAU = tl.constexpr(0.9189385332046727)  # ½ log 2π
-LIMIT = tl.constexpr(HOST_LIMIT)
+from gpusim.kernels.loss_triton import by_hidden2, features_and_one, first_weights, head, packed, rows, store_sums
+from gpusim.kernels.mlp_triton import activate, last_layer, product, second_bias, second_weights, slope
+from gpusim.kernels.update import ROWS, WIDE_ROWS
+from gpusim.kernels.update_wide_triton import wide_network
 
 
 def ppo_gradient_triton(
@@ -49,6 +38,7 @@ def ppo_gradient_triton(
         loss.value_coef,
         loss.entropy_coef,
         workspace.partials,
+        workspace.scratch,
         INPUTS=shape.inputs,
         HIDDEN1=shape.hidden1,
         HIDDEN2=shape.hidden2,
@@ -59,193 +49,13 @@ def ppo_gradient_triton(
         GAUSSIAN=shape.gaussian,
         CLIP_VALUE=loss.clip_value,
         PRECISION=precision,
-        BLOCK=ROWS,
-        num_warps=8,
+        BLOCK=ROWS if workspace.scratch is None else WIDE_ROWS,
+        num_warps=8 if workspace.scratch is None else 4,
     )
 
 
 @triton.jit
-def _features_and_one(obs, at, envs, normalizer, column, INPUTS: tl.constexpr):
-    """`[BLOCK, PX]`: the features, a column of ones, zeros."""
-    inside = column < INPUTS
-    first = (at // envs) * (INPUTS * envs) + at % envs
-    x = tl.load(obs + first[:, None] + (column * envs)[None, :], mask=inside[None, :], other=1.0)
-    if normalizer is not None:
-        mean = tl.load(normalizer[0] + column, mask=inside, other=0.0)
-        scale = tl.load(normalizer[1] + column, mask=inside, other=1.0)
-        x = (x - mean[None, :]) * scale[None, :]
-        x = tl.minimum(
-            tl.maximum(x, -LIMIT, propagate_nan=tl.PropagateNan.ALL), LIMIT, propagate_nan=tl.PropagateNan.ALL
-        )
-    return tl.where((column <= INPUTS)[None, :], x, 0.0)
-
-
-@triton.jit
-def _first_weights(weights, feature, unit, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr):
-    """The first weight and, below it, its bias, `[PX, units]`."""
-    feature = feature[:, None]
-    at = tl.where(feature < INPUTS, unit[None, :] * INPUTS + feature, HIDDEN1 * INPUTS + unit[None, :])
-    return tl.load(weights + at, mask=(feature <= INPUTS) & (unit < HIDDEN1)[None, :], other=0.0)
-
-
-@triton.jit
-def _packed(lanes, W: tl.constexpr):
-    """The lanes as the first columns of a tile `[BLOCK, W]`."""
-    column = tl.arange(0, W)[None, :]
-    tile = tl.where(column == 0, lanes[0][:, None], 0.0)
-    for k in tl.static_range(1, len(lanes)):
-        tile = tl.where(column == k, lanes[k][:, None], tile)
-    return tile
-
-
-@triton.jit
-def _entry(sums, column, k: tl.constexpr):
-    return tl.sum(tl.where(column == k, sums, 0.0), 0)
-
-
-# --------------------------------------------------------------------------------------------------------- heads
-
-
-@triton.jit
-def _surrogate(log_prob, old, advantage, clip):
-    """The policy loss of a row, its derivative by `log_prob`, the KL estimate, whether the ratio is clipped."""
-    log_ratio = log_prob - old
-    ratio = tl.exp(log_ratio)
-    free = ratio * advantage
-    bound = tl.minimum(tl.maximum(ratio, 1.0 - clip), 1.0 + clip) * advantage
-    derivative = tl.where(free > bound, 0.0, -free)
-    return tl.where(free > bound, -bound, -free), derivative, ratio - 1.0 - log_ratio, tl.abs(ratio - 1.0) > clip
-
-
-@triton.jit
-def _masked(lanes, inside, share):
-    out = ()
-    for k in tl.static_range(len(lanes)):
-        out = out + (tl.where(inside, lanes[k] * share, 0.0),)
-    return out
-
-
-@triton.jit
-def _categorical(logits, sample, old, advantage, clip, entropy_coef):
-    """Derivatives of a row's loss by the logits, then its policy loss, entropy, KL estimate and clipping."""
-    top = logits[0]
-    for k in tl.static_range(1, len(logits)):
-        top = tl.maximum(top, logits[k], propagate_nan=tl.PropagateNan.ALL)
-    total = tl.exp(logits[0] - top)
-    for k in tl.static_range(1, len(logits)):
-        total += tl.exp(logits[k] - top)
-    top += tl.log(total)
-    entropy = tl.zeros_like(top)
-    log_prob = tl.zeros_like(top)
-    for k in tl.static_range(len(logits)):
-        log_p = logits[k] - top
-        entropy -= tl.exp(log_p) * log_p
-        log_prob = tl.where(sample == k, log_p, log_prob)
-    policy, derivative, kl, clipped = _surrogate(log_prob, old, advantage, clip)
-    out = ()
-    for k in tl.static_range(len(logits)):
-        log_p = logits[k] - top
-        p = tl.exp(log_p)
-        chosen = tl.where(sample == k, 1.0, 0.0)
-        out = out + (derivative * (chosen - p) + entropy_coef * p * (log_p + entropy),)
-    return out + (policy, entropy, kl, clipped.to(tl.float32))
-
-
-@triton.jit
-def _gaussian(means, log_stds, sample, stride, old, advantage, clip, entropy_coef):
-    """Derivatives of a row's loss by the means and the log_stds, then as `_categorical`; `sample` at its first entry."""
-    log_prob = tl.zeros_like(old)
-    entropy = tl.zeros_like(old)
-    for k in tl.static_range(len(means)):
-        log_std = _clamped(tl.load(log_stds + k))
-        z = (tl.load(sample + k * stride) - means[k]) * tl.exp(-log_std)
-        log_prob += -0.5 * z * z - log_std - HALF_LOG_TAU
-        entropy += log_std + 0.5 + HALF_LOG_TAU
-    policy, derivative, kl, clipped = _surrogate(log_prob, old, advantage, clip)
-    by_mean, by_log_std = (), ()
-    for k in tl.static_range(len(means)):
-        raw = tl.load(log_stds + k)
-        z = (tl.load(sample + k * stride) - means[k]) * tl.exp(-_clamped(raw))
-        by_mean = by_mean + (derivative * z * tl.exp(-_clamped(raw)),)
-        free = (raw >= LOW_LOG_STD) & (raw <= HIGH_LOG_STD)
-        by_log_std = by_log_std + (tl.where(free, derivative * (z * z - 1.0) - entropy_coef, 0.0),)
-    return by_mean + by_log_std + (policy, entropy, kl, clipped.to(tl.float32))
-
-
-@triton.jit
-def _clamped(log_std):
-    return tl.minimum(tl.maximum(log_std, LOW_LOG_STD), HIGH_LOG_STD)
-
-
-@triton.jit
-def _squared_error(value, old, advantage, clip, value_coef, CLIP_VALUE: tl.constexpr):
-    """The derivative of a row's loss by the value, then its value loss."""
-    target = advantage + old
-    error = value - target
-    derivative, square = error, error * error
-    if CLIP_VALUE:
-        moved = value - old
-        near = old + tl.minimum(tl.maximum(moved, -clip), clip) - target
-        farther = near * near > square
-        free = (moved >= -clip) & (moved <= clip)
-        derivative = tl.where(farther, tl.where(free, near, 0.0), error)
-        square = tl.where(farther, near * near, square)
-    return (value_coef * derivative, 0.5 * square)
-
-
-# ---------------------------------------------------------------------------------------------------------- rows
-
-
-@triton.jit
-def _rows(order, start, size, block, BLOCK: tl.constexpr):
-    """Flat indices of the block's rows, index 0 beyond the minibatch, and which are inside it."""
-    row = block * BLOCK + tl.arange(0, BLOCK)
-    inside = row < size
-    return tl.load(order + start + row, mask=inside, other=0).to(tl.int64), inside
-
-
-@triton.jit
-def _advantage(data, at, moments):
-    advantage = tl.load(data[4] + at)
-    if moments is not None:
-        advantage = (advantage - tl.load(moments)) / (tl.load(moments + 1) + 1e-8)
-    return advantage
-
-
-@triton.jit
-def _head(
-    ACTOR: tl.constexpr, outputs, flat, data, at, envs, moments, inside, share, clip, value_coef, entropy_coef,
-    OUTPUTS: tl.constexpr, GAUSSIAN: tl.constexpr, CLIP_VALUE: tl.constexpr,
-):  # fmt: skip
-    """The loss's derivatives by the outputs, and whatever else is only summed over rows, as lanes."""
-    if ACTOR:
-        old, advantage = tl.load(data[2] + at), _advantage(data, at, moments)
-        if GAUSSIAN:
-            sample = data[1] + (at // envs) * (OUTPUTS * envs) + at % envs
-            lanes = _gaussian(outputs, flat, sample, envs, old, advantage, clip, entropy_coef)
-        else:
-            lanes = _categorical(outputs, tl.load(data[1] + at), old, advantage, clip, entropy_coef)
-    else:
-        old, advantage = tl.load(data[3] + at), tl.load(data[4] + at)
-        lanes = _squared_error(outputs[0], old, advantage, clip, value_coef, CLIP_VALUE)
-    return _masked(lanes, inside, share)
-
-
-@triton.jit
-def _by_hidden2(lanes, h2, weights, column, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr,
-                OUTPUTS: tl.constexpr, RELU: tl.constexpr):  # fmt: skip
-    """The loss's derivative by what enters the second hidden layer's activation."""
-    d2 = lanes[0][:, None] * last_weights(weights, 0, column, INPUTS, HIDDEN1, HIDDEN2)[None, :]
-    for k in tl.static_range(1, OUTPUTS):
-        d2 += lanes[k][:, None] * last_weights(weights, k, column, INPUTS, HIDDEN1, HIDDEN2)[None, :]
-    return d2 * slope(h2, RELU)
-
-
-# -------------------------------------------------------------------------------------------------------- kernel
-
-
-@triton.jit
-def _one_network(
+def _narrow_network(
     ACTOR: tl.constexpr, flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef,
     partials, OFFSET: tl.constexpr, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr,
     OUTPUTS: tl.constexpr, EXTRAS: tl.constexpr, PARAMETERS: tl.constexpr, RELU: tl.constexpr, GAUSSIAN: tl.constexpr,
@@ -261,24 +71,24 @@ def _one_network(
     by_w3 = tl.zeros((PY, P2), tl.float32)
     sums = tl.zeros((BLOCK, PY), tl.float32)
     for block in tl.range(tl.program_id(0), tl.cdiv(size, BLOCK), tl.num_programs(0), num_stages=1):
-        at, inside = _rows(order, start, size, block, BLOCK)
+        at, inside = rows(order, start, size, block, BLOCK)
         nothing = 16 * (tl.load(order + start + block * BLOCK) >> 31)  # 0, but unknown: so addresses are not hoisted
         unit, column = tl.arange(0, P1) + nothing, tl.arange(0, P2) + nothing
         feature = tl.arange(0, PX) + nothing
-        x = _features_and_one(data[0], at, envs, normalizer, feature, INPUTS)
-        h1 = activate(product(x, _first_weights(flat + OFFSET, feature, unit, INPUTS, HIDDEN1), FINE), RELU)
+        x = features_and_one(data[0], at, envs, normalizer, feature, INPUTS)
+        h1 = activate(product(x, first_weights(flat + OFFSET, feature, unit, INPUTS, HIDDEN1), FINE), RELU)
         w2 = second_weights(flat + OFFSET, unit[:, None], column[None, :], INPUTS, HIDDEN1, HIDDEN2)
         bias = second_bias(flat + OFFSET, column, INPUTS, HIDDEN1, HIDDEN2)
         h2 = activate(product(h1, w2, PRECISION) + bias[None, :], RELU)
         outputs = last_layer(h2, flat + OFFSET, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS)
-        lanes = _head(
+        lanes = head(
             ACTOR, outputs, flat, data, at, envs, moments, inside, 1.0 / size, clip, value_coef, entropy_coef,
             OUTPUTS, GAUSSIAN, CLIP_VALUE,
         )  # fmt: skip
-        tile = _packed(lanes, PY)
+        tile = packed(lanes, PY)
         sums += tile
         by_w3 += product(tl.trans(tile), h2, FINE)
-        d2 = _by_hidden2(lanes, h2, flat + OFFSET, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU)
+        d2 = by_hidden2(lanes, h2, flat + OFFSET, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU)
         by_b2 += tl.sum(d2, 0)
         by_w2 += product(tl.trans(h1), d2, PRECISION)
         w2 = second_weights(flat + OFFSET, unit[None, :], column[:, None], INPUTS, HIDDEN1, HIDDEN2)
@@ -295,7 +105,7 @@ def _one_network(
     tl.store(out + column, by_b2, mask=column < HIDDEN2)
     out += HIDDEN2
     _store_last(out, by_w3, tl.arange(0, PY) + nothing, column, HIDDEN2, OUTPUTS)
-    _store_sums(
+    store_sums(
         ACTOR, partials + tl.program_id(0).to(tl.int64) * (PARAMETERS + 8), out + OUTPUTS * HIDDEN2, tl.sum(sums, 0),
         tl.arange(0, PY) + nothing, value_coef, entropy_coef, PARAMETERS, OUTPUTS, EXTRAS,
     )  # fmt: skip
@@ -314,32 +124,9 @@ def _store_last(out, by_w3, output, column, HIDDEN2: tl.constexpr, OUTPUTS: tl.c
     tl.store(out + output * HIDDEN2 + column, by_w3, mask=(column < HIDDEN2) & (output < OUTPUTS))
 
 
-@triton.jit
-def _store_sums(
-    ACTOR: tl.constexpr, row, bias, sums, column, value_coef, entropy_coef, PARAMETERS: tl.constexpr,
-    OUTPUTS: tl.constexpr, EXTRAS: tl.constexpr,
-):  # fmt: skip
-    """The last bias, a Gaussian's log_std, and the metrics: see `ppo_gradient` for their order."""
-    tl.store(bias + column, sums, mask=column < OUTPUTS)
-    metrics = row + PARAMETERS
-    if ACTOR:
-        S: tl.constexpr = OUTPUTS + EXTRAS - 4
-        tl.store(row + column - OUTPUTS, sums, mask=(column >= OUTPUTS) & (column < S))
-        policy, entropy = _entry(sums, column, S), _entry(sums, column, S + 1)
-        tl.store(metrics, policy - entropy_coef * entropy)
-        tl.store(metrics + 1, policy)
-        tl.store(metrics + 3, entropy)
-        tl.store(metrics + 4, _entry(sums, column, S + 2))
-        tl.store(metrics + 5, _entry(sums, column, S + 3))
-        tl.store(metrics + 7, 0.0)
-    else:
-        tl.store(metrics + 2, _entry(sums, column, 1))
-        tl.store(metrics + 6, value_coef * _entry(sums, column, 1))
-
-
 @triton.jit(do_not_specialize=["start", "size"], do_not_specialize_on_alignment=["moments"])
 def ppo_gradient_kernel(
-    flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef, partials,
+    flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef, partials, scratch,
     INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr, OUTPUTS: tl.constexpr, CRITIC: tl.constexpr,
     PARAMETERS: tl.constexpr, RELU: tl.constexpr, GAUSSIAN: tl.constexpr, CLIP_VALUE: tl.constexpr,
     PRECISION: tl.constexpr, BLOCK: tl.constexpr,
@@ -350,11 +137,33 @@ def ppo_gradient_kernel(
     if tl.program_id(1) == 0:
         _one_network(
             True, flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef, partials,
-            ACTOR, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, ACTOR + 4, PARAMETERS, RELU, GAUSSIAN, CLIP_VALUE, PRECISION,
-            FINE, BLOCK,
+            scratch, ACTOR, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, ACTOR + 4, PARAMETERS, RELU, GAUSSIAN, CLIP_VALUE,
+            PRECISION, FINE, BLOCK,
         )  # fmt: skip
     else:
         _one_network(
             False, flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef, partials,
-            CRITIC, INPUTS, HIDDEN1, HIDDEN2, 1, 1, PARAMETERS, RELU, GAUSSIAN, CLIP_VALUE, PRECISION, FINE, BLOCK,
+            scratch, CRITIC, INPUTS, HIDDEN1, HIDDEN2, 1, 1, PARAMETERS, RELU, GAUSSIAN, CLIP_VALUE, PRECISION, FINE,
+            BLOCK,
+        )  # fmt: skip
+
+
+@triton.jit
+def _one_network(
+    ACTOR: tl.constexpr, flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef,
+    partials, scratch, OFFSET: tl.constexpr, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr,
+    OUTPUTS: tl.constexpr, EXTRAS: tl.constexpr, PARAMETERS: tl.constexpr, RELU: tl.constexpr, GAUSSIAN: tl.constexpr,
+    CLIP_VALUE: tl.constexpr, PRECISION: tl.constexpr, FINE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    if scratch is None:
+        _narrow_network(
+            ACTOR, flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef, partials,
+            OFFSET, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, EXTRAS, PARAMETERS, RELU, GAUSSIAN, CLIP_VALUE, PRECISION, FINE,
+            BLOCK,
+        )  # fmt: skip
+    else:
+        wide_network(
+            ACTOR, flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef, partials,
+            scratch, OFFSET, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, EXTRAS, PARAMETERS, RELU, GAUSSIAN, CLIP_VALUE,
+            PRECISION, FINE, BLOCK,
         )  # fmt: skip

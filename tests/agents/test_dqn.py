@@ -4,14 +4,19 @@ import json
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException
 
 import gpusim
 from gpusim.agents import dqn, load_policy
-from gpusim.agents.dqn import Config, dqn_loss, epsilon_greedy, td_target
+from gpusim.agents.distributions import EpsilonGreedy
+from gpusim.agents.dqn import DQN, Config, dqn_loss, td_target
 from gpusim.agents.evaluate import evaluate
 from gpusim.agents.networks import QNetwork
 from gpusim.agents.run import RunFolder, make_learner, preset
 from gpusim.errors import InputError
+from gpusim.kernels.launch import recording
+from gpusim.stepper import SyncFree
 from tests.agents import probes
 from tests.agents.test_run import assert_same_end, readings
 from tests.agents.test_run import gpusim as command
@@ -54,7 +59,7 @@ def test_the_gradient_is_the_error_where_it_is_small_and_bounded_where_it_is_lar
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
 def test_epsilon_greedy_has_the_frequencies_it_should(epsilon):
     q = t(0.0, 2.0, 1.0).expand(60_000, 3)
-    action = epsilon_greedy(q, t(epsilon), torch.Generator().manual_seed(0))
+    action = EpsilonGreedy(q, t(epsilon)).sample(torch.Generator().manual_seed(0))
     expected = t(0.0, 1 - epsilon, 0.0) + epsilon / 3
     torch.testing.assert_close(action.bincount(minlength=3) / 60_000, expected, atol=0.01, rtol=0)
 
@@ -94,7 +99,8 @@ def test_the_ratio_is_reported_as_it_was():
     result = dqn.train(Config(**SMALL, replay_ratio=0.25))
     assert [m["updates_per_step"] for m in result.metrics[:2]] == [0.0, 8 / 64]
     assert result.metrics[-1]["updates_per_step"] == pytest.approx(8 * 19 / 640)
-    assert "0.25 updates of 16 samples for one environment step, replay of 256 × 39 B = 9.8 KiB" in result.learner.path
+    assert "0.25 updates of 16 samples for one environment step" in result.learner.path
+    assert result.learner.config.memory == result.learner.replay.memory == "256 × 39 B = 9.8 KiB"
 
 
 def test_epsilon_falls_to_its_end():
@@ -108,6 +114,7 @@ def test_the_target_network_follows(dueling):
     """τ = ¼ every third iteration: a quarter of the way each time; τ = 1 copies."""
     learner = dqn.DQN(Config(**SMALL, target_every=3, tau=0.25, dueling=dueling))
     start = [p.clone() for p in learner.target.trained()]
+    assert all(torch.equal(a, b) for a, b in zip(start, learner.network.trained(), strict=True))
     for i in range(1, 7):
         before = [p.clone() for p in learner.target.trained()]
         learner.iterate()
@@ -117,6 +124,86 @@ def test_the_target_network_follows(dueling):
     copied = dqn.train(Config(**SMALL, dueling=dueling)).learner
     pairs = zip(copied.target.trained(), copied.network.trained(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+# ------------------------------------------------------------------------------------------------------- in a graph
+
+KINDS = {
+    "plain": {},
+    "all": {"dueling": True, "n_step": 3, "prioritized": True, "normalize_obs": True, "anneal": True, "tau": 0.5},
+    "images": {"env": "MinAtar/Breakout-v1"},
+}
+each_kind = pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
+
+
+@each_kind
+def test_an_iteration_looks_at_no_value(changes, monkeypatch):
+    """Fake tensors have none: waiting for a value, or a shape that depends on data, would raise."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    pytest.importorskip("gpusim.fused")  # which makes a tensor when it is imported
+    monkeypatch.setattr(torch.nn.utils, "skip_init", lambda kind, *sizes: kind(*sizes))  # these two swap tensors,
+    monkeypatch.setattr(torch.nn.Module, "to", lambda module, _: module)  # which fake ones cannot
+    with FakeTensorMode(), recording() as launches:
+        learner = DQN(Config(**SMALL | {"backend": "triton", "replay_ratio": 0.04} | changes))
+        learner.replayed.wanted = True  # what a GPU would capture
+        learner.env.validate = False  # as on a GPU
+        launches.clear()
+        counts = []
+        for _ in range(6):
+            counts.append(learner.config.updates(learner.iteration))
+            metrics = learner.iterate()
+            reading = torch.stack([*metrics.values(), *learner.window.mean()])
+        with pytest.raises(DataDependentOutputException):
+            reading.sum().item()
+    assert set(learner.replayed.captured) == {(0,), (1,), (2,)} == {(n,) for n in counts}
+    names = [launch.kernel.fn.__name__ for launch in launches]
+    assert names.count("insert_kernel") == 6
+    prioritized = learner.config.prioritized
+    assert names.count("sample_kernel") == (sum(counts) if prioritized else sum(n > 0 for n in counts))
+    assert names.count("draw_kernel") == names.count("update_kernel") == sum(counts) * prioritized
+
+
+def on_tensors(config):
+    """A learner whose environments step by torch, as on a GPU: on the CPU they do by NumPy."""
+    learner = DQN(config)
+    env = learner.env
+    env._make_stepper = lambda: SyncFree(env.env, env._mode(), env._index, False)
+    env.reset(seed=config.seed)
+    return learner
+
+
+def addresses(learner):
+    """Where all lies that lasts from one iteration to the next."""
+    buffers = [b for module in learner.modules().values() for b in (*module.buffers(), *module.parameters())]
+    return [x.data_ptr() for x in (*buffers, learner.optimizer.flat, learner.metrics, learner.beta)]
+
+
+@each_kind
+def test_what_a_graph_would_hold_does_the_same(changes):
+    """A captured function reads its numbers from tensors; the rate is one that float32 has, so nothing may differ."""
+    config = Config(**SMALL | changes | {"learning_rate": 2.0**-9, "anneal": False, "total_steps": 32 * 8})
+    plain, captured = on_tensors(config), on_tensors(config)
+    captured.replayed.wanted = True
+    where = addresses(captured)
+    for _ in range(8):
+        for (name, one), other in zip(plain.iterate().items(), captured.iterate().values(), strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True, msg=name)
+    assert len(captured.replayed.captured) == 3
+    assert torch.equal(plain.optimizer.flat, captured.optimizer.flat)
+    assert torch.equal(plain.replay.obs, captured.replay.obs)
+    assert plain.env.clock == captured.env.clock
+    assert addresses(captured) == where  # of which a graph knows no other
+
+
+def test_many_updates_are_drawn_in_parts(monkeypatch):
+    """Of vectors that fit the same comes out; the limit is for images."""
+    learners = []
+    for cells in (2**24, 2 * 16 * 4):
+        monkeypatch.setattr(dqn, "CELLS_AT_ONCE", cells)
+        learners.append(dqn.train(Config(**SMALL, replay_ratio=0.3)).learner)
+    one, other = (x.optimizer for x in learners)
+    assert one.steps == other.steps
+    torch.testing.assert_close(one.flat, other.flat, rtol=1e-4, atol=1e-5)
 
 
 # ---------------------------------------------------------------------------------------------------------- probes
@@ -209,9 +296,46 @@ def test_a_resumed_run_ends_bit_for_bit_like_the_unbroken_one(extra, tmp_path):
     assert readings(tmp_path / "whole") == readings(tmp_path / "broken")
 
 
+@pytest.mark.parametrize("extra", [[], ALL], ids=["plain", "all"])
+def test_without_its_replay_a_run_is_resumed_by_filling_it_again(extra, tmp_path):
+    """Checkpoints are small; of 64 steps the first 32 are for the replay alone; and it ends the same at every attempt."""
+    kept, extra = tmp_path / "kept", [*extra, "--log-every", "1"]
+    assert train(kept, *extra) == 0
+    for name in ("whole", "one", "other"):
+        assert train(tmp_path / name, "--no-keep-replay", *extra) == 0
+    assert readings(kept) == readings(tmp_path / "whole")
+    sizes = [max(p.stat().st_size for p in (x / "checkpoints").iterdir()) for x in (kept, tmp_path / "whole")]
+    assert sizes[0] - sizes[1] > 300 * 39
+    for name in ("one", "other"):
+        for checkpoint in sorted((tmp_path / name / "checkpoints").glob("*.pt"))[1:]:
+            checkpoint.unlink()
+        assert command("resume", tmp_path / name) == 0
+    assert_same_end(tmp_path / "one", tmp_path / "other")
+    whole, resumed = readings(tmp_path / "whole"), readings(tmp_path / "one")
+    at = next(i for i, (a, b) in enumerate(zip(whole, resumed, strict=True)) if a != b)
+    assert at == 20  # where the oldest checkpoint was
+    made = [round(m["updates_per_step"] * m["steps"]) for m in resumed[18:23]]
+    assert made[0] < made[1] == made[2] < made[3] < made[4]
+
+
+def test_a_refilled_run_is_resumed_where_it_stood():
+    """A checkpoint made while the replay is filled again knows since when it is."""
+    config = Config(**SMALL, replay_ratio=0.25)
+    one, other = DQN(config), DQN(config)
+    one.empty_before = 1
+    for _ in range(2):
+        one.iterate()
+    assert one.optimizer.steps == 0  # iteration 1 would have learned
+    other.load(one.state())
+    for learner in (one, other):
+        learner.iterate()
+    assert one.optimizer.steps == other.optimizer.steps == 8
+    assert torch.equal(one.optimizer.flat, other.optimizer.flat)
+
+
 def test_a_run_is_evaluated_by_its_greedy_policy(tmp_path, capsys):
     assert train(tmp_path / "run", "--dueling") == 0
-    assert "replay of 300 × 39 B = 11 KiB" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("replay of 300 × 39 B = 11 KiB\n")
     assert command("eval", tmp_path / "run", "--episodes", "5") == 0
     assert "over 5 episodes" in capsys.readouterr().out
     learner = make_learner("dqn", RunFolder.open(tmp_path / "run").config)

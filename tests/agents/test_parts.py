@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from gpusim.agents.distributions import Categorical, Gaussian
+from gpusim.agents import a2c, pqn
+from gpusim.agents.distributions import Categorical, EpsilonGreedy, Gaussian
 from gpusim.agents.episodes import EpisodeWindow
 from gpusim.agents.normalize import ReturnScale, RunningMeanStd
 from gpusim.agents.optimizer import Adam
@@ -69,6 +70,32 @@ def test_reinforce_loss_by_hand():
     )
     assert loss.item() == pytest.approx(-2 * HALF)
     assert masked_mean(t(1.0, 3.0, 50.0)[:, None], mask).item() == 2.0
+
+
+def test_a2c_loss_by_hand():
+    """Two actions of probability ½, advantages 2 and −1: −mean(2 ln ½, −ln ½) = −½ ln ½. Errors 1 and 2: ½ · mean(1, 4)."""
+    config = a2c.Config(normalize_advantage=False, value_coef=0.5, entropy_coef=0.1)
+    losses = a2c.a2c_loss(config, Categorical(torch.zeros(2, 2)), t(0, 1), t(2.0, -1.0), t(1.0, 3.0), t(0.0, 1.0))
+    assert losses.policy.item() == pytest.approx(-0.5 * HALF)
+    assert losses.value.item() == pytest.approx(1.25)
+    assert losses.entropy.item() == pytest.approx(math.log(2))
+    assert losses.total.item() == pytest.approx(-0.5 * HALF + 0.5 * 1.25 - 0.1 * math.log(2))
+    normal = a2c.a2c_loss(a2c.Config(), Categorical(torch.zeros(2, 2)), t(0, 1), t(2.0, -1.0), t(0.0, 0.0), t(0.0, 0.0))
+    assert normal.policy.item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_pqn_loss_by_hand():
+    """Values 2 and 5 of the actions taken, targets 1 and 8: ½ · mean(1, 9)."""
+    loss, q = pqn.pqn_loss(torch.tensor([[2.0, 7.0], [7.0, 5.0]]), t(0, 1), t(1.0, 8.0))
+    assert (loss.item(), q.item()) == (2.5, 3.5)
+
+
+def test_epsilon_greedy_draws_with_the_probabilities_it_should():
+    q = t(0.0, 3.0, 1.0, 2.0).expand(100_000, 4)
+    for epsilon in (0.0, 0.4, 1.0):
+        drawn = EpsilonGreedy(q, torch.tensor(epsilon)).sample(torch.Generator().manual_seed(0))
+        expected = torch.full((4,), epsilon / 4) + t(0.0, 1 - epsilon, 0.0, 0.0)
+        torch.testing.assert_close(drawn.bincount(minlength=4) / 100_000, expected, atol=0.006, rtol=0)
 
 
 def test_categorical_against_torch():

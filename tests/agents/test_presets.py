@@ -25,7 +25,7 @@ def shown(capsys, *args):
     return dict(re.findall(r"--([\w-]+) .*?\(default: (.*?)\)", out))
 
 
-@pytest.mark.parametrize("env", [env for algorithm, env in PRESETS if algorithm == "ppo"])
+@pytest.mark.parametrize("env", [env for algorithm, env in MASSIVE_FOR if algorithm == "ppo"])
 @pytest.mark.parametrize("num_envs", SIZES)
 def test_iterations_and_updates_do_not_depend_on_the_size(env, num_envs):
     config = preset("ppo", env, num_envs=num_envs)

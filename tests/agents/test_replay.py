@@ -12,6 +12,7 @@ from tests.agents import probes
 
 CPU = torch.device("cpu")
 CARTPOLE = gpusim.spec("CartPole-v1")
+BREAKOUT = gpusim.spec("MinAtar/Breakout-v1")
 
 
 def make(capacity=60, num_envs=3, n_step=1, alpha=None, env=CARTPOLE):
@@ -74,6 +75,31 @@ def test_a_truncated_step_bootstraps_from_its_final_observation_and_a_terminated
     torch.testing.assert_close(sample.returns, torch.where(sample.obs[:, 0] == 0.0, 0.5, 1.0))
 
 
+@pytest.mark.parametrize("name", ["MinAtar/Breakout-v1", "MinAtar/Seaquest-v1"])
+def test_boards_come_out_as_they_went_in(name):
+    """The ring has a bit for each cell; what is sampled is what the environment showed."""
+    env = gpusim.spec(name)
+    ring, venv = make(capacity=60, env=env), played(name)
+    cells = env.observation_space.shape[2] * 100
+    assert ring.obs.shape == (60, -(-cells // 8))
+    rollouts = [venv.rollout(10) for _ in range(3)]
+    for rollout in rollouts:
+        ring.add(rollout)
+    sample = ring.sample(200, generator())
+    assert sample.obs.dtype == sample.next_obs.dtype == torch.bool
+    for found, of in ((sample.obs, "obs"), (sample.next_obs, "next_obs")):
+        everything = torch.cat([getattr(r, of).flatten(0, 1) for r in rollouts])
+        youngest = torch.cat([everything[60:], everything[30:60]])  # the ring begins where the third rollout ends
+        assert torch.equal(found, youngest[sample.place])
+
+
+def test_images_of_bytes_are_kept_as_bytes():
+    space = Box(0, 255, (7, 5, 3), "uint8")
+    ring = Replay(12, 3, space, Discrete(4), 1, 0.9, None, CPU)
+    assert ring.obs.dtype == torch.uint8
+    assert ring.bytes == 2 * 105 + 7
+
+
 def test_priorities_lie_where_n_steps_are_complete():
     ring, env = make(capacity=30, n_step=3, alpha=1.0), played("CartPole-v1")
     for put in (4, 8, 12, 16, 20):
@@ -109,7 +135,10 @@ def test_memory_is_told():
         ring = make(alpha=alpha)
         tensors = [b for name, b in ring.named_buffers() if name not in ("count", "greatest")]
         assert sum(b.nbytes for b in tensors) == 60 * ring.bytes
-    assert transition_bytes(4, 1, False) == 39
+    assert transition_bytes(CARTPOLE.observation_space, Discrete(256), False) == 2 * 16 + 7
+    assert transition_bytes(CARTPOLE.observation_space, Discrete(257), False) == 2 * 16 + 10
+    assert transition_bytes(BREAKOUT.observation_space, Discrete(3), False) == 2 * 50 + 7
+    assert transition_bytes(Box(0, 255, (84, 84, 4), "uint8"), Discrete(3), True) == 2 * 28_224 + 11
     assert make(capacity=62).memory == "60 × 39 B = 2.3 KiB"
 
 
@@ -129,6 +158,58 @@ def test_what_is_free_is_known_here():
     check_memory(1, 1, 1, CPU)
     with pytest.raises(InputError, match="largest capacity"):
         make(capacity=10**15)
+
+
+GIB = 2**30
+TREES = {  # files of control groups, of the process's lines in /proc/self/cgroup, and what is left by hand
+    "unlimited": ("0::/", {"memory.max": "max", "memory.current": "5"}, []),
+    "version 2": ("0::/job", {"job/memory.max": 8 * GIB, "job/memory.current": 3 * GIB}, [5 * GIB]),
+    "its cache": (
+        "0::/job",
+        {"job/memory.max": 8, "job/memory.current": 7, "job/memory.stat": "anon 1\ninactive_file 4\nslab 9"},
+        [5],
+    ),
+    "the outer is less": (
+        "0::/a/b",
+        {"a/b/memory.max": 90, "a/b/memory.current": 10, "a/memory.max": 50, "a/memory.current": 49},
+        [80, 1],
+    ),
+    "version 1": (
+        "4:memory:/job\n3:cpu,cpuacct:/",
+        {"memory/job/memory.limit_in_bytes": 100, "memory/job/memory.usage_in_bytes": 30},
+        [70],
+    ),
+    "seen from inside": (
+        "4:memory:/of/the/host",
+        {"memory/memory.limit_in_bytes": 100, "memory/memory.usage_in_bytes": 130},
+        [0],
+    ),
+    "none": ("", {}, []),
+}
+
+
+@pytest.mark.parametrize(("lines", "files", "left"), TREES.values(), ids=TREES)
+def test_a_control_group_limits_what_is_free(lines, files, left, tmp_path, monkeypatch):
+    for name, content in files.items():
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{content}\n")
+    process = tmp_path / "cgroup"
+    process.write_text(lines)
+    assert list(module._group_memory(tmp_path / "tree", process)) == left
+    monkeypatch.setattr(module, "_group_memory", lambda root: iter(left))
+    monkeypatch.setattr(module, "_machine_memory", lambda: 60)
+    assert free_memory(CPU) == min(60, *left, 60)
+
+
+def test_a_cleared_ring_is_as_new():
+    ring, env = make(capacity=12, n_step=2, alpha=0.5), played("CartPole-v1")
+    ring.add(env.rollout(3))
+    ring.update_priority(torch.tensor([1]), torch.tensor([50.0]))
+    ring.clear()
+    new = make(capacity=12, n_step=2, alpha=0.5)
+    for name in ("count", "priority", "greatest"):
+        assert torch.equal(getattr(ring, name), getattr(new, name))
 
 
 def test_a_state_is_taken_up_where_it_stood():

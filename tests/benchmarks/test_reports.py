@@ -91,7 +91,27 @@ def test_ten_seeds_are_summed_up_by_the_middle_half():
 
 
 def test_a_seed_counts_when_it_reaches_what_is_asked():
-    made = [{"score": s, "seconds": 1.0, "steps": 10} for s in (475.0, 474.9, 500.0)]
+    made = [{"score": s, "seconds": 1.0, "steps": 10, "curve": [(5, s), (10, s)]} for s in (475.0, 474.9, 500.0)]
     row = load("ten_seeds").summary(("ppo", "CartPole-v1"), made)
     assert row["reached"] == 2
     assert row["worst"] == 474.9
+
+
+def test_a_peer_that_ends_unsolved_is_a_lower_bound():
+    time_to_solve = load("time_to_solve")
+
+    def row(who, seconds, solved=True):
+        return {"who": who, "algorithm": "dqn", "seconds": seconds, "solved": solved}
+
+    rows = [row("gpusim", 4.0), row("gpusim", 6.0), row("peer", 20.0), row("peer", 40.0)]
+    assert time_to_solve.ratio(rows, "dqn", "gpusim") == "1"
+    assert time_to_solve.ratio(rows, "dqn", "peer") == "6.0"
+    assert time_to_solve.ratio([*rows[:3], row("peer", 40.0, False)], "dqn", "peer") == "≥ 6.0"
+    assert time_to_solve.spread(rows[:2], "seconds") == "5.00 (4.00 to 6.00)"
+
+
+def test_the_curve_of_many_seeds_begins_where_all_have_ended_an_episode():
+    made = load("ten_seeds").curve([[(10, 1.0), (110, 3.0)], [(20, 5.0), (120, 5.0)], [(0, 0.0), (100, 10.0)]])
+    assert (made["steps"][0], made["steps"][-1]) == (20.0, 120.0)
+    assert (made["least"][0], made["median"][0], made["greatest"][0]) == (1.2, 2.0, 5.0)
+    assert (made["least"][-1], made["median"][-1], made["greatest"][-1]) == (3.0, 5.0, 10.0)

@@ -11,6 +11,7 @@ import pytest
 pytestmark = pytest.mark.gpu
 SCRIPT = """
 import gpusim, torch
+from gpusim.agents import dqn
 from gpusim.agents.ppo import PPO, Config
 for env in gpusim.env_ids():
     vec = gpusim.make(env, 37, device="cuda", max_episode_steps=3)
@@ -18,7 +19,11 @@ for env in gpusim.env_ids():
     vec.rollout(5)
     vec.rollout(5, transitions=False)
 for env in ("CartPole-v1", "Pendulum-v1"):
-    PPO(Config(env=env, num_envs=37, num_steps=5, minibatches=3, device="cuda")).iterate()
+    for hidden in ((64, 64), (96, 80)):
+        PPO(Config(env=env, num_envs=37, num_steps=5, minibatches=3, hidden=hidden, device="cuda")).iterate()
+for prioritized in (False, True):
+    config = dqn.Config(num_envs=37, learning_starts=256, prioritized=prioritized, device="cuda", env="MinAtar/Breakout-v1")
+    dqn.DQN(config).iterate()
 torch.cuda.synchronize()
 print("done")
 """

@@ -3,8 +3,6 @@
 The kernels of learning against their twins; what they have to fill holds NaN or an absurd number before.
 """
 
-import os
-
 import pytest
 import torch
 import triton
@@ -13,7 +11,7 @@ import triton.language as tl
 from gpusim.kernels.adam import adam_step, adam_step_torch
 from gpusim.kernels.launch import launch, recording
 from gpusim.kernels.mlp import MlpShape, actor_torch
-from gpusim.kernels.mlp_triton import forward, load_second_weights, normalized, tanh
+from gpusim.kernels.mlp_triton import forward_in_pieces, normalized, tanh
 from gpusim.kernels.moments import (
     discounted_returns,
     discounted_returns_torch,
@@ -24,9 +22,10 @@ from gpusim.kernels.moments import (
 )
 from gpusim.kernels.shuffle import shuffle, shuffle_torch
 from gpusim.kernels.update import ppo_gradient
+from tests.interpreter import quicken
 from tests.kernels.test_update import double, exact, example
 
-assert os.environ["TRITON_INTERPRET"] == "1"
+quicken()
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")  # in lanes that the mask leaves out
 
 
@@ -39,18 +38,14 @@ def nan(*shape, dtype=torch.float32):
 
 @triton.jit
 def forward_kernel(
-    inputs, weights, out, n, LOADED: tl.constexpr, OFFSET: tl.constexpr, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr,
+    inputs, weights, out, n, C1: tl.constexpr, C2: tl.constexpr, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr,
     HIDDEN2: tl.constexpr, OUTPUTS: tl.constexpr, RELU: tl.constexpr, PRECISION: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     x = ()
     for k in tl.static_range(INPUTS):
         x = x + (tl.load(inputs + k * n + row, mask=row < n, other=0.0),)
-    if LOADED:
-        w2 = load_second_weights(weights, OFFSET, INPUTS, HIDDEN1, HIDDEN2)
-    else:
-        w2 = ()
-    y, _, _ = forward(x, weights, w2, OFFSET, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU, PRECISION)
+    y = forward_in_pieces(x, weights, C1, C2, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU, PRECISION)
     for k in tl.static_range(OUTPUTS):
         tl.store(out + k * n + row, y[k], mask=row < n)
 
@@ -73,18 +68,19 @@ TOLERANCE = {"tf32x3": 1e-6, "tf32": 1e-6, "bf16": 3e-2}  # the interpreter mult
 
 
 @pytest.mark.parametrize(
-    ("widths", "precision", "loaded"),
-    [((16, 16), "tf32x3", True), ((32, 64), "tf32", False), ((64, 64), "bf16", True), ((64, 64), "tf32x3", False),
-     ((100, 48), "tf32x3", False), ((256, 256), "tf32x3", True), ((256, 256), "bf16", False)],
+    ("widths", "pieces", "precision"),
+    [((16, 16), (16, 16), "tf32x3"), ((32, 64), (16, 32), "tf32"), ((64, 64), (64, 16), "bf16"),
+     ((100, 48), (16, 64), "tf32x3"), ((256, 128), (64, 64), "tf32x3"), ((256, 256), (64, 128), "bf16")],
 )  # fmt: skip
-def test_forward(widths, precision, loaded):
-    shape = MlpShape(5, *widths, 3, "relu" if loaded else "tanh", True)
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_forward(widths, pieces, precision, activation):
+    shape = MlpShape(5, *widths, 3, activation, True)
     generator = torch.Generator().manual_seed(1)
     flat, x = torch.randn(shape.size, generator=generator) * 0.15, torch.randn(37, 5, generator=generator)
     out = nan(3, 37)
     launch(
-        forward_kernel, (2,), x.T.contiguous(), flat, out, 37, LOADED=loaded, OFFSET=shape.actor, INPUTS=5,
-        HIDDEN1=widths[0], HIDDEN2=widths[1], OUTPUTS=3, RELU=loaded, PRECISION=precision, BLOCK=32,
+        forward_kernel, (2,), x.T.contiguous(), flat[shape.actor :], out, 37, C1=pieces[0], C2=pieces[1], INPUTS=5,
+        HIDDEN1=widths[0], HIDDEN2=widths[1], OUTPUTS=3, RELU=activation == "relu", PRECISION=precision, BLOCK=32,
     )  # fmt: skip
     expected = actor_torch(flat.double(), shape, x.double())
     torch.testing.assert_close(
@@ -116,17 +112,25 @@ CASES = [
     {"gaussian": True, "outputs": 3, "normalize_obs": True, "clip_value": True, "activation": "relu"},
     {"normalize_obs": True, "clip_value": True, "size": 257, "start": 0},
     {"normalize_advantage": False, "entropy_coef": 0.1},
-    {"hidden": (16, 16), "inputs": 1, "size": 33},
+    {"hidden": (16, 16), "inputs": 1, "size": 33, "room": 200, "programs": 3},
     {"hidden": (32, 64), "inputs": 17, "outputs": 5},
     {"hidden": (50, 33), "steps": 1, "envs": 300},
+    {"hidden": (65, 65), "size": 130, "programs": 1},
+    {"hidden": (256, 256), "inputs": 40, "size": 33},
+    {"hidden": (128, 64), "activation": "relu", "size": 1, "clip_value": True, "room": 200, "programs": 3},
+    {"hidden": (64, 128), "gaussian": True, "outputs": 1, "envs": 1, "steps": 150, "size": 129, "start": 0},
+    {"hidden": (100, 256), "gaussian": True, "outputs": 3, "normalize_obs": True, "clip_value": True, "size": 257},
+    {"hidden": (256, 16), "inputs": 31, "outputs": 5, "activation": "relu", "entropy_coef": 0.1},
+    {"hidden": (20, 192), "inputs": 64, "normalize_advantage": False, "programs": 3, "size": 290, "start": 3},
 ]
 
 
 def learned(case, precision="tf32x3"):
     arguments = example(**case)
     workspace = arguments[7]
-    for tensor in workspace[:3]:
-        tensor.fill_(torch.nan)
+    for tensor in (*workspace[:3], *workspace[4:]):
+        if tensor is not None:
+            tensor.fill_(torch.nan)
     ppo_gradient(*arguments, precision)
     return workspace.partials.double().sum(0), exact(*arguments)
 
@@ -140,8 +144,9 @@ def test_gradient(case):
     torch.testing.assert_close(got[-8:], want[-8:], rtol=1e-5, atol=1e-6)
 
 
-def test_gradient_in_bf16():
-    got, want = learned({}, "bf16")
+@pytest.mark.parametrize("case", [{}, {"hidden": (80, 16)}], ids=str)
+def test_gradient_in_bf16(case):
+    got, want = learned(case, "bf16")
     assert 1e-5 * want[:-8].norm() < (got - want)[:-8].norm() < 0.03 * want[:-8].norm()
 
 

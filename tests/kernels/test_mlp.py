@@ -16,7 +16,8 @@ def test_the_flat_vector_is_the_networks_parameters_in_their_order(gaussian, act
     for p in network.parameters():
         torch.nn.init.normal_(p, generator=torch.Generator().manual_seed(p.numel()))
     flat = torch.nn.utils.parameters_to_vector(network.parameters()).detach()
-    shape = MlpShape(5, 20, 33, 3, activation, gaussian)
+    shape = MlpShape.of(Box(-1, 1, (5,)), actions, (20, 33), activation)
+    assert shape == (5, 20, 33, 3, activation, gaussian)
     assert flat.shape == (shape.size,)
     assert shape.actor == (3 if gaussian else 0)
     if gaussian:

@@ -1,11 +1,29 @@
 """The replay ring against lists: what is held, which places can be drawn and how often, and returns of n steps."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
-from gpusim.kernels.replay import draw_prioritized, draw_uniform, insert, n_step_return
+from gpusim.kernels.replay import (
+    Form,
+    Priorities,
+    Transitions,
+    draw_prioritized,
+    draw_uniform,
+    insert,
+    n_step_return,
+    pack,
+    sample_prioritized,
+    sample_uniform,
+    unpack,
+    update_priorities,
+)
+from tests import interpreter
+
+VECTOR = Form((3,), torch.float32)
+BOARD = Form((3, 3, 2), torch.bool)
 
 
 def u(*values):
@@ -20,27 +38,72 @@ def uniform(n, seed=0):
     return torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+def empty_ring(size, form=VECTOR):
+    """What is not yet written is absurd."""
+    shape, dtype = form.kept
+    obs, flags = torch.full((2, size, *shape), 77, dtype=dtype), torch.ones(2, size, dtype=torch.bool)
+    return Transitions(*obs, torch.full((size,), 99, dtype=torch.uint8), torch.full((size,), torch.nan), *flags)
+
+
+def played(steps, envs, form=VECTOR, first=0):
+    """Steps of which each differs from all others: the reward is its number, its action that modulo 7."""
+    total = steps * envs
+    which = first + torch.arange(total).view(steps, envs)
+    generator = torch.Generator().manual_seed(first)
+    obs, next_obs = (torch.randn(steps, envs, *form.shape, generator=generator) * 9 for _ in "ab")
+    if form.dtype == torch.bool:
+        obs, next_obs = obs > 0, next_obs > 0
+    terminated, truncated = torch.rand(2, steps, envs, generator=generator) < 0.1
+    fields = (obs.to(form.dtype), next_obs.to(form.dtype), which % 7, which.float(), terminated, terminated | truncated)
+    return Transitions(*fields)
+
+
 # ---------------------------------------------------------------------------------------------------------- insert
 
 
+@pytest.mark.parametrize("form", [VECTOR, BOARD], ids=["vector", "board"])
 @pytest.mark.parametrize(("size", "parts"), [(6, [2, 2, 2, 2]), (12, [4, 8, 12, 4, 4]), (5, [5, 5]), (7, [3, 1, 6])])
-def test_the_ring_holds_the_youngest(size, parts):
-    ring = (torch.full((size,), -1), torch.full((size, 2), -1.0))
-    count, put = number(0), 0
+def test_the_ring_holds_the_youngest(size, parts, form):
+    ring, count, put = empty_ring(size, form), number(0), 0
     for new in parts:
-        steps = torch.arange(put, put + new)
-        place = insert(ring, (steps, steps[:, None].expand(new, 2).float()), count)
+        steps = played(1, new, form, put)
+        insert(ring, steps, count)
+        place = [x % size for x in range(put, put + new)]
         put += new
-        assert place.tolist() == [x % size for x in steps.tolist()]
         assert count.item() == put
-        held = sorted(x for x in ring[0].tolist() if x >= 0)
+        held = sorted(int(x) for x in ring.reward.tolist() if x == x)
         assert held == list(range(max(0, put - size), put))
-        assert torch.equal(ring[1], ring[0][:, None].expand(size, 2).float())
+        for kept, step in zip(ring, steps, strict=True):
+            given = step.flatten(0, 1)
+            kept = unpack(kept[place], form.shape) if form.bits and given.ndim > 1 else kept[place]
+            assert torch.equal(kept, given.to(kept.dtype))
 
 
 def test_more_than_the_ring_is_refused():
     with pytest.raises(ValueError, match="9 transitions do not fit into a ring of 8"):
-        insert((torch.zeros(8),), (torch.zeros(9),), number(0))
+        insert(empty_ring(8), played(3, 3), number(0))
+    priorities = Priorities(torch.zeros(8), number(1.0))
+    with pytest.raises(ValueError, match="9 transitions"):
+        insert(empty_ring(8), played(2, 3), number(0), priorities, 3)
+
+
+def test_bits_by_hand():
+    cells = torch.tensor([[1, 0, 0, 1, 0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]]).bool()
+    assert pack(cells).tolist() == [[1 + 8 + 128, 1], [0, 2]]
+    assert torch.equal(unpack(pack(cells), (2, 5)), cells.view(2, 2, 5))
+
+
+@pytest.mark.parametrize("cells", [1, 7, 8, 9, 400, 1001])
+def test_bits_come_out_as_they_went_in(cells):
+    board = torch.rand(37, cells, generator=torch.Generator().manual_seed(0)) < 0.3
+    assert pack(board).shape == (37, -(-cells // 8))
+    assert torch.equal(unpack(pack(board), (cells,)), board)
+
+
+def test_what_a_form_keeps():
+    assert Form((10, 10, 4), torch.bool).kept == ((50,), torch.uint8)
+    assert Form((84, 84, 4), torch.uint8).kept == ((84, 84, 4), torch.uint8)
+    assert VECTOR.kept == ((3,), torch.float32)
 
 
 # ----------------------------------------------------------------------------------------------------------- draws
@@ -68,6 +131,17 @@ def test_a_prioritized_draw_by_hand():
     place, probability = draw_prioritized(u(0.0, 0.24, 0.25, 0.74, 0.75, 1.0), priority)
     assert place.tolist() == [0, 0, 2, 2, 3, 3]
     assert probability.tolist() == [0.25, 0.25, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_priorities_beyond_all_bounds_are_drawn_from():
+    """One that is not 0 keeps a share however small; infinity is the greatest there is; no number is 0."""
+    priority = torch.tensor([1e-30, 0.0, torch.inf, torch.nan, 1e30])
+    place, probability = draw_prioritized(u(0.0, 1e-11, 0.49, 0.51, 1.0), priority)
+    assert place.tolist() == [0, 2, 2, 4, 4]
+    assert probability[1:].tolist() == [0.5] * 4
+    assert 0 < probability[0] < 1e-11
+    place, _ = draw_prioritized(u(0.0, 0.5, 1.0), torch.full((5,), torch.nan))
+    assert place.tolist() == [0, 0, 0]  # nothing can be drawn, and nothing outside is looked at
 
 
 def test_prioritized_draws_have_the_frequencies_they_should():
@@ -119,12 +193,12 @@ def test_n_step_returns_against_lists(n, envs, rows, put):
     reward = torch.randn(put, envs, generator=generator)
     terminated, truncated = torch.rand(2, put, envs, generator=generator) < 0.15
     done = terminated | truncated
-    size, count = rows * envs, number(0)
-    ring = (torch.zeros(size), torch.zeros(size, dtype=torch.bool), torch.zeros(size, dtype=torch.bool))
+    size, count, ring = rows * envs, number(0), empty_ring(rows * envs)
     for t in range(put):
-        insert(ring, (reward[t], terminated[t], done[t]), count)
+        steps = played(1, envs)
+        insert(ring, steps._replace(reward=reward[t, None], terminated=terminated[t, None], done=done[t, None]), count)
     places = draw_uniform(uniform(400), count, size, envs, n)
-    returns, discount, last = n_step_return(*ring, places, envs, n, 0.9)
+    returns, discount, last = n_step_return(ring.reward, ring.terminated, ring.done, places, envs, n, 0.9)
     oldest = put - min(put, rows)
     for i, place in enumerate(places.tolist()):
         e = place % envs
@@ -140,3 +214,40 @@ def test_n_step_returns_against_lists(n, envs, rows, put):
         assert returns[i].item() == pytest.approx(total, abs=1e-5)
         assert discount[i].item() == pytest.approx(0.0 if terminated[end, e] else 0.9**steps, abs=1e-6)
         assert last[i].item() == (end * envs + e) % size
+
+
+# --------------------------------------------------------------------------------------------------------- samples
+
+
+@pytest.mark.parametrize("form", [VECTOR, BOARD, Form((5, 4), torch.uint8)], ids=["vector", "board", "image"])
+@pytest.mark.parametrize("prioritized", [False, True])
+def test_a_sample_has_what_lies_at_its_place(form, prioritized):
+    ring, count, priority = empty_ring(12, form), number(0), torch.rand(12)
+    history = [played(3, 2, form, 6 * i) for i in range(3)]
+    for steps in history:
+        insert(ring, steps, count)
+    arguments = (priority, 2, 3, 0.5) if prioritized else (count, 2, 3, 0.5)
+    sample = (sample_prioritized if prioritized else sample_uniform)(uniform(50), ring, form, *arguments)
+    everything = Transitions(*(torch.cat(x).flatten(0, 1) for x in zip(*history, strict=True)))
+    first = ring.reward[sample.place].long()
+    last = ring.reward[n_step_return(ring.reward, ring.terminated, ring.done, sample.place, 2, 3, 0.5)[2]].long()
+    assert torch.equal(sample.obs, everything.obs[first])
+    assert torch.equal(sample.next_obs, everything.next_obs[last])
+    assert torch.equal(sample.action, everything.action[first])
+    assert sample.obs.dtype == form.dtype
+    assert sample.action.dtype == torch.int64
+
+
+def test_priorities_by_hand():
+    priorities = Priorities(torch.zeros(5), number(1.0))
+    update_priorities(priorities, torch.tensor([1, 3]), torch.tensor([-9.0, 0.0]), 0.5)
+    assert priorities.value.tolist() == pytest.approx([0.0, 3.0, 0.0, 1e-3, 0.0], rel=1e-4)
+    assert priorities.greatest.item() == pytest.approx(3.0)
+
+
+# --------------------------------------------------------------------------------------------------------- kernels
+
+
+def test_kernels_in_the_interpreter():
+    pytest.importorskip("triton", reason="Triton is not installed")
+    interpreter.passes(Path(__file__).parent / "replay_in_interpreter.py")

@@ -20,7 +20,6 @@ from gpusim.kernels.update import (
     make_workspace,
     ppo_gradient,
     ppo_gradient_torch,
-    update_problem,
 )
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,9 +27,12 @@ ROOT = Path(__file__).parent.parent.parent
 
 def example(
     steps=5, envs=60, inputs=4, hidden=(64, 64), outputs=2, activation="tanh", gaussian=False, normalize_obs=False,
-    clip_value=False, normalize_advantage=True, entropy_coef=0.01, size=100, start=7, programs=2,
+    clip_value=False, normalize_advantage=True, entropy_coef=0.01, size=100, start=7, programs=2, room=0,
 ):  # fmt: skip
-    """The arguments of `ppo_gradient`: ratios and values on either side of their clips, a log_std beyond its range."""
+    """The arguments of `ppo_gradient`: ratios and values on either side of their clips, a log_std beyond its range.
+
+    The workspace is for `room` rows, if those are more.
+    """
     generator = torch.Generator().manual_seed(0)
     normal = lambda *shape: torch.randn(*shape, generator=generator)
     shape = MlpShape(inputs, *hidden, outputs, activation, gaussian)
@@ -65,7 +67,7 @@ def example(
         start,
         size,
         loss,
-        make_workspace(shape, size, "cpu", programs),
+        make_workspace(shape, max(size, room), "cpu", programs),
         moments,
         normalizer,
     )
@@ -139,10 +141,20 @@ def test_refusals():
         ppo_gradient(flat, shape._replace(hidden1=8), data, *rest)
 
 
-def test_which_networks_can_be_learned():
-    shape = MlpShape(4, 64, 64, 2, "tanh", False)
-    assert update_problem(shape) is None
-    assert "silu" in update_problem(shape._replace(activation="silu"))
+@pytest.mark.parametrize(
+    ("hidden", "size", "programs", "partials", "scratch"),
+    [
+        ((64, 64), 100, 8, 4, None),
+        ((65, 16), 100, 8, 2, (2, 2, 64, 128 + 64)),
+        ((256, 256), 9 * 64, 8, 8, (8, 2, 64, 512)),
+    ],
+)
+def test_workspace(hidden, size, programs, partials, scratch):
+    """No more programs than blocks of rows, and room for whole pieces of wide layers."""
+    shape = MlpShape(4, *hidden, 2, "tanh", False)
+    workspace = make_workspace(shape, size, "cpu", programs)
+    assert workspace.partials.shape == (partials, shape.size + 8)
+    assert (None if workspace.scratch is None else tuple(workspace.scratch.shape)) == scratch
 
 
 def run_in_interpreter(which):

@@ -1,0 +1,97 @@
+"""Advantage actor-critic: the synchronous successor of A3C (Mnih et al., 2016), one update for every short rollout.
+
+The environments take the place of A3C's workers: they step together, while their episodes begin and end at times of their
+own. Adam takes the place of RMSProp.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from gpusim.agents.distributions import Categorical, Gaussian
+from gpusim.agents.loop import Result, run
+from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig
+from gpusim.rollout import Rollout
+
+# ---------------------------------------------------------------------------------------------------------- config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(OnPolicyConfig):
+    """Settings of A2C."""
+
+    num_envs: int = 32
+    """Environments that step together."""
+    num_steps: int = 8
+    """Steps of every environment in one iteration, which is one update."""
+    lam: float = 1.0
+    """λ of the returns: 1 gives those of n steps, as in A3C."""
+    value_coef: float = 0.5
+    """Weight of the value loss."""
+    entropy_coef: float = 0.01
+    """Weight of the entropy bonus."""
+    normalize_advantage: bool = True
+    """Give the advantages of an update mean 0 and deviation 1."""
+    log_every: int = 10
+    """Iterations between two readings of the metrics."""
+    checkpoint_every: int = 500
+    """Iterations between two checkpoints."""
+
+
+# ------------------------------------------------------------------------------------------------------------ loss
+
+
+class Losses(NamedTuple):
+    """Scalars."""
+
+    total: Tensor
+    policy: Tensor
+    value: Tensor
+    entropy: Tensor
+
+
+def a2c_loss(
+    config: Config,
+    distribution: Categorical | Gaussian,
+    action: Tensor,
+    advantage: Tensor,
+    value: Tensor,
+    target: Tensor,
+) -> Losses:
+    """−log π(a|s) · advantage, half the squared value error and the entropy, each the mean over `[B]`."""
+    if config.normalize_advantage:
+        advantage = (advantage - advantage.mean()) / (advantage.std(unbiased=False) + 1e-8)
+    policy = -(distribution.log_prob(action) * advantage).mean()
+    error, entropy = 0.5 * (value - target).square().mean(), distribution.entropy().mean()
+    return Losses(policy + config.value_coef * error - config.entropy_coef * entropy, policy, error, entropy)
+
+
+# ---------------------------------------------------------------------------------------------------------- update
+
+
+class A2C(OnPolicy):
+    """One iteration: a short rollout, one step up the policy gradient."""
+
+    config: Config
+
+    def learn(self, rollout: Rollout, learning_rate: float | Tensor) -> Losses:
+        value, advantage = self.estimate(rollout)
+        steps = (rollout.obs, rollout.extras["sample"], advantage, value + advantage)
+        obs, sample, advantage, target = (x.flatten(0, 1) for x in steps)
+        distribution, value = self.network(obs)
+        losses = a2c_loss(self.config, distribution, sample, advantage, value, target)
+        self.optimizer.step(losses.total, learning_rate)
+        return Losses(*(x.detach() for x in losses))
+
+
+# ----------------------------------------------------------------------------------------------------------- train
+
+
+def train(config: Config) -> Result:
+    """Trains as `config` says, and returns the learner and its metrics.
+
+    Raises:
+        InputError: a setting cannot be used.
+    """
+    return run(A2C(config))

@@ -1,0 +1,171 @@
+"""How learners of action values explore: at random, by ε, for a step or for longer, and by a rule that the user wrote."""
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium.spaces import Discrete
+from torch import Tensor, nn
+
+from gpusim.agents.config import RunConfig, between
+from gpusim.agents.learner import Learner
+from gpusim.agents.networks import QNetwork
+from gpusim.errors import InputError
+from gpusim.registry import spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplorationConfig(RunConfig):
+    """Settings of exploration. (`initial_log_std` is for continuous actions, which these learners have not.)"""
+
+    epsilon_start: float = 1.0
+    """Share of random actions at the start."""
+    epsilon_end: float = 0.05
+    """Share of random actions from the end of exploration on."""
+    exploration: float = 0.2
+    """Share of `total_steps` over which epsilon falls linearly from start to end."""
+    repeat: float = 0.0
+    """Probability that a random action is taken once more (temporally extended ε-greedy, after Dabney et al., 2021, of
+    geometric durations); epsilon is then the share of the other steps at which one begins."""
+    script: str | None = None
+    """A rule to explore by, `package.module:function` or `path/to/file.py:function`, from observations `[N, *obs]` to
+    actions `[N]`; on a GPU of torch operations that look at no value on the host."""
+    script_start: float = 0.5
+    """Share of the environments that follow the rule at the start; which ones is drawn for every iteration."""
+    script_end: float = 0.0
+    """Share of them from `script_until` on."""
+    script_until: float = 0.5
+    """Share of `total_steps` over which it changes linearly."""
+
+    def check(self) -> None:
+        super().check()
+        for name in (
+            "epsilon_start",
+            "epsilon_end",
+            "exploration",
+            "repeat",
+            "script_start",
+            "script_end",
+            "script_until",
+        ):
+            between(self, name, 0.0, 1.0)
+        if not isinstance(spec(self.env).action_space, Discrete):
+            name = type(self).__module__.rsplit(".", 1)[-1]
+            raise InputError(f"{name} chooses among discrete actions, and {self.env} has continuous ones: use ppo.")
+
+
+class Explorer(Learner):
+    """A learner whose network is a `QNetwork`. `explore` is due at the begin of every iteration."""
+
+    config: ExplorationConfig
+    network: QNetwork
+    script: Callable[[Tensor], Tensor] | None = None
+    repeat: "Repeat | None" = None
+
+    def __init__(self, config: ExplorationConfig):
+        super().__init__(config)
+        self.script = find(config.script) if config.script else None
+        if self.script:
+            check_script(config.script, self.script, self.env)
+        self.repeat = Repeat(config.num_envs, config.repeat).to(self.env.device) if config.repeat else None
+        self.script_share = torch.zeros((), device=self.env.device)
+        self.scripted: Tensor | None = None  # [N] bool, who follows the rule
+
+    def modules(self) -> dict[str, torch.nn.Module]:
+        return super().modules() | ({"repeat": self.repeat} if self.repeat else {})
+
+    def explore(self) -> None:
+        """Lets the schedules go on; it is done outside of what a graph holds."""
+        config, done = self.config, self.iteration / self.config.iterations
+        self.network.epsilon.fill_(linear(config.epsilon_start, config.epsilon_end, config.exploration, done))
+        self.script_share.fill_(linear(config.script_start, config.script_end, config.script_until, done))
+
+    def collect(self, num_steps: int) -> Any:
+        if self.script:
+            u = torch.rand(self.config.num_envs, device=self.env.device, generator=self.generator)
+            self.scripted = u < self.script_share
+        return super().collect(num_steps)
+
+    @torch.no_grad()
+    def _policy(self, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        distribution = self.network.distribution(obs)
+        if self.repeat:
+            action = self.repeat(*distribution.explore(self.generator), self.generator)
+        else:
+            action = distribution.sample(self.generator)
+        if self.script and self.scripted is not None:
+            action = torch.where(self.scripted, self.script(obs).to(action.dtype), action)
+        return action, {}
+
+
+class Repeat(nn.Module):
+    """Random actions that go on, each for a number of steps of geometric distribution."""
+
+    def __init__(self, num_envs: int, chance: float):
+        super().__init__()
+        self.chance = chance
+        self.action: Tensor
+        self.random: Tensor
+        self.register_buffer("action", torch.zeros(num_envs, dtype=torch.int64))  # the last one
+        self.register_buffer("random", torch.zeros(num_envs, dtype=torch.bool))  # whether it was drawn at random
+
+    @torch.no_grad()
+    def forward(self, action: Tensor, random: Tensor, generator: torch.Generator) -> Tensor:
+        """`action` `[N]`, `random` where so marked, or the last one again."""
+        u = torch.rand(len(action), device=action.device, generator=generator)
+        again = self.random & (u < self.chance)
+        self.action.copy_(torch.where(again, self.action, action))
+        self.random.copy_(again | random)
+        return self.action.clone()
+
+
+def linear(start: float, end: float, until: float, done: float) -> float:
+    """From `start` to `end`, which is reached where the share `until` of everything is `done`."""
+    return start + (end - start) * (min(1.0, done / until) if until else 1.0)
+
+
+def find(name: str) -> Callable[[Tensor], Tensor]:
+    """The function called `module:function` or `file.py:function`.
+
+    Raises:
+        InputError: there is none.
+    """
+    where, _, function = name.rpartition(":")
+    if not where or not function:
+        raise InputError(f"script must be module:function or file.py:function, not {name!r}.")
+    try:
+        found = getattr(_module(where), function, None)
+    except Exception as error:
+        raise InputError(f"the script {where} cannot be loaded: {error}.") from None
+    if not callable(found):
+        raise InputError(f"the script {where} has no function {function}.")
+    return found
+
+
+def _module(where: str) -> Any:
+    if not where.endswith(".py"):
+        return importlib.import_module(where)
+    file = importlib.util.spec_from_file_location(Path(where).stem, where)
+    if file is None or file.loader is None:
+        raise ImportError("it is no Python file")
+    module = importlib.util.module_from_spec(file)
+    file.loader.exec_module(module)
+    return module
+
+
+def check_script(name: str | None, script: Callable[[Tensor], Any], env: Any) -> None:
+    """Raises InputError where the rule's answer to the present observations is no action for each environment."""
+    obs, choices = env._observe(), int(env.single_action_space.n)
+    try:
+        answer = script(obs.clone())
+    except Exception as error:
+        raise InputError(f"the script {name} fails on observations {list(obs.shape)}: {error}.") from None
+    if not isinstance(answer, Tensor) or answer.shape != (env.num_envs,):
+        shape = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        raise InputError(f"the script {name} must return a tensor [{env.num_envs}] of actions, not {shape}.")
+    if bool(((answer < 0) | (answer >= choices)).any()):
+        raise InputError(f"the script {name} must return actions from 0 to {choices - 1}.")

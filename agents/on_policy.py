@@ -1,0 +1,115 @@
+"""What PPO, A2C and PQN have in common: they learn from a rollout by the policy that they are about to improve."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpusim.agents.config import RunConfig, at_least, between, positive
+from gpusim.agents.graph import Replayed
+from gpusim.agents.learner import Learner
+from gpusim.agents.normalize import ReturnScale
+from gpusim.errors import InputError
+from gpusim.kernels.gae import gae
+from gpusim.rollout import Rollout
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnPolicyConfig(RunConfig):
+    """Settings of a rollout and of the estimates made from it."""
+
+    num_steps: int = 64
+    """Steps of every environment in one iteration."""
+    learning_rate: float = 1e-3
+    """Of Adam, at the start."""
+    anneal: bool = True
+    """Let the learning rate fall linearly to 0 over `total_steps`."""
+    gamma: float = 0.99
+    """Discount."""
+    lam: float = 0.95
+    """λ of the returns: 0 looks one step ahead, 1 to the end of the rollout."""
+    normalize_reward: bool = False
+    """Divide rewards by the running deviation of the discounted return."""
+
+    @property
+    def steps_per_iteration(self) -> int:
+        return self.num_envs * self.num_steps
+
+    def check(self) -> None:
+        super().check()
+        at_least(self, "num_steps", 1)
+        for name in ("gamma", "lam"):
+            between(self, name, 0.0, 1.0)
+        positive(self, "learning_rate")
+
+
+def check_passes(config: Any) -> None:
+    """Raises InputError where `config.epochs` passes of `config.minibatches` updates cannot be made."""
+    for name in ("epochs", "minibatches"):
+        at_least(config, name, 1)
+    if config.minibatches > config.steps_per_iteration:
+        raise InputError(
+            f"{config.minibatches} minibatches cannot be made of {config.steps_per_iteration} steps "
+            "(num_envs * num_steps); use fewer minibatches."
+        )
+
+
+class OnPolicy(Learner):
+    """One iteration: a rollout, then what `learn` makes of it."""
+
+    config: OnPolicyConfig
+
+    def __init__(self, config: OnPolicyConfig):
+        super().__init__(config)
+        scale = ReturnScale(config.num_envs, config.gamma).to(self.env.device)
+        self.reward_scale = scale if config.normalize_reward else None
+        self.replayed = Replayed(self, self._iterate, self.host_decides)
+        self.begin()
+
+    @property
+    def host_decides(self) -> bool:
+        """Whether `learn` looks at values on the host, so that no graph can hold it."""
+        return False
+
+    def begin(self) -> None:
+        """A rollout for the first statistics of observations, by which nothing is learned."""
+        if self.network.normalizer is not None:
+            self.network.normalizer.update(self.collect(self.config.num_steps).next_obs)
+
+    def modules(self) -> dict[str, torch.nn.Module]:
+        return super().modules() | ({"reward_scale": self.reward_scale} if self.reward_scale else {})
+
+    def iterate(self) -> dict[str, Tensor]:
+        losses = self.replayed(self.learning_rate())
+        self.iteration += 1
+        return losses
+
+    def learning_rate(self) -> float:
+        """Of this iteration."""
+        done = self.iteration / self.config.iterations
+        return self.config.learning_rate * (1 - done if self.config.anneal else 1.0)
+
+    def _iterate(self, learning_rate: float | Tensor) -> Any:
+        rollout = self.collect(self.config.num_steps)
+        losses = self.learn(rollout, learning_rate)
+        if self.network.normalizer is not None:
+            self.network.normalizer.update(rollout.next_obs)
+        return losses
+
+    def learn(self, rollout: Rollout, learning_rate: float | Tensor) -> Any:
+        """Updates the network, and returns the losses, a `NamedTuple` of scalars."""
+        raise NotImplementedError
+
+    def shuffled(self, minibatches: int) -> tuple[Tensor, ...]:
+        """The steps of an iteration, int64 from 0 on, in a random order, in so many parts."""
+        size = self.config.steps_per_iteration
+        return torch.randperm(size, generator=self.generator, device=self.env.device).tensor_split(minibatches)
+
+    @torch.no_grad()
+    def estimate(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """The values of a rollout's observations and their advantages (GAE), `[T, N]` each; the λ-return is their sum."""
+        config, done = self.config, rollout.terminated | rollout.truncated
+        reward = self.reward_scale(rollout.reward, done) if self.reward_scale else rollout.reward
+        value, next_value = self.network.value(rollout.obs), self.network.value(rollout.next_obs)
+        return value, gae(reward, value, next_value, rollout.terminated, done, config.gamma, config.lam)

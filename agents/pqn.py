@@ -1,0 +1,112 @@
+"""Parallelised Q-learning (PQN; Gallici et al., 2024): no replay and no target network, but many environments, normalized
+layers and λ-returns. Adam takes the place of RAdam.
+
+The returns are Peng's Q(λ): λ-returns of the greatest action value; a truncated episode bootstraps from its true final
+observation, a terminated one does not.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from gymnasium.spaces import Discrete
+from torch import Tensor
+
+from gpusim.agents.exploration import ExplorationConfig, Explorer
+from gpusim.agents.loop import Result, run
+from gpusim.agents.networks import QNetwork
+from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_passes
+from gpusim.env import Env
+from gpusim.rollout import Rollout
+
+# ---------------------------------------------------------------------------------------------------------- config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(ExplorationConfig, OnPolicyConfig):
+    """Settings of PQN. (`initial_log_std` is for continuous actions, which it has not.)"""
+
+    num_steps: int = 32
+    """Steps of every environment in one iteration."""
+    epochs: int = 2
+    """Passes over the steps of an iteration."""
+    minibatches: int = 8
+    """Updates in one pass."""
+    lam: float = 0.65
+    """λ of the returns: 0 looks one step ahead, 1 to the end of the rollout."""
+    layer_norm: bool = True
+    """Normalize each hidden layer before its activation, which keeps learning stable without a target network."""
+    activation: str = "relu"
+    """tanh or relu."""
+    max_grad_norm: float = 10.0
+    """Global norm to which gradients are clipped."""
+
+    def check(self) -> None:
+        super().check()
+        check_passes(self)
+
+    def make_network(self, env: Env, generator: torch.Generator) -> QNetwork:
+        assert isinstance(env.action_space, Discrete)  # as was checked
+        return QNetwork(
+            env.observation_space, env.action_space, self.hidden, self.activation, self.normalize_obs, False, generator,
+            self.network, self.layer_norm,
+        )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------------ loss
+
+
+class Losses(NamedTuple):
+    """Scalars."""
+
+    loss: Tensor
+    q: Tensor  # mean value of the actions taken
+    epsilon: Tensor
+
+
+def pqn_loss(q: Tensor, action: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of ½ (Q(s, a) − target)², and of Q(s, a).
+
+    Args:
+        q: `[B, A]`.
+        action: `[B]` int64.
+        target: `[B]`.
+    """
+    taken = q.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+    return 0.5 * (taken - target).square().mean(), taken.detach().mean()
+
+
+# ---------------------------------------------------------------------------------------------------------- update
+
+
+class PQN(Explorer, OnPolicy):
+    """One iteration: an ε-greedy rollout, its λ-returns, then `epochs` passes of `minibatches` updates over it."""
+
+    config: Config
+    network: QNetwork
+
+    def iterate(self) -> dict[str, Tensor]:
+        self.explore()
+        return super().iterate()
+
+    def learn(self, rollout: Rollout, learning_rate: float | Tensor) -> Losses:
+        config = self.config
+        value, advantage = self.estimate(rollout)
+        obs, action, target = (x.flatten(0, 1) for x in (rollout.obs, rollout.action.long(), value + advantage))
+        for _ in range(config.epochs):
+            for rows in self.shuffled(config.minibatches):
+                loss, q = pqn_loss(self.network.q(obs[rows]), action[rows], target[rows])
+                self.optimizer.step(loss, learning_rate)
+        return Losses(loss.detach(), q, self.network.epsilon.clone())
+
+
+# ----------------------------------------------------------------------------------------------------------- train
+
+
+def train(config: Config) -> Result:
+    """Trains as `config` says, and returns the learner and its metrics.
+
+    Raises:
+        InputError: a setting cannot be used.
+    """
+    return run(PQN(config))

@@ -1,0 +1,111 @@
+"""The networks: what they are made of, on vectors and on images."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+
+import gpusim
+from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
+from gpusim.agents.networks import ActorCritic, QNetwork
+
+BOARD = Box(0, 1, (10, 10, 4), dtype=np.bool_)
+PHOTO = Box(0, 255, (12, 9, 3), dtype=np.uint8)
+
+
+def network(space, cls=ActorCritic, **changes):
+    extra = (0.0,) if cls is ActorCritic else (changes.pop("dueling", False),)
+    return cls(
+        space, Discrete(3), (32,), "relu", False, *extra, torch.Generator().manual_seed(0), **changes
+    )  # fmt: skip
+
+
+def images(space, *shape):
+    generator = torch.Generator().manual_seed(1)
+    whole = torch.randint(0, 256, (*shape, *space.shape), generator=generator, dtype=torch.uint8)
+    return whole > 127 if space.dtype == np.bool_ else whole
+
+
+@pytest.mark.parametrize("space", [BOARD, PHOTO], ids=["bool", "uint8"])
+def test_an_image_passes_a_convolution_by_hand(space):
+    """Against one written as nine shifted products, with the scale of its dtype."""
+    net, obs = network(space), images(space, 2, 5)
+    x = obs.float() / (1 if space.dtype == np.bool_ else 255)
+    convolution = net.body[0].convolution
+    height, width = space.shape[0] - 2, space.shape[1] - 2
+    hidden = convolution.bias + sum(
+        x[..., i : i + height, j : j + width, :] @ convolution.weight[:, :, i, j].T for i in range(3) for j in range(3)
+    )
+    linear = net.body[3]
+    hidden = (hidden.relu().flatten(-3) @ linear.weight.T + linear.bias).relu()
+    torch.testing.assert_close(net.distribution(obs).logits, net.actor(hidden), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(net.value(obs), net.critic(hidden).squeeze(-1), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["auto", "mlp"])
+def test_one_pass_gives_what_two_give(name):
+    net, obs = network(BOARD, network=name), images(BOARD, 7)
+    distribution, value = net(obs)
+    assert torch.equal(distribution.logits, net.distribution(obs).logits)
+    assert torch.equal(value, net.value(obs))
+
+
+def test_a_perceptron_takes_an_image_flat():
+    net, obs = network(BOARD, network="mlp"), images(BOARD, 7)
+    assert len(net.body) == 0
+    assert torch.equal(net.distribution(obs).logits, net.actor(obs.flatten(1).float()))
+
+
+def test_normalized_layers_do_not_know_the_scale_of_what_they_are_given():
+    net = network(Box(-1, 1, (5,)), QNetwork, layer_norm=True)
+    x = torch.randn(6, 5)
+    torch.testing.assert_close(net.q(x), net.q(7 * x), atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(network(Box(-1, 1, (5,)), QNetwork).q(x), network(Box(-1, 1, (5,)), QNetwork).q(7 * x))
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+def test_what_is_trained_is_all_that_counts(dueling):
+    net = network(BOARD, QNetwork, dueling=dueling)
+    net.q(images(BOARD, 3)).square().sum().backward()
+    assert {id(p) for p in net.trained()} == {id(p) for p in net.parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "changes"),
+    [
+        (ppo, {"num_steps": 8, "minibatches": 2}),
+        (a2c, {"num_steps": 8}),
+        (reinforce, {"episode_steps": 20}),
+        (pqn, {"num_steps": 8, "minibatches": 2}),
+        (dqn, {"learning_starts": 256}),
+    ],
+    ids=["ppo", "a2c", "reinforce", "pqn", "dqn"],
+)
+def test_every_learner_takes_images(algorithm, changes):
+    config = algorithm.Config(
+        env="MinAtar/Breakout-v1", num_envs=8, total_steps=512, hidden=(16,), device="cpu", **changes
+    )
+    before = config.make_network(gpusim.spec(config.env), torch.Generator().manual_seed(config.seed))
+    result = algorithm.train(config)
+    assert result.ending == "complete"
+    assert not result.learner.network.flat
+    after = dict(result.learner.network.named_parameters())
+    moved = [name for name, p in before.named_parameters() if not torch.equal(p, after[name])]
+    assert {"body.0.convolution.weight", "body.3.weight" if algorithm is not pqn else "body.4.weight"} <= set(moved)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"network": "cnn"}, "network cnn is for images, and CartPole-v1 shows 4 numbers: use mlp."),
+        ({"network": "rnn"}, "network must be auto, mlp or cnn, not 'rnn'."),
+        (
+            {"env": "MinAtar/Breakout-v1", "normalize_obs": True},
+            "normalize_obs is for observations of numbers, and MinAtar/Breakout-v1 shows images: leave it off.",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes, sentence):
+    with pytest.raises(gpusim.InputError) as error:
+        ppo.train(ppo.Config(**changes))
+    assert str(error.value) == sentence
