@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gpusim.agents import a2c, pqn
-from gpusim.agents.distributions import Categorical, EpsilonGreedy, Gaussian
+from gpusim.agents.distributions import Categorical, Gaussian
 from gpusim.agents.episodes import EpisodeWindow
 from gpusim.agents.normalize import ReturnScale, RunningMeanStd
 from gpusim.agents.optimizer import Adam
@@ -88,14 +88,6 @@ def test_pqn_loss_by_hand():
     """Values 2 and 5 of the actions taken, targets 1 and 8: ½ · mean(1, 9)."""
     loss, q = pqn.pqn_loss(torch.tensor([[2.0, 7.0], [7.0, 5.0]]), t(0, 1), t(1.0, 8.0))
     assert (loss.item(), q.item()) == (2.5, 3.5)
-
-
-def test_epsilon_greedy_draws_with_the_probabilities_it_should():
-    q = t(0.0, 3.0, 1.0, 2.0).expand(100_000, 4)
-    for epsilon in (0.0, 0.4, 1.0):
-        drawn = EpsilonGreedy(q, torch.tensor(epsilon)).sample(torch.Generator().manual_seed(0))
-        expected = torch.full((4,), epsilon / 4) + t(0.0, 1 - epsilon, 0.0, 0.0)
-        torch.testing.assert_close(drawn.bincount(minlength=4) / 100_000, expected, atol=0.006, rtol=0)
 
 
 def test_categorical_against_torch():
