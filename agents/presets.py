@@ -127,11 +127,14 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("pqn", "Acrobot-v1"): {
         "num_envs": 64,
         "epochs": 4,
-        "lam": 0.9,
+        "minibatches": 16,
+        "lam": 0.95,
         "normalize_obs": True,
         "normalize_reward": True,
         "exploration": 0.3,
-        "total_steps": 300_000,
+        "epsilon_end": 0.02,
+        "repeat": 0.7,
+        "total_steps": 400_000,
         "log_every": 4,
     },
 }
