@@ -167,5 +167,9 @@ def check_script(name: str | None, script: Callable[[Tensor], Any], env: Any) ->
     if not isinstance(answer, Tensor) or answer.shape != (env.num_envs,):
         shape = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
         raise InputError(f"the script {name} must return a tensor [{env.num_envs}] of actions, not {shape}.")
+    if answer.device != obs.device or answer.is_floating_point():
+        raise InputError(
+            f"the script {name} must return whole numbers on {obs.device}, not {answer.dtype} on {answer.device}."
+        )
     if bool(((answer < 0) | (answer >= choices)).any()):
         raise InputError(f"the script {name} must return actions from 0 to {choices - 1}.")

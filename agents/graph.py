@@ -103,19 +103,23 @@ class Captured:
 
     def _capture(self) -> bool:
         graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        states = [generator.clone_state() for generator in self.generators]
         for generator in self.generators:
             graph.register_generator_state(generator)
         try:
             with torch.cuda.graph(graph, stream=self.stream):
                 self.result = self.function()
         except RuntimeError as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            torch.cuda.set_stream(before)
+            for generator, state in zip(self.generators, states, strict=True):
+                generator.graphsafe_set_state(state)  # before torch 2.13 the old one stays in its capture
+            self.wanted = False
+            cause = error.__context__ or error
+            reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
             warnings.warn(
                 f"this iteration cannot be captured as a CUDA graph ({reason}); its kernels are launched one by one.",
                 stacklevel=2,
             )
-            self.wanted = False
-            torch.cuda.set_stream(before)
             return False
         self.graph = graph
         return True
@@ -149,7 +153,12 @@ class Replayed:
         if updates not in self.captured:
             self.captured[updates] = self._capture(updates)
         self.rate.fill_(learning_rate)
-        losses = self.captured[updates]()
+        captured = self.captured[updates]
+        losses = captured()
+        if (
+            not captured.wanted
+        ):  # nor will another number of updates be captured, and older graphs draw from the old state
+            self.wanted, self.captured = False, {}
         env.clock = clock + self.learner.config.num_steps
         return {name: loss.clone() for name, loss in losses._asdict().items()}
 

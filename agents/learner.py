@@ -24,6 +24,7 @@ class Learner:
         device = self.env.device
         if device.type == "cuda":
             torch.cuda.set_device(device)  # whose streams and events are meant from here on
+            torch.backends.cudnn.deterministic = True  # convolutions, so that a resumed run ends like the unbroken one
         self.network = config.make_network(self.env.env, torch.Generator().manual_seed(config.seed)).to(device)
         self.optimizer = Adam(self.network.trained(), max_grad_norm=config.max_grad_norm)
         self.generator = torch.Generator(device).manual_seed(config.seed + 1)

@@ -9,6 +9,7 @@ def curve(readings: list[dict[str, float]], env: str, path: Path) -> None:
     """Return against environment steps, with the line at which the task counts as solved, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
@@ -19,7 +20,7 @@ def curve(readings: list[dict[str, float]], env: str, path: Path) -> None:
     if threshold is not None:
         axes.axhline(threshold, color="grey", linestyle="--", linewidth=1, label=f"solved at {threshold:g}")
     axes.set(xlabel="environment steps", ylabel="return", title=env)
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    axes.xaxis.set_major_formatter(EngFormatter())  # 500 k, 1.5 M
     axes.grid(alpha=0.3)
     axes.legend(loc="best", frameon=False)
     figure.savefig(path, dpi=150)

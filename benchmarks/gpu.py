@@ -73,13 +73,13 @@ def transitions() -> Makers:
 
 
 def policy() -> Makers:
-    for env in envs():
+    for env in vectors():
         for precision in PRECISIONS if env == CARTPOLE else PRECISIONS[:1]:
             yield partial(make_policy, env, precision)
 
 
 def training() -> Makers:
-    for env in envs():
+    for env in vectors():
         for num_envs in (2**12, 2**14, 2**16) if env == CARTPOLE else (2**14,):
             yield partial(make_training, env, num_envs)
 
@@ -151,6 +151,11 @@ SECTIONS: dict[str, Callable[[], Any]] = {
 def envs() -> list[str]:
     """CartPole first."""
     return [CARTPOLE, *(e for e in gpusim.env_ids() if e != CARTPOLE)]
+
+
+def vectors() -> list[str]:
+    """Those whose policy a kernel can hold."""
+    return [env for env in envs() if len(gpusim.spec(env).observation_space.shape) == 1]
 
 
 def make_copy() -> Thing:

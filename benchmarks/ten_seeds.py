@@ -129,6 +129,7 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
     """A panel for each row whose curve is known."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     rows = [row for row in rows if "curve" in row]
     across = min(4, len(rows))
@@ -141,7 +142,8 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
         axes.fill_between(drawn["steps"], drawn["least"], drawn["greatest"], alpha=0.25, linewidth=0, label="all seeds")
         axes.axhline(row["asked"], color="grey", linestyle="--", linewidth=1, label="asked of the policy's mode")
         axes.set(title=f"{row['algorithm']} {row['env']}", xlabel="environment steps", ylabel="return in training")
-        axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:,.0f} k" if x else "0")
+        axes.locator_params(axis="x", nbins=4)
+        axes.xaxis.set_major_formatter(EngFormatter())
         axes.grid(alpha=0.3)
         if i == 0:
             axes.legend(loc="lower right", frameon=False, fontsize="small")

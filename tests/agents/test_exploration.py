@@ -23,6 +23,10 @@ def too_great(obs):
     return torch.full((len(obs),), 2)
 
 
+def halves(obs):
+    return torch.full((len(obs),), 0.5)
+
+
 def columns(obs):
     return obs[:, :1]
 
@@ -130,6 +134,7 @@ def test_a_rule_may_stand_in_a_file(tmp_path):
         (f"{HERE}:nothing", f"the script {HERE} has no function nothing."),
         (f"{HERE}:SMALL", f"the script {HERE} has no function SMALL."),
         (f"{HERE}:too_great", f"the script {HERE}:too_great must return actions from 0 to 1."),
+        (f"{HERE}:halves", f"the script {HERE}:halves must return whole numbers on cpu, not torch.float32 on cpu."),
         (f"{HERE}:columns", f"the script {HERE}:columns must return a tensor [8] of actions, not [8, 1]."),
         (f"{HERE}:numbers", f"the script {HERE}:numbers must return a tensor [8] of actions, not list."),
         (f"{HERE}:broken", f"the script {HERE}:broken fails on observations [8, 4]: "),

@@ -1,6 +1,7 @@
 """What is said of CUDA graphs on a machine that has none: when a capture is made, what happens when it fails, and that the
 state of environments stays where a graph would look for it. tests/gpu runs the real thing."""
 
+import warnings
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -42,9 +43,11 @@ class Cuda:
     @contextmanager
     def graph(self, graph, stream=None):
         self.told.append("capture")
-        yield
-        if self.fails:
-            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        try:
+            yield
+        finally:
+            if self.fails:
+                raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
 
 @pytest.fixture
@@ -75,6 +78,35 @@ def test_what_cannot_be_captured_is_called_and_said(cuda):
     before = len(calls)
     assert captured() == before + 1
     assert captured() == before + 2
+
+
+def test_a_failed_capture_gives_its_generators_back(cuda):
+    """The stream and the generators are as before when the warning comes, which may be made an error."""
+    made = cuda(fails=True)
+    generator = SimpleNamespace(
+        clone_state=lambda: "before", graphsafe_set_state=lambda state: made.told.append(f"generator {state}")
+    )
+    captured = Captured(lambda: None, torch.device("cuda"), (generator,))
+    captured()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="cannot be captured"):
+            captured()
+    assert made.told[-2:] == ["back", "generator before"]
+    assert not captured.wanted
+
+
+def test_the_cause_is_told_and_not_what_followed(cuda):
+    cuda(fails=True)
+
+    def function():
+        if captured.calls > 1:
+            raise RuntimeError("a value was asked for")
+
+    captured = Captured(function, torch.device("cuda"))
+    captured()
+    with pytest.warns(UserWarning, match="a value was asked for"), pytest.raises(RuntimeError):
+        captured()
 
 
 def test_on_the_cpu_it_is_a_call():

@@ -11,7 +11,7 @@ import torch
 def _gpu():
     if not torch.cuda.is_available():
         pytest.skip(f"torch {torch.__version__} finds no CUDA GPU")
-    torch.backends.cuda.matmul.allow_tf32 = False  # the twins are the oracle
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # the twins are the oracle
     yield
     torch.cuda.synchronize()
 
