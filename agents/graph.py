@@ -75,7 +75,7 @@ class Captured:
         stream: torch.cuda.Stream | None = None,
     ):
         self.function, self.generators = function, generators
-        self.wanted = device.type == "cuda"
+        self.wanted, self.failed = device.type == "cuda", False
         self.stream = stream or torch.cuda.Stream(device) if self.wanted else None
         self.graph: Any = None
         self.result: Any = None
@@ -113,7 +113,7 @@ class Captured:
             torch.cuda.set_stream(before)
             for generator, state in zip(self.generators, states, strict=True):
                 generator.graphsafe_set_state(state)  # before torch 2.13 the old one stays in its capture
-            self.wanted = False
+            self.wanted, self.failed = False, True
             cause = error.__context__ or error
             reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
             warnings.warn(
@@ -155,9 +155,7 @@ class Replayed:
         self.rate.fill_(learning_rate)
         captured = self.captured[updates]
         losses = captured()
-        if (
-            not captured.wanted
-        ):  # nor will another number of updates be captured, and older graphs draw from the old state
+        if captured.failed:  # so would other numbers of updates, and older graphs draw from the generator's old state
             self.wanted, self.captured = False, {}
         env.clock = clock + self.learner.config.num_steps
         return {name: loss.clone() for name, loss in losses._asdict().items()}

@@ -1,10 +1,13 @@
 """Environment steps per second on this machine, gpusim beside its peers in the same run.
 
-    python benchmarks/throughput.py [--all] [--device cpu|cuda] [--sizes 4096 65536] [--rounds 9]
+    python benchmarks/throughput.py [--all | --games ID ...] [--device cpu|cuda] [--sizes 4096 65536] [--rounds 9]
 
 Everything that is measured is made and compiled first; then the rounds go through all of it again and again, so that
 what disturbs the machine disturbs everyone. The table gives medians over the rounds, and for each row of ours the ratio
 to the fastest row of any peer at that number of environments, whatever it leaves out. `make peers` installs gymnax.
+
+gymnax's MinAtar has no sticky actions, ends episodes after 1,000 steps and shows boards as float32; in its modes without
+transitions XLA leaves the boards out, as our `sim` does.
 """
 
 import gc
@@ -38,13 +41,15 @@ from gpusim.agents.bench import (
     summarize,
 )
 from gpusim.agents.machine import probe
+from gpusim.envs.minatar import GAMES
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from peers.gymnasium_cartpole import GymnasiumCartPole
-from peers.gymnax_process import PYTHON, GymnaxCartPole
+from peers.gymnax_process import PYTHON, Gymnax
 from report import publish, say
 
 CARTPOLE = "CartPole-v1"
+MINATAR = tuple(env.id for env in GAMES)
 PEER_MODES = {
     "sim": "statistics returned",
     "bare": "no statistics",
@@ -52,6 +57,7 @@ PEER_MODES = {
     "step": "statistics, observations returned",
 }
 STEPS = 64  # in one call of rollout
+STEPS_OF_BOARDS = 8  # where every board is returned
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ class Config:
 
     all: bool = False
     """Measure the other environments too (ours alone, at the largest size)."""
+    games: tuple[str, ...] = ()
+    """Measure these of the MinAtar games instead of CartPole, such as MinAtar/Breakout-v1."""
     device: str = "auto"
     """auto, cpu or cuda."""
     sizes: tuple[int, ...] = (4_096, 65_536)
@@ -135,7 +143,16 @@ def main(config: Config) -> None:
         "peer_versions": versions,
         "compile_times": compile_times(config) if config.compile_times and "compile" in config.backends else [],
     }
-    publish("throughput", result, table(result), config.out)
+    publish("throughput_minatar" if config.games else "throughput", result, table(result), config.out)
+
+
+def compared(config: Config) -> tuple[str, ...]:
+    """The environments that peers are measured with too."""
+    return config.games or (CARTPOLE,)
+
+
+def steps_of(env: str, mode: str) -> int:
+    return STEPS_OF_BOARDS if env in MINATAR and mode != "sim" and mode != "bare" else STEPS
 
 
 Makers = Iterator[tuple[str, Callable[[], Contestant]]]
@@ -144,10 +161,11 @@ Makers = Iterator[tuple[str, Callable[[], Contestant]]]
 def our_makers(config: Config, num_envs: int) -> Makers:
     """What of ours is measured at this size: (name, function that makes it)."""
     last = num_envs == max(config.sizes)
-    envs = [CARTPOLE, *(e for e in gpusim.env_ids() if config.all and last and e != CARTPOLE)]
+    beside = compared(config)
+    envs = [*beside, *(e for e in gpusim.env_ids() if config.all and last and e not in beside)]
     for env in envs:
         for backend in config.backends:
-            for mode in config.modes if env == CARTPOLE else config.modes[:1]:
+            for mode in config.modes if env in beside else config.modes[:1]:
                 yield f"{env} {backend} {mode}", partial(make_ours, config, env, num_envs, backend, mode)
 
 
@@ -158,17 +176,21 @@ def make_ours(config: Config, env: str, num_envs: int, backend: str, mode: Mode)
         device=config.device,
         backend=backend,
         mode=mode,
-        steps=STEPS,
+        steps=steps_of(env, mode),
         seconds=config.seconds,
     )
     return Contestant("gpusim", env, num_envs, backend, mode, MODES[mode], Ours(bench), [])
 
 
 def peer_makers(config: Config, num_envs: int) -> Makers:
-    for mode in ("step", "bare"):
+    for mode in () if config.games else ("step", "bare"):
         yield f"Gymnasium {mode}", partial(make_gymnasium, config, num_envs, mode)
-    for mode in ("sim", "transitions", "bare"):
-        yield f"gymnax {mode}", partial(make_gymnax, config, num_envs, mode)
+    for env in compared(config):
+        for mode in ("sim", "transitions", "bare"):
+            if mode == "transitions" and mode not in config.modes:
+                continue
+            name = f"gymnax {env} {mode}" if config.games else f"gymnax {mode}"
+            yield name, partial(make_gymnax, config, env, num_envs, mode)
 
 
 def make_gymnasium(config: Config, num_envs: int, mode: str) -> Contestant:
@@ -176,11 +198,11 @@ def make_gymnasium(config: Config, num_envs: int, mode: str) -> Contestant:
     return Contestant("Gymnasium", CARTPOLE, num_envs, "NumPy", mode, PEER_MODES[mode], thing, [])
 
 
-def make_gymnax(config: Config, num_envs: int, mode: str) -> Contestant:
+def make_gymnax(config: Config, env: str, num_envs: int, mode: str) -> Contestant:
     if not config.gymnax_python.exists():
         raise RuntimeError("not installed here; `make peers` installs it")
-    thing = GymnaxCartPole(config.gymnax_python, num_envs, STEPS, mode, config.seconds)
-    return Contestant("gymnax", CARTPOLE, num_envs, "jit+scan", mode, PEER_MODES[mode], thing, [])
+    thing = Gymnax(config.gymnax_python, env, num_envs, steps_of(env, mode), mode, config.seconds)
+    return Contestant("gymnax", env, num_envs, "jit+scan", mode, PEER_MODES[mode], thing, [])
 
 
 def gather(makers: Makers, missing: dict[str, str]) -> list[Contestant]:
@@ -216,7 +238,12 @@ def row(c: Contestant, everyone: list[Contestant]) -> dict[str, Any]:
     facts |= {"first_s": c.thing.first_s, **summarize(c.rates)._asdict()}
     same = [p for p in everyone if p.who != "gpusim" and (p.env, p.num_envs) == (c.env, c.num_envs)]
     if c.who == "gpusim" and same:
-        for name, peers in (("ratio", same), ("ratio_alike", [p for p in same if p.mode != "bare"])):
+        alike = [p for p in same if p.mode != "bare"]
+        for name, peers in (
+            ("ratio", same),
+            ("ratio_alike", alike),
+            ("ratio_same", [p for p in same if p.mode == c.mode]),
+        ):
             if peers:
                 peer = max(peers, key=lambda p: statistics.median(p.rates))
                 facts[name] = {"to": f"{peer.who}, {peer.meaning}", **ratio(c.rates, peer.rates)}
@@ -248,12 +275,18 @@ def compile_times(config: Config) -> list[dict[str, Any]]:
             caches = {"TORCHINDUCTOR_CACHE_DIR": folder, "TRITON_CACHE_DIR": f"{folder}/triton"}
             cold, warm = (_first_call(config, mode, caches) for _ in range(2))
         say(f"  first call of {mode}: {cold:.1f} s with empty caches, {warm:.1f} s with filled ones")
-        times.append({"env": CARTPOLE, "mode": mode, "cold_s": cold, "warm_s": warm})
+        times.append({"env": compared(config)[0], "mode": mode, "cold_s": cold, "warm_s": warm})
     return times
 
 
 def _first_call(config: Config, mode: str, environ: dict[str, str]) -> float:
-    fields = {"env": CARTPOLE, "num_envs": max(config.sizes), "device": config.device, "mode": mode, "steps": STEPS}
+    fields = {
+        "env": compared(config)[0],
+        "num_envs": max(config.sizes),
+        "device": config.device,
+        "mode": mode,
+        "steps": STEPS,
+    }
     command = [sys.executable, "-c", FIRST_CALL, json.dumps(fields)]
     done = subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
@@ -269,8 +302,8 @@ def table(result: dict[str, Any]) -> list[str]:
         "Random actions, auto-reset on. M steps/s: median of the rounds (slowest to fastest).",
         "",
         "| environment | environments | who | mode | M steps/s | ratio to the fastest peer (95 %) "
-        "| to the fastest that keeps statistics too |",
-        "|---|---:|---|---|---:|---:|---:|",
+        "| to the fastest that keeps statistics too | to the fastest in the same mode |",
+        "|---|---:|---|---|---:|---:|---:|---:|",
     ]
     for r in sorted(
         result["rows"], key=lambda r: (r["env"] != CARTPOLE, r["env"], r["num_envs"], r["who"] != "gpusim")
@@ -278,7 +311,7 @@ def table(result: dict[str, Any]) -> list[str]:
         speed = f"{r['median'] / 1e6:,.1f} ({r['low'] / 1e6:,.1f} to {r['high'] / 1e6:,.1f})"
         shown = " | ".join(
             f"{r[k]['median']:.2f} ({r[k]['low']:.2f} to {r[k]['high']:.2f})" if k in r else ""
-            for k in ("ratio", "ratio_alike")
+            for k in ("ratio", "ratio_alike", "ratio_same")
         )
         who = f"{r['who']} {r['backend']}"
         lines.append(f"| {r['env']} | {r['num_envs']:,} | {who} | {r['meaning']} | {speed} | {shown} |")

@@ -70,7 +70,9 @@ def rollout(
     if transitions:
         return _with_transitions(env, num_steps, policy)
     zero = torch.zeros(env.num_envs, device=env.device)
-    tally = (_tally if policy else _tally_at_random)(env, num_steps, policy, engine.Tally(zero, zero, zero))
+    tally = (_tally if policy else _tally_at_random)(
+        env, num_steps, policy, engine.Tally(zero, zero.clone(), zero.clone())
+    )
     nothing: dict[str, Any] = dict.fromkeys(TRANSITION)
     sums = (x.sum(dtype=torch.float64) for x in tally)
     return Rollout(**nothing, extras={}, last_obs=env._observe(), **dict(zip(SUMS, sums, strict=True)))

@@ -1,22 +1,29 @@
 """How steps are run: never asking the device anything (a GPU) or looking ahead (the CPU), eagerly or compiled."""
 
 import functools
+import math
 import types
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from gpusim import engine
 from gpusim.engine import Carry, Mode, Step, Tally
 from gpusim.env import Env
-from gpusim.kernels.lang import Lane, is_lane
+from gpusim.kernels.lang import STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Lane, Rng, is_lane, words
 from gpusim.kernels.lower import LoweringError, check
 
 CHUNK = 8  # steps that one compiled function takes in registers
+ONE_THREAD = {"cpp.min_chunk_size": 2**15}  # a loop of fewer cells is too short to wait for other threads
+DEEP = ONE_THREAD | {
+    "realize_opcount_threshold": 6
+}  # long chains of ints compile sooner; several small steps would later
+SPAN = 2  # as CHUNK, where steps draw; shorter than most episodes
 
 
 class SyncFree:
@@ -43,6 +50,41 @@ class SyncFree:
 
     def observe(self, c: Carry) -> Tensor:
         return _observe(self.env, c, self.compiled)
+
+
+class DrawsAhead(SyncFree):
+    """The CPU's, compiled, for steps that draw: some steps' words and the next beginnings are drawn by a function of ints.
+
+    The words of a step are a function of the episode and of the steps since it began. So for each of `SPAN` steps they are
+    drawn twice: should the episode last, and should the next have begun meanwhile. Where a second begins within a span,
+    its steps are taken one by one.
+    """
+
+    def __init__(self, env: Env, mode: Mode, index: Lane):
+        super().__init__(env, mode, index, True)
+        self.mode = mode
+
+    def step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
+        c, out, tally, _ = self._take(c, [action], look, tally)
+        return c, out, tally
+
+    def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
+        span = SPAN if len(c.state) < 13 else 1  # compile times
+        for first in range(0, len(actions), span):
+            several = actions[first : first + span]
+            taken = self._take(c, several, False, tally) if len(several) == span else None
+            if taken is None or taken[3]:
+                c, tally = super().chunk(c, several, tally)
+            else:
+                c, _, tally, _ = taken
+        return c, tally
+
+    def _take(self, c: Carry, actions: list, look: bool, tally: Any) -> tuple[Carry, Step, Any, Any]:
+        drawn = _compiled_draws(self.env, self.mode, len(actions))(c.seed, c.episode, c.elapsed, self.index)
+        function = _compiled_span(self.env, self.mode, look, len(actions))
+        new, out, tally, spent, clash = function(_lean(self.mode, c), self.index, drawn, actions, tally)
+        new = _whole(new, c)._replace(seed=c.seed, episode=c.episode + (spent != 0))
+        return new, _seen(self.env, _to_bool(out)), tally, clash
 
 
 class LookAhead:
@@ -179,11 +221,11 @@ def whole(env: Env, mode: Mode, c: Carry, index: Lane, action: Any, look: bool, 
     return new._replace(episode=c.episode + out.reset), out, tally
 
 
-def _transition(env: Env, mode: Mode, c: Carry, index: Lane, begun: Any, spent: Lane, action, look, tally):
+def _transition(env: Env, mode: Mode, c: Carry, index: Lane, begun: Any, spent: Lane, action, look, tally, drawn=None):
     """`engine.transition` of a carry whose episode number lags by `spent`."""
-    if mode.draws:
-        c = c._replace(episode=c.episode + (spent != 0))
-    return engine.transition(env, mode, c, action, index, begun, look, tally)
+    now = c._replace(episode=c.episode + (spent != 0)) if mode.draws else c
+    new, out, tally = engine.transition(env, mode, now, action, index, begun, look, tally, drawn)
+    return new._replace(episode=c.episode), out, tally
 
 
 @functools.cache
@@ -211,7 +253,7 @@ def _compiled_step(env: Env, mode: Mode, look: bool) -> Callable:
 
     def step(c, index, begun, spent, action, tally):
         new, out, tally, spent, clash = floats(_lean(mode, c), index, begun, spent, action, tally)
-        return _whole(new, c), _to_bool(out), tally, spent, clash
+        return _whole(new, c), _seen(env, _to_bool(out)), tally, spent, clash
 
     return step
 
@@ -236,6 +278,73 @@ def _compiled_chunk(env: Env, mode: Mode) -> Callable:
 
 
 @functools.cache
+def blocks(env: Env) -> dict[int, tuple[int, ...]]:
+    """The blocks of random words that beginnings and steps use, by stream."""
+
+    class Asked(dict):
+        def __missing__(self, block: int) -> tuple:
+            self[block] = (torch.zeros(1, dtype=torch.int32),) * 4
+            return self[block]
+
+    index, space = torch.zeros(1, dtype=torch.int64), env.action_space
+    asked = {STREAM_INIT: Asked(), STREAM_STEP: Asked()}
+    state = env.init(engine.rng_at((0, index, index, 0, STREAM_INIT), asked), env.params)
+    action: Any = index if isinstance(space, Discrete) else (torch.zeros(1),) * math.prod(space.shape)
+    action = action[0] if isinstance(action, tuple) and len(action) == 1 else action
+    env.step(state, action, engine.rng_at((0, index, index, torch.zeros(1), STREAM_STEP), asked), env.params)
+    return {stream: tuple(used) for stream, used in asked.items()}
+
+
+@functools.cache
+def _compiled_draws(env: Env, mode: Mode, span: int) -> Callable:
+    used = blocks(env) | {STREAM_PARAMS: tuple(range(len(mode.random_params)))}
+
+    def ints(seed, episode, elapsed, index):
+        row = torch.arange(2 * span - 1)[:, None]  # the steps of this episode, then those of the next
+        number, step = episode + (row >= span), torch.where(row < span, elapsed.to(torch.int64) + row, row - span)
+        drawn = {}
+        for stream in used:
+            when = (number, step) if stream == STREAM_STEP else (episode + 1, 0)
+            rng = Rng(seed, index, when[0], when[1], stream)
+            drawn[stream] = {block: tuple(word.to(torch.int32) for word in words(rng, block)) for block in used[stream]}
+        return drawn
+
+    return _compile(ints, **ONE_THREAD)
+
+
+@functools.cache
+def _compiled_span(env: Env, mode: Mode, look: bool, span: int) -> Callable:
+    def floats(c, index, drawn, actions, tally):
+        c = _to_bool(c)
+        begun = engine.fresh(env, mode, c.params, c.seed, index, c.episode + 1, drawn)
+        spent = clash = torch.zeros_like(c.elapsed)
+        for i, action in enumerate(actions):
+            now = {
+                block: tuple(_now(word, i, span, c.elapsed, spent) for word in some)
+                for block, some in drawn[STREAM_STEP].items()
+            }
+            new, out, tally = _transition(env, mode, c, index, begun, spent, action, look, tally, {STREAM_STEP: now})
+            clash = clash + spent * out.reset
+            c, spent = new, torch.where(out.reset, 1.0, spent)
+        return _to_float(_bare(c)), _to_float(out), tally, spent, clash.amax()
+
+    return _compile(floats, **(DEEP if span == 1 else ONE_THREAD))
+
+
+def _columns(state: Any) -> Any:
+    """Entities `[N, k]` slot after slot: their loops shall run along the environments, of which there are more."""
+    return _fields(lambda f: f if f.ndim == 1 else f.movedim(0, -1).contiguous().movedim(-1, 0), state)
+
+
+def _now(word: Tensor, step: int, span: int, elapsed: Tensor, spent: Tensor) -> Tensor:
+    """Of a word of all steps of a span, `[2 * span - 1, N]`, those that step number `step` takes."""
+    chosen = word[step]
+    for since in range(step):
+        chosen = torch.where((spent != 0.0) & (elapsed == since), word[span + since], chosen)
+    return chosen
+
+
+@functools.cache
 def _compiled_whole(env: Env, mode: Mode) -> Callable:
     def function(c, index, action, look, tally):
         return whole(env, mode, c, index, action, look, tally)
@@ -245,7 +354,22 @@ def _compiled_whole(env: Env, mode: Mode) -> Callable:
 
 def _observe(env: Env, c: Carry, compiled: bool) -> Any:
     """What a step would observe, bit for bit: a compiled sine differs from another in its last bits."""
-    return _compiled_observe(env)(c.state, c.params) if compiled else engine.observe(env, c)
+    if not compiled:
+        return engine.observe(env, c)
+    with torch.no_grad():
+        return _pictures(env, _compiled_observe(env)(_columns(c.state), c.params))
+
+
+def _seen(env: Env, out: Step) -> Step:
+    return out._replace(obs=_pictures(env, out.obs), final_obs=_pictures(env, out.final_obs))
+
+
+def _pictures(env: Env, obs: Any) -> Any:
+    """Images `[N, *obs]` that lie one after the other, though on a CPU they are computed cell after cell, bools as bytes."""
+    if obs is None or obs.ndim < 3:
+        return obs
+    whole = obs.flatten(1).contiguous().reshape(obs.shape)
+    return whole.view(torch.bool) if env.observation_space.dtype == np.bool_ else whole
 
 
 @functools.cache
@@ -253,7 +377,7 @@ def _compiled_observe(env: Env) -> Callable:
     def function(state, params):
         return engine.observe(env, Carry(state, params, *[None] * 6))
 
-    return _compile(function)
+    return _compile(function, **ONE_THREAD)
 
 
 @functools.cache
@@ -269,7 +393,7 @@ def compiled_actions(env: Env) -> Callable:
     def function(seed, index, block):
         return engine.random_actions(env.action_space, seed, index, block)
 
-    return _compile(function)
+    return _compile(function, **ONE_THREAD)
 
 
 def _lean(mode: Mode, c: Carry) -> Carry:
@@ -278,7 +402,7 @@ def _lean(mode: Mode, c: Carry) -> Carry:
         c = c._replace(terminated=None, truncated=None)
     if not mode.draws:
         c = c._replace(seed=None, episode=None)
-    return _to_float(c)
+    return _to_float(c._replace(state=_columns(c.state)))
 
 
 def _bare(c: Carry) -> Carry:
@@ -306,10 +430,17 @@ def _to_bool(record: Any) -> Any:
     return record._replace(**{k: v != 0.0 for k, v in flags.items() if v is not None and v.dtype != torch.bool})
 
 
-def _compile(function: Callable) -> Callable:
+def _compile(function: Callable, **options: Any) -> Callable:
     """Whole or not at all (`fullgraph`), into as few loops as can be; a first `num_envs` is compiled for its size, a second
     for any. The code object is the function's own, as Dynamo's cache hangs on that."""
     own = types.FunctionType(
         function.__code__.replace(), function.__globals__, function.__name__, None, function.__closure__
     )
-    return torch.compile(own, fullgraph=True, options={"max_fusion_size": 4096})
+    constant = tuple(f"L['{name}']" for name in own.__code__.co_freevars)
+
+    def of_arguments(guards: Any) -> list[bool]:
+        """A look at every constant would take longer than the step."""
+        return [not (g.is_global or g.name.startswith(constant)) for g in guards]
+
+    options = {"max_fusion_size": 4096, "guard_filter_fn": of_arguments, **options}
+    return torch.compile(own, fullgraph=True, options=options)

@@ -19,7 +19,7 @@ from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.registry import spec
 from gpusim.rollout import Rollout, rollout
-from gpusim.stepper import LookAhead, SyncFree, compiled_actions
+from gpusim.stepper import DrawsAhead, LookAhead, SyncFree, compiled_actions
 
 
 class VectorState(NamedTuple):
@@ -115,8 +115,12 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
             from gpusim.fused import Fused
 
             return Fused(self.env, self._mode(), self._index)
-        kind = LookAhead if self.device.type == "cpu" else SyncFree
-        return kind(self.env, self._mode(), self._index, self.backend == "compile")
+        mode, compiled = self._mode(), self.backend == "compile"
+        if self.device.type != "cpu":
+            return SyncFree(self.env, mode, self._index, compiled)
+        if compiled and mode.draws:
+            return DrawsAhead(self.env, mode, self._index)
+        return LookAhead(self.env, mode, self._index, compiled)
 
     def _mode(self) -> Mode:
         lanes = tuple(k for k, v in self._params._asdict().items() if isinstance(v, Tensor))

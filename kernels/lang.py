@@ -39,8 +39,21 @@ class Rng(NamedTuple):
     stream: Lane  # one of STREAM_*
 
 
-def words(rng: Rng, block) -> tuple[Lane, Lane, Lane, Lane]:
+class Drawn(NamedTuple):
+    """An `Rng` whose words have been drawn already."""
+
+    seed: Lane
+    env: Lane
+    episode: Lane
+    step: Lane
+    stream: Lane
+    words: Any  # by block: the four words as int32 of the same bits
+
+
+def words(rng: Rng | Drawn, block) -> tuple[Lane, Lane, Lane, Lane]:
     """Four random 32-bit words; `block` (0 to 255, known in advance) tells apart the draws made from one `rng`."""
+    if isinstance(rng, Drawn):
+        return tuple(_cast(word, "int64") & 0xFFFFFFFF for word in rng.words[block])
     step = rng.step if isinstance(rng.step, int) else _cast(rng.step, "int64")
     return philox(rng.seed, rng.env, rng.episode, step, rng.stream * 256 + block)
 
@@ -85,6 +98,12 @@ LANES = (np.ndarray, Tensor)  # the first, where isinstance is quick, comes firs
 def is_lane(x) -> bool:
     """Whether `x` has an entry for each environment; otherwise it is a number."""
     return isinstance(x, LANES)
+
+
+def in_columns(x) -> bool:
+    """Whether the entities of a lane lie slot after slot, and its images cell after cell: the loops that are compiled for a
+    CPU run along the environments then."""
+    return isinstance(x, Tensor) and x.device.type == "cpu" and torch.compiler.is_compiling()
 
 
 def where(condition, a, b) -> Lane:
@@ -166,6 +185,8 @@ def slots(x, count) -> Lane:
     if isinstance(x, np.ndarray):
         return np.zeros((*x.shape, 1), np.int32) + np.arange(count, dtype=np.int32)
     numbers = torch.arange(count, dtype=torch.int32, device=x.device)
+    if in_columns(x):
+        return (torch.zeros_like(x, dtype=torch.int32) + numbers.reshape(-1, *[1] * x.ndim)).movedim(0, -1)
     return torch.zeros_like(x, dtype=torch.int32)[..., None] + numbers
 
 
@@ -180,7 +201,7 @@ def to_int(x) -> Lane:
 
 
 def any_(x) -> Lane:
-    return x.any(-1)
+    return x.to(torch.int32).amax(-1) != 0 if in_columns(x) else x.any(-1)  # a bool in memory is not read by vectors
 
 
 def all_(x) -> Lane:

@@ -1,15 +1,21 @@
-"""gymnax's CartPole in a process of its own, which measures when it is asked to."""
+"""One of gymnax's environments in a process of its own, which measures when it is asked to."""
 
 import json
 import subprocess
 from pathlib import Path
 
-DRIVER = Path(__file__).with_name("gymnax_cartpole.py")
+DRIVER = Path(__file__).with_name("gymnax_rollout.py")
 PYTHON = Path(__file__).with_name(".venv-gymnax") / "bin" / "python"
 
 
-class GymnaxCartPole:
-    """See gymnax_cartpole.py for the modes.
+def theirs(env: str) -> str:
+    """gymnax's name of an environment of ours: "MinAtar/Breakout-v1" is its "Breakout-MinAtar"."""
+    suite, _, game = env.rpartition("/")
+    return f"{game.removesuffix('-v1')}-{suite}" if suite else env
+
+
+class Gymnax:
+    """See gymnax_rollout.py for the modes.
 
     Attributes:
         first_s: the first call, compilation included [s].
@@ -18,8 +24,8 @@ class GymnaxCartPole:
         RuntimeError: the process did not start or has died; the message ends with what it said.
     """
 
-    def __init__(self, python: Path, num_envs: int, steps: int, mode: str, seconds: float):
-        command = [str(python), str(DRIVER), str(num_envs), str(steps), mode, str(seconds)]
+    def __init__(self, python: Path, env: str, num_envs: int, steps: int, mode: str, seconds: float):
+        command = [str(python), str(DRIVER), theirs(env), str(num_envs), str(steps), mode, str(seconds)]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         ready = self._read()

@@ -4,14 +4,20 @@ Compilation takes seconds, so the cases are few, and CartPole stands for the oth
 one graph without a look at a value is held in test_vector.py.
 """
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import pytest
 import torch
 
 import gpusim
-from gpusim import Uniform
+from gpusim import Uniform, stepper
 from gpusim.envs import CARTPOLE, PENDULUM
+from gpusim.envs.minatar import BREAKOUT
+from gpusim.kernels.lang import STREAM_STEP, Lane, uniform
+from gpusim.stepper import DrawsAhead, blocks
 from gpusim.testing import check_vector_env
-from tests.envs.toys import TOY
+from tests.envs.toys import DRIFT, SWARM, TOY, TRAIL
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # torch's compiler's own
@@ -95,6 +101,62 @@ def test_chunks_do_not_matter(chunks):
     assert torch.equal(whole.last_obs, parts[-1].last_obs)
     for a, b in zip(vec.get_state().state, twin.get_state().state, strict=True):
         assert torch.equal(a, b)
+
+
+def test_the_blocks_of_words_that_a_step_uses_are_known():
+    assert [blocks(env)[STREAM_STEP] for env in (TOY, DRIFT, BREAKOUT)] == [(0,), (0, 1), (0,)]
+
+
+@pytest.mark.parametrize("env", [BREAKOUT, SWARM], ids=lambda e: e.id)
+def test_words_drawn_ahead_for_a_span_are_those_of_each_step(env):
+    """Over steps in which one episode ends and never a second; of Swarm, entities `[N, 8]` too."""
+    compiled, eager = pair(env, num_envs=300, max_episode_steps=env.max_episode_steps)
+    ours, theirs = compiled.rollout(43, transitions=False), eager.rollout(43, transitions=False)
+    assert ours.episodes > 900
+    close(ours[-4:], theirs[-4:])
+    close(compiled.get_state(), eager.get_state())
+
+
+def blink(s, action, rng, p):
+    x = uniform(rng, 0, 0.0, 1.0)
+    return Blinking(x), x, x < 0.5
+
+
+class Blinking(NamedTuple):
+    x: Lane
+
+
+def blink_init(rng, p):
+    return Blinking(uniform(rng, 0, 0.0, 1.0))
+
+
+def test_a_second_beginning_within_a_span(monkeypatch):
+    """Every other step ends an episode, so that some spans are taken at once and others step by step; run uncompiled."""
+    monkeypatch.setattr(stepper, "_compile", lambda function, **_: function)
+    env = replace(CARTPOLE, id="Blink-v0", init=blink_init, step=blink, observe=lambda s, p: (s.x,) * 4)
+    compiled, eager = pair(env, num_envs=2, max_episode_steps=None)
+    take, clashes = DrawsAhead._take, []
+
+    def watched(self, c, actions, *rest):
+        result = take(self, c, actions, *rest)
+        if len(actions) > 1:
+            clashes.append(bool(result[3]))
+        return result
+
+    monkeypatch.setattr(DrawsAhead, "_take", watched)
+    ours, theirs = compiled.rollout(60, transitions=False), eager.rollout(60, transitions=False)
+    assert set(clashes) == {True, False}
+    close(ours[-4:], theirs[-4:], rtol=0, atol=0)
+    close(compiled.get_state(), eager.get_state(), rtol=0, atol=0)
+
+
+def test_boards_are_computed_cell_by_cell():
+    compiled, eager = pair(TRAIL)
+    ours, theirs = compiled.rollout(20), eager.rollout(20)
+    assert ours.obs.dtype == torch.bool
+    for a, b in ((ours.obs, theirs.obs), (ours.next_obs, theirs.next_obs), (ours.last_obs, theirs.last_obs)):
+        assert torch.equal(a, b)
+        assert a.is_contiguous()
 
 
 def test_parameters_may_change():

@@ -88,7 +88,7 @@ MUTATIONS = {
         ("UP, DOWN, 1, 8", "UP, DOWN, 1, 9"),
     ],
     "Freeway": [
-        ("remainder(floor_divide(digits, power), 5) + 1", "remainder(floor_divide(digits, power), 4) + 1"),
+        ("digit * 13108 >> 16", "digit * 13107 >> 16"),
         ("PLAYER_SPEED = 3", "PLAYER_SPEED = 2"),
         ("(s.x == COLUMN) | (x == COLUMN)", "(x == COLUMN)"),
         ("new.time < 0", "new.time <= 0"),

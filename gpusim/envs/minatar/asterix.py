@@ -11,15 +11,14 @@ from typing import NamedTuple
 from gymnasium.spaces import Discrete
 
 from gpusim.env import Env
-from gpusim.envs.minatar.shared import DOWN, LEFT, RIGHT, UP, board, moved, sticky
+from gpusim.envs.minatar.shared import DOWN, LEFT, RIGHT, UP, board, count_bits, free_before, moved, sticky
 from gpusim.kernels.lang import (
     Lane,
     Rng,
-    any_,
     below,
     clip,
-    cumsum,
     floor_divide,
+    max_,
     maximum,
     remainder,
     slots,
@@ -59,7 +58,7 @@ class Params(NamedTuple):
 
 
 def init(rng: Rng, p: Params) -> State:
-    zero = below(words(rng, 0)[0], 1)
+    zero = to_int(rng.env * 0)
     none = 0 * slots(zero, ROWS)
     spawn, move = zero + SPAWN_SPEED, zero + MOVE_SPEED
     return State(zero + 5, zero + 5, none, none, none, spawn, spawn, move, move, zero + RAMP_INTERVAL, zero, zero)
@@ -69,9 +68,9 @@ def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane
     a, b, c, d = words(rng, 0)
     action = sticky(a, p.sticky, s.last_action, action)
     x, y = moved(s.x, action, LEFT, RIGHT, 0, 9), moved(s.y, action, UP, DOWN, 1, 8)
-    free = s.kind == NOTHING
-    nth = cumsum(free) - 1 == below(d, maximum(sum_(free), 1))[:, None]
-    come = free & nth & (s.spawn_timer == 0)[:, None]
+    free, slot = s.kind == NOTHING, slots(x, ROWS)
+    nth = count_bits(free_before(free, slot)) == below(d, maximum(sum_(free), 1))[:, None]
+    come = slot == where(s.spawn_timer == 0, max_(where(free & nth, slot, -1)), -1)[:, None]
     right = below(b, 2)
     kind = where(come, (to_int(below(c, 3) == 0) + ENEMY)[:, None], s.kind)
     column = where(come, (9 - 9 * right)[:, None], s.column)
@@ -92,8 +91,8 @@ def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane
 def meet(kind: Lane, column: Lane, x: Lane, y: Lane) -> tuple[Lane, Lane, Lane]:
     """What is left after the player has taken the gold at its cell; whether it did, and whether it met an enemy."""
     here = (slots(x, ROWS) + 1 == y[:, None]) & (column == x[:, None])
-    gold = here & (kind == GOLD)
-    return where(gold, NOTHING, kind), any_(gold), any_(here & (kind == ENEMY))
+    found = sum_(where(here, kind, NOTHING))  # there is one row at most that is its own
+    return where(here & (kind == GOLD), NOTHING, kind), found == GOLD, found == ENEMY
 
 
 def ramped(s: State, p: Params) -> State:

@@ -64,8 +64,9 @@ def speeds(b: Lane, c: Lane, d: Lane) -> Lane:
     digits, k = below(b, 625), slots(below(b, 1), CARS)
     digits = where(k < 4, digits[:, None], below(c, 625)[:, None])
     k = k & 3
-    power = (1 + 4 * to_int(k > 0)) * (1 + 4 * to_int(k > 1)) * (1 + 4 * to_int(k > 2))
-    size = remainder(floor_divide(digits, power), 5) + 1
+    inverse = 525 + to_int(k < 3) * 2097 + to_int(k < 2) * 10486 + to_int(k < 1) * 52428  # 65536 / 5**k, rounded up
+    digit = digits * inverse >> 16
+    size = digit - 5 * (digit * 13108 >> 16) + 1
     k = slots(below(b, 1), CARS)
     return where(((below(d, 256)[:, None] >> k) & 1) == 1, size, -size)
 

@@ -19,14 +19,24 @@ from typing import NamedTuple
 from gymnasium.spaces import Discrete
 
 from gpusim.env import Env
-from gpusim.envs.minatar.shared import DOWN, FIRE, LEFT, RIGHT, UP, board, down_to_zero, moved, sticky
+from gpusim.envs.minatar.shared import (
+    DOWN,
+    FIRE,
+    LEFT,
+    RIGHT,
+    UP,
+    board,
+    down_to_zero,
+    free_before,
+    moved,
+    sticky,
+)
 from gpusim.kernels.lang import (
     Lane,
     Rng,
     any_,
     below,
     clip,
-    cumsum,
     floor_divide,
     maximum,
     min_,
@@ -137,7 +147,7 @@ class Rows(NamedTuple):
 
 
 def init(rng: Rng, p: Params) -> State:
-    zero = below(words(rng, 0)[0], 1)
+    zero = to_int(rng.env * 0)
     none = zero - 1
     return State(
         zero + 5, zero, none, zero + OXYGEN, zero, zero == 0,
@@ -217,7 +227,8 @@ def arrived(f: Foes, where_from: Lane, third: Lane, s: State) -> Foes:
     y, dx = (where_from >> 1) + 1, 2 * (where_from & 1) - 1
     free = f.kind == NOTHING
     against = any_(~free & (f.y == y[:, None]) & (f.dx != dx[:, None]))
-    come = free & (cumsum(free) == 1) & ((s.spawn_timer == 0) & ~against)[:, None]
+    first = free_before(free, slots(y, FOES)) == 0
+    come = free & first & ((s.spawn_timer == 0) & ~against)[:, None]
     return Foes(
         where(come, (to_int(third == 0) + FISH)[:, None], f.kind),
         where(come, where(dx > 0, 0 * dx, 9)[:, None], f.x),

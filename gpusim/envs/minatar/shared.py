@@ -10,7 +10,7 @@ One thing differs: an episode begins with no action to repeat, while MinAtar rep
 import numpy as np
 from gymnasium.spaces import Box
 
-from gpusim.kernels.lang import Lane, clip, to_int, unit, where
+from gpusim.kernels.lang import Lane, clip, ones_like, sum_, to_int, unit, where
 
 SIZE = 10
 LEFT, UP, RIGHT, DOWN, FIRE = 1, 2, 3, 4, 5  # 0: nothing
@@ -33,6 +33,11 @@ def moved(place: Lane, action: Lane, back: Lane, forth: Lane, low: Lane, high: L
 
 def down_to_zero(timer: Lane) -> Lane:
     return timer - to_int(timer > 0)
+
+
+def free_before(free: Lane, slot: Lane) -> Lane:
+    """`[N, k]` for each of at most 32 entities, whose numbers are `slot`, which of those before it are free, as bits."""
+    return sum_(to_int(free) << slot)[:, None] & ((ones_like(slot) << slot) - 1)
 
 
 def count_bits(x: Lane) -> Lane:

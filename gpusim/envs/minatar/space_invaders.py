@@ -29,7 +29,6 @@ from gpusim.envs.minatar.shared import (
 from gpusim.kernels.lang import (
     Lane,
     Rng,
-    below,
     clip,
     floor_divide,
     maximum,
@@ -82,7 +81,7 @@ class Params(NamedTuple):
 
 
 def init(rng: Rng, p: Params) -> State:
-    zero = below(words(rng, 0)[0], 1)
+    zero = to_int(rng.env * 0)
     none, interval = zero - 1, zero + MOVE_INTERVAL
     return State(
         zero + 5, zero + FLEET, zero + 2, zero, none, zero, none, zero, none, zero, zero + 10, zero,

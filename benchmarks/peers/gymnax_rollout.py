@@ -1,10 +1,11 @@
-"""gymnax's CartPole under jit and scan, measured on request. `benchmarks/throughput.py` runs it by gymnax's own Python.
+"""An environment of gymnax under jit and scan, measured on request by `benchmarks/throughput.py`, by gymnax's own Python.
 
-    .venv-gymnax/bin/python gymnax_cartpole.py NUM_ENVS STEPS MODE SECONDS
+    .venv-gymnax/bin/python gymnax_rollout.py ENV NUM_ENVS STEPS MODE SECONDS
 
 MODE is `sim` (statistics by gymnax's LogWrapper, their sums returned), `transitions` (the same, and every transition
-returned) or `bare` (no statistics, the sum of rewards returned). It prints one line of JSON when it is compiled and
-warm, and one for each line that it reads: the environment steps per second of one round.
+returned) or `bare` (no statistics, the sum of rewards returned); where no transitions are returned, the compiler leaves
+observations out that the step does not need. It prints one line of JSON when it is compiled and warm, and one for each
+line that it reads: the environment steps per second of one round.
 """
 
 import importlib.metadata
@@ -19,15 +20,16 @@ import jax.numpy as jnp
 from gymnax.wrappers.purerl import LogWrapper
 
 
-def make_rollout(num_envs: int, steps: int, mode: str):
+def make_rollout(name: str, num_envs: int, steps: int, mode: str):
     """A first state, and a jitted function of (key, state) that takes `steps` steps with random actions."""
-    env, params = gymnax.make("CartPole-v1")
+    env, params = gymnax.make(name)
+    count = env.num_actions
     env = env if mode == "bare" else LogWrapper(env)
 
     def step(carry, _):
         key, obs, state, total, episodes = carry
         key, key_action, key_step = jax.random.split(key, 3)
-        action = jax.random.randint(key_action, (num_envs,), 0, 2)
+        action = jax.random.randint(key_action, (num_envs,), 0, count)
         keys = jax.random.split(key_step, num_envs)
         new_obs, state, reward, terminated, truncated, info = jax.vmap(env.step, (0, 0, 0, None))(
             keys, state, action, params
@@ -54,8 +56,14 @@ def make_rollout(num_envs: int, steps: int, mode: str):
 
 
 def main() -> None:
-    num_envs, steps, mode, seconds = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
-    state, rollout = make_rollout(num_envs, steps, mode)
+    name, num_envs, steps, mode, seconds = (
+        sys.argv[1],
+        int(sys.argv[2]),
+        int(sys.argv[3]),
+        sys.argv[4],
+        float(sys.argv[5]),
+    )
+    state, rollout = make_rollout(name, num_envs, steps, mode)
 
     def run(repeats: int) -> float:
         nonlocal state
