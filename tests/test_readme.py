@@ -29,7 +29,7 @@ def test_the_python_blocks_run_in_order(capsys):
     names: dict = {"__name__": "readme"}
     for block in blocks:
         exec(compile(block, "<README.md>", "exec"), names)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     assert names["thrifty"] is registry.spec("DockThrifty-v0")
     assert names["rollout"].obs.shape == (128, 4096, 4)
     assert names["result"].ending == "target"
