@@ -14,6 +14,7 @@ import gpusim
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 MASSIVE = [sys.executable, str(EXAMPLES / "massively_parallel.py"), "--device", "cpu"]
+SCRIPT = [sys.executable, str(EXAMPLES / "scripted_exploration.py"), "--device", "cpu"]
 REWARD = [sys.executable, str(EXAMPLES / "custom_reward.py"), "--device", "cpu"]
 
 
@@ -85,3 +86,11 @@ def test_custom_reward_refuses_bad_input_by_a_sentence():
     code, out, err = outcome([*REWARD, "--total-steps", "0"])
     assert (code, out) == (1, "")
     assert err == "total_steps must be at least 1, not 0.\n"
+
+
+def test_scripted_exploration_trains_with_and_without_the_rule():
+    code, out, err = outcome([*SCRIPT, "--total-steps", "8000"])
+    assert (code, err) == (0, "")
+    without, given = out.splitlines()
+    assert without.startswith("without the rule: -200.0 after 8,000 steps, and 0% of 200 new episodes")
+    assert given.startswith("with the rule: -")
