@@ -4,13 +4,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PEERS := benchmarks/peers/.venv-gymnax benchmarks/peers/.venv-sb3
+PEERS := $(patsubst benchmarks/peers/%.txt,benchmarks/peers/.venv-%,$(wildcard benchmarks/peers/*.txt))
+TRAINERS := $(patsubst benchmarks/trainers/%.txt,benchmarks/trainers/.venv-%,$(wildcard benchmarks/trainers/*.txt))
 PIP_INSTALL = -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help train test lint kernel-report gpu bench peers results readme clean FORCE
+.PHONY: help train test lint kernel-report gpu report peers trainers results clean FORCE
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,21 +34,23 @@ gpu: $(VENV)/dev  ## on a machine with a CUDA GPU: the tests that need one, then
 	$(BIN)/python -m pytest -m gpu tests/gpu
 	$(BIN)/python benchmarks/gpu.py
 
-bench: $(VENV)/train  ## speed and memory on this machine, beside the peers that are installed
-	$(BIN)/python benchmarks/throughput.py --all
-	$(BIN)/python benchmarks/memory.py
+report: $(VENV)/train peers  ## benchmarks/REPORT.md from nothing: speed beside peers, scaling, memory, time to solve (an hour)
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/time_to_solve.py --seeds 3
+	$(BIN)/python benchmarks/write_report.py
 
 peers: $(PEERS:=/done)  ## virtual environments for the peers that benchmarks measure beside gpusim
 
+trainers: $(VENV)/dev $(TRAINERS:=/done)  ## what adapters cost, with the trainers that install beside gpusim and those that do not
+	$(BIN)/python benchmarks/adapters.py
+
 results: $(VENV)/dev  ## the ten-seed tables of README.md (takes long)
 	$(BIN)/python benchmarks/ten_seeds.py
-	$(BIN)/python benchmarks/time_to_solve.py
-
-readme: $(VENV)/train  ## put the result files into the tables of README.md
-	$(BIN)/python benchmarks/readme.py
+	$(BIN)/python benchmarks/write_report.py
 
 clean:  ## remove what was installed and cached; runs/ stays
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(TRAINERS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps. `made` says that the virtual environment is whole and which folder it was made for: it is made again
@@ -85,10 +88,18 @@ $(VENV)/train $(VENV)/dev: $(VENV)/made pyproject.toml
 	@rm $(VENV)/unfinished
 	@touch $@ $(if $(filter dev,$(notdir $@)),$(VENV)/train)
 
-benchmarks/peers/.venv-%/done: benchmarks/peers/%.txt
+# A peer that does not install does not stop the others: pip's last word stays in `failed`, and the next `make peers` tries again.
+define make_venv
 	$(check_python)
 	@echo "Installing $* into $(@D)."
 	@rm -rf $(@D)
 	@"$(PYTHON)" -m venv $(@D)
-	@$(@D)/bin/python $(PIP_INSTALL) -r $<
-	@touch $@
+	@if $(@D)/bin/python $(PIP_INSTALL) -r $< 2> $(@D)/said; then touch $@; else \
+	  grep '^ERROR' $(@D)/said | tail -n 1 > $(@D)/failed; echo "$* does not install here: $$(cat $(@D)/failed)" >&2; fi
+endef
+
+benchmarks/peers/.venv-%/done: benchmarks/peers/%.txt
+	$(make_venv)
+
+benchmarks/trainers/.venv-%/done: benchmarks/trainers/%.txt
+	$(make_venv)

@@ -2,7 +2,9 @@
 
 import argparse
 import dataclasses
+import itertools
 import sys
+import typing
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -11,7 +13,8 @@ usage: gpusim COMMAND ...
 
   train ALGORITHM ENV    train ppo, a2c, reinforce, dqn or pqn on an environment   (gpusim train ppo CartPole-v1)
   resume RUN             go on with a run that was stopped
-  eval RUN               play the trained policy; --oracle plays it in Gymnasium's own environment
+  eval RUN               play the trained policy; --oracle plays it in Gymnasium's own environment, --video films it
+  plot RUN ...           the learning curves of runs, or of folders of runs; --trajectory: what the agent does in time
   envs                   the environments
   bench                  how fast this machine steps them
   info                   this machine: GPUs, versions, which backends work here
@@ -105,8 +108,16 @@ def resume(args: list[str]) -> int:
         print(f"{path} is complete: all {learner.steps:,} steps were made.")
         return 0
     folder.rewind(learner.iteration)
-    print(f"going on from step {learner.steps:,}")
+    print(f"going on from step {learner.steps:,}{_afresh(learner)}")
     return _drive(learner, folder, checkpoint["seconds"])
+
+
+def _afresh(learner: Any) -> str:
+    from gpusim.agents.environments import on_host
+
+    if not on_host(learner.env):
+        return ""
+    return " with new episodes: the state of the old ones went with their processes, so the unbroken run would end elsewhere"
 
 
 def _tell_memory(config: Any) -> None:
@@ -119,17 +130,21 @@ def _tell_memory(config: Any) -> None:
 def _drive(learner: Any, folder: Any, seconds: float) -> int:
     """Runs the learner with display and folder, and says how it ended."""
     from gpusim.agents.display import Display
-    from gpusim.agents.evaluate import evaluate
+    from gpusim.agents.environments import on_host, remark
+    from gpusim.agents.evaluate import ON_HOST, evaluate
     from gpusim.agents.loop import run
 
     env, config = learner.env, learner.config
     print(
-        f"{config.env}: {config.num_envs} environments, {env.backend} on {env.device}, learning by {learner.path}; "
-        f"run folder {folder.path}",
+        f"{remark(env)}{config.env}: {config.num_envs} environments, {env.backend} on {env.device}, "
+        f"learning by {learner.path}; run folder {folder.path}",
         flush=True,
     )
-    with Display(config, learner.steps) as display:
-        result = run(learner, (display, folder), seconds)
+    try:
+        with Display(config, learner.steps) as display:
+            result = run(learner, (display, folder), seconds)
+    finally:
+        env.close()
     if result.ending == "interrupted":
         folder.close()
         print(f"stopped at step {learner.steps:,}; go on with: gpusim resume {folder.path}")
@@ -137,8 +152,9 @@ def _drive(learner: Any, folder: Any, seconds: float) -> int:
     last = result.metrics[-1]
     if result.ending == "target":
         print(f"reached {last['return']:.1f} (target {config.target_return:g}) in {last['seconds']:.1f} s of training")
+    episodes = 4 * ON_HOST if on_host(env) else 100
     scores = evaluate(
-        lambda obs: learner.network.act(obs, None), env.env, 100, seed=config.seed + 10_000, device=str(env.device)
+        lambda obs: learner.network.act(obs, None), env.env, episodes, seed=config.seed + 10_000, device=str(env.device)
     )
     mean, threshold = float(scores.mean()), env.env.reward_threshold
     verdict = (
@@ -146,11 +162,10 @@ def _drive(learner: Any, folder: Any, seconds: float) -> int:
     )
     print(
         f"after {learner.steps:,} steps and {last['seconds']:.1f} s the policy's mode scores {mean:.1f} "
-        f"± {float(scores.std()):.1f} over 100 episodes{verdict}"
+        f"± {float(scores.std()):.1f} over {episodes} episodes{verdict}"
     )
-    folder.close(
-        {"mean": mean, "std": float(scores.std()), "episodes": 100, "steps": learner.steps, "seconds": last["seconds"]}
-    )
+    spent = {"steps": learner.steps, "seconds": last["seconds"]}
+    folder.close({"mean": mean, "std": float(scores.std()), "episodes": episodes, **spent})
     return 0
 
 
@@ -172,10 +187,19 @@ def evaluation(args: list[str]) -> int:
         """Draw actions from the policy instead of taking its mode."""
         device: str = "auto"
         """auto, cpu, cuda or cuda:N."""
+        video: str | None = None
+        """Film the first of the episodes: a file .mp4 or .gif."""
+        video_envs: int = 1
+        """How many of them, side by side."""
+        video_seconds: float = 60.0
+        """The film is no longer than this; it ends with the last episode."""
+        video_steps: int | None = None
+        """Nor than this many steps."""
 
     path, rest = _run_path(args, "eval")
     asked = options(Eval(), rest, f"gpusim eval {path}")
     from gpusim import checks
+    from gpusim.agents.environments import on_host
     from gpusim.agents.evaluate import evaluate, evaluate_oracle, load_policy
 
     checks.positive("episodes", asked.episodes)
@@ -184,19 +208,95 @@ def evaluation(args: list[str]) -> int:
         import torch
 
         torch.set_num_threads(policy.threads)
+    if asked.video and not _film(policy, asked):
+        return 130
     if asked.oracle:
         import gymnasium
 
         where = f"Gymnasium {gymnasium.__version__}'s {policy.env.id}"
         scores = evaluate_oracle(policy, policy.env.id, asked.episodes, checks.seed(asked.seed))
     else:
-        where = f"gpusim's {policy.env.id}"
+        where = policy.env.id if on_host(policy.env) else f"gpusim's {policy.env.id}"
         scores = evaluate(policy, policy.env, asked.episodes, checks.seed(asked.seed), asked.device)
     spread = float(scores.std()) if len(scores) > 1 else 0.0
     print(
         f"{where}: {float(scores.mean()):.2f} ± {spread:.2f} over {len(scores)} episodes "
         f"(least {float(scores.min()):.2f}, greatest {float(scores.max()):.2f})"
     )
+    return 0
+
+
+def _film(policy: Any, asked: Any) -> bool:
+    """Whether the video is written; it is not after Ctrl-C."""
+    from gpusim import checks
+    from gpusim.agents.evaluate import record
+    from gpusim.errors import InputError
+
+    num_envs, steps = checks.positive("video_envs", asked.video_envs), asked.video_steps
+    if steps is not None:
+        checks.positive("video_steps", steps)
+    if not asked.video_seconds > 0:
+        raise InputError(f"video_seconds must be positive, not {asked.video_seconds!r}.")
+    if asked.oracle:
+        raise InputError("--video films gpusim's own environment: leave --oracle out.")
+    terminal = sys.stdout.isatty()
+
+    def progress(done: int, most: int) -> None:
+        if terminal:
+            print(f"\rfilming: frame {done:,} of at most {most:,}", end="", flush=True)
+
+    try:
+        frames, returns = record(
+            policy, asked.video, num_envs, checks.seed(asked.seed), steps, asked.video_seconds, asked.device, progress
+        )
+    except KeyboardInterrupt:
+        print("\nstopped: no video was written")
+        return False
+    print("\r\033[K" if terminal else "", end="")
+    print(f"{asked.video}: {frames:,} frames, returns {', '.join(f'{r:.4g}' for r in returns.tolist())}", flush=True)
+    return True
+
+
+# ------------------------------------------------------------------------------------------------------------ plot
+
+
+def plot(args: list[str]) -> int:
+    @dataclasses.dataclass(frozen=True)
+    class Plot:
+        """Draws learning curves: runs that differ in their seed alone become one line with its interval."""
+
+        out: str | None = None
+        """File to write, .png, .pdf or .svg; None: curves.png, or trajectory.png."""
+        x: typing.Literal["steps", "seconds", "iterations"] = "steps"
+        """What the curves are drawn against."""
+        metric: str = "return"
+        """Any name that metrics.jsonl has."""
+        trajectory: bool = False
+        """Draw an episode of one run's policy instead: state and action against time."""
+        seed: int = 1_000_000
+        """Of that episode."""
+
+    paths = list(itertools.takewhile(lambda word: not word.startswith("-"), args))
+    if not paths:
+        _run_path(args, "plot")
+    asked = options(Plot(), args[len(paths) :], "gpusim plot RUN ...")
+    from gpusim.agents.plot import compare, save
+
+    if asked.trajectory:
+        if len(paths) > 1:
+            refuse("--trajectory draws one run: gpusim plot runs/... --trajectory")
+        from gpusim import checks
+        from gpusim.agents import trajectory
+        from gpusim.agents.evaluate import load_policy
+
+        policy = load_policy(paths[0], deterministic=True, device="cpu")
+        notes: list[str] = []
+        figure = trajectory.picture(trajectory.play(policy, checks.seed(asked.seed)), policy.env)
+    else:
+        figure, notes = compare(paths, asked.x, asked.metric)
+    out = asked.out or ("trajectory.png" if asked.trajectory else "curves.png")
+    save(figure, out)
+    print("\n".join([*notes, f"drawn: {out}"]))
     return 0
 
 
@@ -222,16 +322,17 @@ def envs(args: list[str]) -> int:
         threshold = "" if env.reward_threshold is None else f"{env.reward_threshold:g}"
         table.add_row(name, str(env.observation_space.shape), action, str(env.max_episode_steps or ""), threshold)
     Console().print(table)
+    print("Any other id of Gymnasium's (LunarLander-v3, ALE/Pong-v5, ...) is stepped on the host.")
     return 0
 
 
 def bench(args: list[str]) -> int:
-    from gpusim.agents.bench import BenchConfig, bench
+    from gpusim.agents.bench.command import BenchConfig, bench
 
-    words = [args[0], *args[1:]] if args and not args[0].startswith("-") else None
-    default = BenchConfig(env=words[0]) if words else BenchConfig()
-    bench(options(default, args[1:] if words else args, "gpusim bench", hidden=("env",)))
-    return 0
+    envs = list(itertools.takewhile(lambda word: not word.startswith("-"), args))
+    default = BenchConfig(env=tuple(envs)) if envs else BenchConfig()
+    result = bench(options(default, args[len(envs) :], "gpusim bench", hidden=("env",)))
+    return 130 if result.get("interrupted") else 0
 
 
 def info(args: list[str]) -> int:
@@ -252,7 +353,8 @@ def options(default: Any, args: list[str], program: str, hidden: tuple[str, ...]
 
     cls: Any = type(default)
     if hidden:
-        fields = [(name, Annotated[str, tyro.conf.Suppress], dataclasses.field(default="")) for name in hidden]
+        types = typing.get_type_hints(cls)
+        fields = [(n, Annotated[types[n], tyro.conf.Suppress], dataclasses.field(default=None)) for n in hidden]
         cls = dataclasses.make_dataclass(cls.__name__, fields, bases=(cls,), frozen=True, kw_only=True)
         cls.__doc__ = type(default).__doc__
     given = {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
@@ -273,6 +375,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": train,
     "resume": resume,
     "eval": evaluation,
+    "plot": plot,
     "envs": envs,
     "bench": bench,
     "info": info,

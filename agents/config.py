@@ -6,10 +6,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from gpusim.agents.environments import Task, describe
 from gpusim.agents.networks import ActorCritic
-from gpusim.env import Env
 from gpusim.errors import InputError
-from gpusim.registry import spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +23,8 @@ class RunConfig:
     """auto (CUDA where there is a GPU), cpu, cuda or cuda:N."""
     backend: str = "auto"
     """How environments step: eager, compile, triton (fused kernels, which then learn too), or auto: eager on the CPU, on a
-    GPU triton where the environment can be lowered, else compile."""
+    GPU triton where the environment can be lowered, else compile. Those of Gymnasium: async (a process for each; auto), sync
+    (one after the other) or envpool."""
     threads: int = 1
     """CPU threads of torch; small networks are fastest on one. 0 leaves torch's own choice."""
     num_envs: int = 32
@@ -41,7 +41,8 @@ class RunConfig:
     checkpoint_every: int = 50
     """Iterations between two checkpoints."""
     network: str = "auto"
-    """mlp, cnn (a convolution of 3 × 3 before the hidden layers) or auto: cnn for images."""
+    """mlp, cnn (before the hidden layers one convolution of 3 × 3, or the three of Nature's DQN for images of 36 × 36 and
+    more) or auto: cnn for images."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers of actor and critic."""
     activation: str = "tanh"
@@ -52,6 +53,10 @@ class RunConfig:
     """Of a Gaussian policy at the start, in units of half the action's range."""
     max_grad_norm: float = 0.5
     """Global norm to which gradients are clipped."""
+    clip_reward: bool = False
+    """Learn from the sign of each reward; returns are reported as they are."""
+    episodic_life: bool = False
+    """Learn as if a lost life ended the episode, in games that count lives; the game goes on, and is reported whole."""
 
     @property
     def iterations(self) -> int:
@@ -74,7 +79,7 @@ class RunConfig:
             raise InputError(f"hidden must be positive widths, not {self.hidden!r}.")
         if self.network not in ("auto", "mlp", "cnn"):
             raise InputError(f"network must be auto, mlp or cnn, not {self.network!r}.")
-        shape = spec(self.env).observation_space.shape
+        shape = describe(self.env).observation_space.shape
         if self.network == "cnn" and len(shape) != 3:
             raise InputError(f"network cnn is for images, and {self.env} shows {shape[0]} numbers: use mlp.")
         if self.normalize_obs and len(shape) != 1:
@@ -82,7 +87,7 @@ class RunConfig:
                 f"normalize_obs is for observations of numbers, and {self.env} shows images: leave it off."
             )
 
-    def make_network(self, env: Env, generator: torch.Generator) -> ActorCritic:
+    def make_network(self, env: Task, generator: torch.Generator) -> ActorCritic:
         """The network to train, its weights drawn by `generator`, on the CPU."""
         return ActorCritic(
             env.observation_space, env.action_space, self.hidden, self.activation, self.normalize_obs,

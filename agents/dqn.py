@@ -13,16 +13,15 @@ from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from gpusim.agents.config import at_least, between, positive
+from gpusim.agents.environments import Task, describe
 from gpusim.agents.exploration import ExplorationConfig, Explorer
 from gpusim.agents.graph import Replayed
 from gpusim.agents.loop import Result, run
 from gpusim.agents.networks import QNetwork
 from gpusim.agents.normalize import ReturnScale
 from gpusim.agents.replay import Replay, memory, transition_bytes
-from gpusim.env import Env
 from gpusim.errors import InputError
 from gpusim.kernels.replay import Sample
-from gpusim.registry import spec
 
 CELLS_AT_ONCE = 2**24  # of observations drawn at once, and made features in one go
 
@@ -89,7 +88,7 @@ class Config(ExplorationConfig):
     @property
     def memory(self) -> str:
         """Of the replay, in words; known before there is one."""
-        env: Any = spec(self.env)
+        env = describe(self.env)
         return memory(self.held, transition_bytes(env.observation_space, env.action_space, self.prioritized))
 
     def updates(self, iteration: int, empty_before: int = 0) -> int:
@@ -124,7 +123,7 @@ class Config(ExplorationConfig):
                     f"not {self.learning_starts}."
                 )
 
-    def make_network(self, env: Env, generator: torch.Generator) -> QNetwork:
+    def make_network(self, env: Task, generator: torch.Generator) -> QNetwork:
         assert isinstance(env.action_space, Discrete)  # as was checked
         return QNetwork(
             env.observation_space, env.action_space, self.hidden, self.activation, self.normalize_obs, self.dueling,

@@ -1,5 +1,6 @@
 """A trained policy, loaded from its run, and played: here, or in Gymnasium's own environment."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,21 @@ import torch
 from torch import Tensor
 
 import gpusim
+from gpusim.agents.environments import describe, make, on_host
 from gpusim.agents.networks import ActorCritic
 from gpusim.agents.run import RunFolder
 from gpusim.errors import InputError
+from gpusim.render import problem
+from gpusim.render.video import Video
 
 LONGEST = 100_000  # steps of an episode without a time limit
+ON_HOST = 8  # environments that play on the host
 
 
 class Policy:
     """Callable from observations `[N, *obs]` to actions `[N]` int64 or `[N, d]` float32, tensors or arrays as given."""
 
-    def __init__(self, network: ActorCritic, env: gpusim.Env, deterministic: bool, seed: int = 0, threads: int = 0):
+    def __init__(self, network: ActorCritic, env: Any, deterministic: bool, seed: int = 0, threads: int = 0):
         self.network, self.env, self.threads = network, env, threads
         self.device = next(network.parameters()).device
         self.dtype = torch.from_numpy(np.empty(0, env.observation_space.dtype)).dtype
@@ -43,7 +48,7 @@ def load_policy(run: str | Path, deterministic: bool = False, device: str = "aut
         InputError: the folder does not exist, is incomplete or damaged, or is of another version.
     """
     folder = RunFolder.open(run)
-    env = gpusim.spec(folder.config.env)
+    env = describe(folder.config.env)
     where = gpusim.checks.device(device)
     network = folder.config.make_network(env, torch.Generator().manual_seed(0)).to(where)
     try:
@@ -54,8 +59,10 @@ def load_policy(run: str | Path, deterministic: bool = False, device: str = "aut
 
 
 @torch.no_grad()
-def evaluate(policy: Any, env: str | gpusim.Env, episodes: int, seed: int, device: str = "auto") -> Tensor:
+def evaluate(policy: Any, env: Any, episodes: int, seed: int, device: str = "auto") -> Tensor:
     """Returns of `episodes` whole episodes, one in each of as many environments, `[episodes]` float32."""
+    if on_host(describe(env)):
+        return evaluate_on_host(policy, describe(env), episodes, seed, device)
     venv = gpusim.make(env, episodes, device=device, autoreset_mode="disabled", validate=False)
     obs, _ = venv.reset(seed=seed)
     for _ in range(venv.max_episode_steps or LONGEST):
@@ -65,12 +72,75 @@ def evaluate(policy: Any, env: str | gpusim.Env, episodes: int, seed: int, devic
     return infos["episode"]["r"].cpu()
 
 
+@torch.no_grad()
+def evaluate_on_host(policy: Any, env: Any, episodes: int, seed: int, device: str = "auto") -> Tensor:
+    """The same on the host: a few environments play several episodes each, however long these are."""
+    venv = make(env, min(episodes, ON_HOST), device)
+    share = [episodes // venv.num_envs + (i < episodes % venv.num_envs) for i in range(venv.num_envs)]
+    returns: list[list[float]] = [[] for _ in share]
+    obs, _ = venv.reset(seed=seed)
+    while any(len(played) < wanted for played, wanted in zip(returns, share, strict=True)):
+        obs, _, _, _, infos = venv.step(policy(obs))
+        for i in infos["_episode"].nonzero().flatten().tolist():
+            if len(returns[i]) < share[i]:
+                returns[i].append(float(infos["episode"]["r"][i]))
+    venv.close()
+    return torch.tensor([r for played in returns for r in played])
+
+
+@torch.no_grad()
+def record(
+    policy: Any,
+    path: str | Path,
+    num_envs: int,
+    seed: int,
+    steps: int | None = None,
+    seconds: float = 60.0,
+    device: str = "auto",
+    progress: Callable[[int, int], None] = lambda done, most: None,
+) -> tuple[int, Tensor]:
+    """A video of one episode in each of `num_envs` environments, which are the first that `evaluate` plays with that seed.
+
+    It ends with the last episode, or after so many steps, or seconds of the video; one that ended sooner stands still.
+
+    Args:
+        path: .mp4 or .gif.
+        progress: told of every frame how many there are, and can be.
+
+    Returns:
+        frames: how many.
+        returns: `[num_envs]`, of unfinished episodes so far.
+
+    Raises:
+        InputError: the environment cannot be drawn, or the file not be written.
+    """
+    if on_host(policy.env):
+        raise InputError(f"{policy.env.id} steps on the host: a video needs one of gpusim's own environments.")
+    if sentence := problem(policy.env):
+        raise InputError(sentence)
+    venv = gpusim.make(policy.env, num_envs, device=device, autoreset_mode="disabled", validate=False)
+    rate = venv.metadata["render_fps"]
+    most = min(venv.max_episode_steps or LONGEST, steps or LONGEST, max(1, int(seconds * rate)))
+    with Video(path, rate) as video:
+        obs, _ = venv.reset(seed=seed)
+        video.add(gpusim.render(venv))
+        for _ in range(most):
+            obs, _, terminated, truncated, infos = venv.step(policy(obs))
+            video.add(gpusim.render(venv))
+            progress(video.frames, most + 1)
+            if (terminated | truncated).all():
+                break
+    return video.frames, infos["episode"]["r"].cpu()
+
+
 def evaluate_oracle(policy: Any, env_id: str, episodes: int, seed: int) -> Tensor:
     """The same in Gymnasium's own environment of that id, on the CPU.
 
     Raises:
         InputError: Gymnasium has no such environment.
     """
+    if on_host(describe(env_id)):
+        raise InputError(f"{env_id} is Gymnasium's own already: leave --oracle out.")
     try:
         venv = gymnasium.make_vec(env_id.removeprefix("gpusim/"), num_envs=episodes, vectorization_mode="sync")
     except gymnasium.error.Error as error:

@@ -12,10 +12,10 @@ from gymnasium.spaces import Discrete
 from torch import Tensor, nn
 
 from gpusim.agents.config import RunConfig, between
+from gpusim.agents.environments import describe
 from gpusim.agents.learner import Learner
 from gpusim.agents.networks import QNetwork
 from gpusim.errors import InputError
-from gpusim.registry import spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class ExplorationConfig(RunConfig):
             "script_until",
         ):
             between(self, name, 0.0, 1.0)
-        if not isinstance(spec(self.env).action_space, Discrete):
+        if not isinstance(describe(self.env).action_space, Discrete):
             name = type(self).__module__.rsplit(".", 1)[-1]
             raise InputError(f"{name} chooses among discrete actions, and {self.env} has continuous ones: use ppo.")
 

@@ -40,6 +40,8 @@ def problem(learner: PPO) -> str | None:
         return f"the network has {len(learner.config.hidden)} hidden layers; kernels take 2"
     if learner.config.steps_per_iteration >= 2**31:
         return "an iteration has 2**31 steps or more"
+    if learner.config.clip_reward:
+        return "rewards are clipped"
     if learner.config.target_kl is not None:
         return "target_kl has the host decide after every epoch"
     return mlp_problem(shape)
@@ -77,7 +79,7 @@ class FusedIteration:
     def begin(self) -> None:
         """A rollout for the first statistics of observations, by which nothing is learned."""
         self._follow()
-        self._collect()
+        self.collect()
         self._observe()
         self.learner.env.clock += self.learner.config.num_steps
 
@@ -102,7 +104,7 @@ class FusedIteration:
     def _iterate(self) -> None:
         """Nothing here looks at a value on the host."""
         learner, config, kept = self.learner, self.learner.config, self.kept
-        self._collect()
+        self.collect()
         done = kept.terminated | kept.truncated
         learner.window.add(kept.episode_return, kept.episode_length, done)
         reward = self._scaled(kept.reward, done)
@@ -132,7 +134,8 @@ class FusedIteration:
             start += len(rows)
 
     @torch.no_grad()
-    def _collect(self) -> None:
+    def collect(self) -> None:
+        """The rollout alone, in one launch, into `kept`."""
         stepper, carry = self.learner.env._stepper, self.held.carry
         here = stepper.episodes(carry)
         self._normalize()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gpusim.agents.environments import on_host
 from gpusim.vector import VectorEnv
 
 
@@ -132,13 +133,13 @@ class Replayed:
         learner: whose environments they are.
         iterate: from a learning rate, on a GPU a tensor, and the number of updates, where that changes, to a `NamedTuple` of
             scalars.
-        host_decides: whether it looks at values, so that it cannot be captured.
+        host_decides: whether it looks at values, so that it cannot be captured; nor can environments that step on the host.
     """
 
     def __init__(self, learner: Any, iterate: Callable[..., Any], host_decides: bool):
         self.learner, self.iterate = learner, iterate
         device = learner.env.device
-        self.wanted = device.type != "cpu" and not host_decides
+        self.wanted = device.type != "cpu" and not host_decides and not on_host(learner.env)
         self.held, self.rate = Held(learner.env), torch.zeros((), device=device)
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.captured: dict[tuple[int, ...], Captured] = {}

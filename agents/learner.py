@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import gpusim
+from gpusim.agents import environments
 from gpusim.agents.config import RunConfig
 from gpusim.agents.episodes import EpisodeWindow
 from gpusim.agents.optimizer import Adam
+from gpusim.errors import InputError
 from gpusim.rollout import Rollout
 
 
@@ -20,7 +21,7 @@ class Learner:
         if config.threads:
             torch.set_num_threads(config.threads)
         self.config = config
-        self.env = gpusim.make(config.env, config.num_envs, device=config.device, backend=config.backend)
+        self.env = environments.make(config.env, config.num_envs, config.device, config.backend)
         device = self.env.device
         if device.type == "cuda":
             torch.cuda.set_device(device)  # whose streams and events are meant from here on
@@ -31,6 +32,9 @@ class Learner:
         self.window = EpisodeWindow(max(100, config.num_envs)).to(device)
         self.iteration = 0
         self.env.reset(seed=config.seed)
+        if config.episodic_life and not getattr(self.env, "counts_lives", False):
+            self.env.close()
+            raise InputError(f"episodic_life is for games that count lives, which {config.env} does not: leave it off.")
 
     @property
     def steps(self) -> int:
@@ -50,6 +54,14 @@ class Learner:
         """`num_steps` of every environment by the present policy; `extras["sample"]` is what the policy drew."""
         rollout = self.env.rollout(num_steps, self._policy)
         self.window.add(rollout.episode_return, rollout.episode_length, rollout.terminated | rollout.truncated)
+        return self._as_learned(rollout)
+
+    def _as_learned(self, rollout: Rollout) -> Rollout:
+        """A rollout as it is learned from, where that is not how it is reported."""
+        if self.config.clip_reward:
+            rollout = rollout._replace(reward=rollout.reward.sign())
+        if self.config.episodic_life:
+            rollout = rollout._replace(terminated=rollout.terminated | rollout.extras["life_lost"])
         return rollout
 
     @torch.no_grad()
@@ -65,7 +77,7 @@ class Learner:
         """All that the next iteration depends on, as tensors and primitives."""
         return {
             "iteration": self.iteration,
-            "env": _plain(self.env.get_state()),
+            "env": environments.kept(self.env),
             "generator": self.generator.get_state(),
             **{name: module.state_dict() for name, module in self.modules().items()},
         }
@@ -73,12 +85,7 @@ class Learner:
     def load(self, state: dict[str, Any]) -> None:
         """Takes up where the learner stood that gave `state`."""
         self.iteration = state["iteration"]
-        self.env.set_state(state["env"])
+        environments.bring_back(self.env, state["env"], self.config.seed + 1000 * self.iteration)
         self.generator.set_state(state["generator"].cpu())
         for name, module in self.modules().items():
             module.load_state_dict(state[name])
-
-
-def _plain(tree: Any) -> Any:
-    """Tuples with named fields become dicts."""
-    return {k: _plain(v) for k, v in tree._asdict().items()} if hasattr(tree, "_asdict") else tree

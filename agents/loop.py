@@ -56,7 +56,8 @@ def run(learner: Learner, observers: tuple[Silent, ...] = (), seconds: float = 0
     with _interrupts() as interrupted:
         while learner.iteration < config.iterations:
             losses = learner.iterate()
-            last = learner.iteration == config.iterations or bool(interrupted)
+            stop = bool(interrupted)  # one that comes after this waits for the next iteration and its checkpoint
+            last = learner.iteration == config.iterations or stop
             kept = learner.iteration % config.checkpoint_every == 0
             if learner.iteration % config.log_every == 0 or last:
                 pending.append(Reading(learner, losses))
@@ -65,7 +66,7 @@ def run(learner: Learner, observers: tuple[Silent, ...] = (), seconds: float = 0
             if kept or last:
                 for observer in observers:
                     observer.checkpoint(learner, metrics)
-            if interrupted and ending != "target" and learner.iteration < config.iterations:
+            if stop and ending != "target" and learner.iteration < config.iterations:
                 ending = "interrupted"
             if ending != "complete":
                 break

@@ -18,6 +18,8 @@ from gpusim.agents.normalize import RunningMeanStd
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 FILTERS = 16
+NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # filters, size and stride of each convolution (Mnih et al., 2015)
+NATURE_FROM = 36  # the least height and width that they take
 
 
 class Build(NamedTuple):
@@ -48,12 +50,30 @@ class Build(NamedTuple):
         return nn.Sequential(*layers, self.weights(nn.utils.skip_init(nn.Linear, *sizes[-2:]), last_gain))
 
     def cnn(self, shape: Sequence[int], hidden: Sequence[int]) -> nn.Sequential:
-        """Of images `[..., H, W, C]`: a convolution of 3 × 3, as MinAtar's authors use, then linear layers."""
+        """Of images `[..., H, W, C]`: convolutions, then linear layers.
+
+        Of boards it is one convolution of 3 × 3, as MinAtar's authors use; of pictures, three as of Nature's DQN.
+        """
         height, width, channels = shape
+        if min(height, width) >= NATURE_FROM:
+            return self.nature(shape, hidden)
         size = FILTERS * (height - 2) * (width - 2)
         layers = [Image(self.weights(nn.utils.skip_init(nn.Conv2d, channels, FILTERS, 3))), nn.Flatten(-3)]
         layers += [nn.LayerNorm(size)] if self.layer_norm else []
         return nn.Sequential(*layers, ACTIVATIONS[self.activation](), *self.hidden([size, *hidden]))
+
+    def nature(self, shape: Sequence[int], hidden: Sequence[int]) -> nn.Sequential:
+        height, width, channels = shape
+        layers: list[nn.Module] = []
+        for filters, size, stride in NATURE:
+            layers += [Image(self.weights(nn.utils.skip_init(nn.Conv2d, channels, filters, size, stride)))]
+            layers += [ACTIVATIONS[self.activation]()]
+            height, width, channels = (height - size) // stride + 1, (width - size) // stride + 1, filters
+        cells = height * width * channels
+        layers.insert(-1, nn.Flatten(-3))
+        if self.layer_norm:
+            layers.insert(-1, nn.LayerNorm(cells))
+        return nn.Sequential(*layers, *self.hidden([cells, *hidden]))
 
 
 class Image(nn.Module):

@@ -12,11 +12,11 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor
 
+from gpusim.agents.environments import Task
 from gpusim.agents.exploration import ExplorationConfig, Explorer
 from gpusim.agents.loop import Result, run
 from gpusim.agents.networks import QNetwork
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_passes
-from gpusim.env import Env
 from gpusim.rollout import Rollout
 
 # ---------------------------------------------------------------------------------------------------------- config
@@ -45,7 +45,7 @@ class Config(ExplorationConfig, OnPolicyConfig):
         super().check()
         check_passes(self)
 
-    def make_network(self, env: Env, generator: torch.Generator) -> QNetwork:
+    def make_network(self, env: Task, generator: torch.Generator) -> QNetwork:
         assert isinstance(env.action_space, Discrete)  # as was checked
         return QNetwork(
             env.observation_space, env.action_space, self.hidden, self.activation, self.normalize_obs, False, generator,

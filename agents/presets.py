@@ -115,6 +115,34 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "total_steps": 120_000,
         "log_every": 8,
     },
+    ("ppo", "LunarLander-v3"): {
+        "num_envs": 16,
+        "num_steps": 512,
+        "minibatches": 64,
+        "learning_rate": 5e-4,
+        "gamma": 0.999,
+        "lam": 0.98,
+        "entropy_coef": 0.01,
+        "normalize_reward": True,
+        "total_steps": 1_000_000,
+        "checkpoint_every": 10,
+    },
+    ("dqn", "LunarLander-v3"): {
+        "num_envs": 8,
+        "num_steps": 4,
+        "replay_ratio": 0.25,
+        "capacity": 50_000,
+        "batch_size": 128,
+        "learning_rate": 6.3e-4,
+        "hidden": (256, 256),
+        "activation": "relu",
+        "exploration": 0.12,
+        "epsilon_end": 0.1,
+        "target_every": 8,
+        "total_steps": 250_000,
+        "log_every": 100,
+        "checkpoint_every": 2000,
+    },
     ("pqn", "CartPole-v1"): {
         "epochs": 4,
         "lam": 0.9,
@@ -183,6 +211,44 @@ MINATAR: dict[str, dict[str, Any]] = {
 for _algorithm, _values in MINATAR.items():
     PRESETS |= {(_algorithm, f"MinAtar/{game}-v1"): _values for game in GAMES}
 
+# Atari's games with the settings of CleanRL (PPO) and of RL Zoo (DQN), whose steps are four frames each.
+ATARI: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "num_envs": 8,
+        "num_steps": 128,
+        "minibatches": 4,
+        "learning_rate": 2.5e-4,
+        "clip": 0.1,
+        "clip_value": True,
+        "entropy_coef": 0.01,
+        "hidden": (512,),
+        "activation": "relu",
+        "clip_reward": True,
+        "total_steps": 10_000_000,
+        "log_every": 4,
+        "checkpoint_every": 100,
+    },
+    "dqn": {
+        "num_envs": 8,
+        "num_steps": 4,
+        "replay_ratio": 0.25,
+        "capacity": 100_000,
+        "batch_size": 32,
+        "learning_starts": 100_000,
+        "learning_rate": 1e-4,
+        "hidden": (512,),
+        "activation": "relu",
+        "clip_reward": True,
+        "exploration": 0.1,
+        "epsilon_end": 0.01,
+        "target_every": 125,
+        "total_steps": 10_000_000,
+        "log_every": 100,
+        "checkpoint_every": 10_000,
+        "keep_replay": False,
+    },
+}
+
 # With MANY environments these take the place of the above. An iteration makes the same updates whatever `num_envs`, of
 # minibatches that grow with it, so a preset lasts for a number of iterations: `total_steps` follows.
 MANY = 512
@@ -208,7 +274,7 @@ MASSIVE_FOR: dict[tuple[str, str], dict[str, Any]] = {
 
 def settings(algorithm: str, env: str, asked: dict[str, Any]) -> dict[str, Any]:
     """The preset by field; it depends on the `num_envs` and `num_steps` that are `asked` for."""
-    values = PRESETS.get((algorithm, env), {})
+    values = PRESETS.get((algorithm, env), ATARI.get(algorithm, {}) if env.startswith("ALE/") else {})
     if algorithm not in MASSIVE or asked.get("num_envs", 0) < MANY:
         return values
     values = values | MASSIVE[algorithm] | MASSIVE_FOR.get((algorithm, env), {})

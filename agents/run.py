@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from gpusim.agents.config import RunConfig, build
+from gpusim.agents.environments import describe
 from gpusim.agents.learner import Learner
 from gpusim.agents.loop import Silent
 from gpusim.agents.presets import settings
 from gpusim.errors import InputError
-from gpusim.registry import spec
 from gpusim.version import __version__
 
 FORMAT = 1  # of the folder; raised when an older one can no longer be read
@@ -41,7 +41,7 @@ def preset(algorithm: str, env: str, **changes: Any) -> Any:
     Raises:
         InputError: there is no such algorithm, environment or field.
     """
-    name = spec(env).id
+    name = describe(env).id
     values = {"env": name, **settings(algorithm, name, changes), **changes}
     return build(module(algorithm).Config, values, f"the preset of {algorithm} for {name}")
 

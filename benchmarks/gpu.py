@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from report import RESULTS, say, slug
 
 import gpusim
-from gpusim.agents.bench import hardware, provenance, summarize, write_json
-from gpusim.agents.machine import probe
+from gpusim.agents.bench.measure import summarize
+from gpusim.agents.bench.provenance import hardware, provenance, write_json
 from gpusim.kernels.mlp import PRECISIONS
 
 CARTPOLE = "CartPole-v1"
@@ -420,7 +420,7 @@ def main() -> int:
     if args.inside or args.first_use:
         print(json.dumps(first_use() if args.first_use else run_section(args.sections[0], args.rounds)))
         return 0
-    result = {"device": "cuda:0", **provenance(probe()), "rounds": args.rounds}
+    result = {"device": "cuda:0", **provenance(), "rounds": args.rounds}
     result["commit"] = args.commit or result["commit"]
     broken = 0
     for name in args.sections:

@@ -22,8 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from report import RESULTS, say
 
 import gpusim
-from gpusim.agents.bench import provenance, write_json
-from gpusim.agents.machine import probe
+from gpusim.agents.bench.provenance import provenance, write_json
 from gpusim.kernels.launch import Launch, recording
 from gpusim.kernels.mlp import PRECISIONS, MlpShape
 from gpusim.kernels.offline import TARGETS, compile_for
@@ -250,7 +249,7 @@ def report(chosen: list[int], targets: list[str], processes: int) -> dict[str, A
             with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
                 done |= compile_all(keys, pool)
     return {
-        **provenance(probe()),
+        **provenance(),
         "cartpole": {
             "target": STRICT,
             "kernels": len(first),

@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from gpusim.agents.bench import hardware, provenance
+from gpusim.agents.bench.provenance import hardware, provenance
 from gpusim.agents.evaluate import evaluate
 from gpusim.agents.learner import Learner
 from gpusim.agents.loop import Silent, run
-from gpusim.agents.machine import probe
 from gpusim.agents.run import make_learner, preset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -47,7 +46,7 @@ class Config:
 
 
 def main(config: Config) -> None:
-    result: dict[str, Any] = {"device": config.device, **provenance(probe())}
+    result: dict[str, Any] = {"device": config.device, **provenance()}
     file = folder(result, config.out) / "massive.json"
     for num_envs in sorted(config.num_envs):
         for env in [e for e in ENVS if not config.only or e in config.only]:

@@ -13,8 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gpusim.agents.bench import provenance
-from gpusim.agents.machine import probe
+from gpusim.agents.bench.provenance import provenance
 from gpusim.env import Env
 from gpusim.envs.minatar import GAMES
 
@@ -34,7 +33,7 @@ def main() -> None:
     games = [env for env in GAMES if not given.games or env.id.split("/")[1].split("-")[0] in given.games]
     rows = [row for env in games for row in compared(env, given.steps, given.seed)]
     facts = {"device": "cpu", "minatar": version("MinAtar"), "seed": given.seed, "rows": rows}
-    result = provenance(probe()) | facts
+    result = provenance() | facts
     publish("minatar_parity", result, table(rows), given.out)
     if any(row["difference"] for row in rows):
         sys.exit(1)

@@ -24,6 +24,11 @@ def filled(text: str, root: Path = ROOT) -> str:
     return BLOCK.sub(fill, text)
 
 
+def write_readme() -> None:
+    for name in ("README.md", "README.zh-CN.md"):
+        if (ROOT / name).is_file():
+            (ROOT / name).write_text(filled((ROOT / name).read_text()))
+
+
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(filled(readme.read_text()))
+    write_readme()

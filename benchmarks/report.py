@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gpusim.agents.bench import hardware, write_json
+from gpusim.agents.bench.provenance import hardware, write_json
 
 RESULTS = Path(__file__).parent / "results"
 

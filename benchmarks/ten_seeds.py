@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from gpusim.agents.bench import hardware, provenance
-from gpusim.agents.machine import probe
+from gpusim.agents.bench.provenance import hardware, provenance
+from gpusim.agents.plot import Line, aligned, draw, interval, iqm, panels, save
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from report import folder, publish, say
@@ -61,7 +60,7 @@ def main(config: Config) -> None:
     tasks = [(*name, seed) for name in chosen for seed in range(config.seeds)]
     context = multiprocessing.get_context("spawn")
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {name: [] for name in chosen}
-    source = provenance(probe())
+    source = provenance()
     with context.Pool(config.jobs) as pool:
         for run in pool.imap(train, tasks):
             runs[run["algorithm"], run["env"]].append(run)
@@ -107,8 +106,8 @@ def summary(name: tuple[str, str], made: list[dict[str, Any]]) -> dict[str, Any]
         "env": name[1],
         "asked": ASKED[name],
         "reached": int((scores >= ASKED[name]).sum()),
-        "iqm": iqm(scores),
-        "interval": [low, high],
+        "iqm": float(iqm(scores)),
+        "interval": [float(low), float(high)],
         "worst": float(scores.min()),
         "scores": scores.tolist(),
         "seconds": [r["seconds"] for r in made],
@@ -119,48 +118,23 @@ def summary(name: tuple[str, str], made: list[dict[str, Any]]) -> dict[str, Any]
 
 def curve(runs: list[list[tuple[int, float]]]) -> dict[str, list[float]]:
     """The median, least and greatest return over the runs at `POINTS` steps, from where all have ended an episode."""
-    steps = np.linspace(max(r[0][0] for r in runs), max(r[-1][0] for r in runs), POINTS)
-    returns = np.array([np.interp(steps, *np.array(r).T) for r in runs])
+    steps, returns = aligned([np.array(r).T for r in runs], POINTS)
     rows = {"steps": steps, "median": np.median(returns, 0), "least": returns.min(0), "greatest": returns.max(0)}
     return {name: np.round(row, 1).tolist() for name, row in rows.items()}
 
 
 def picture(rows: list[dict[str, Any]], path: Path) -> None:
     """A panel for each row whose curve is known."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
-
     rows = [row for row in rows if "curve" in row]
-    across = min(4, len(rows))
-    down = -(-len(rows) // across)
-    figure = Figure(figsize=(3.4 * across, 2.6 * down), layout="constrained")
-    FigureCanvasAgg(figure)
-    for i, row in enumerate(rows):
-        axes, drawn = figure.add_subplot(down, across, i + 1), row["curve"]
-        axes.plot(drawn["steps"], drawn["median"], label=f"median of {len(row['scores'])} seeds")
-        axes.fill_between(drawn["steps"], drawn["least"], drawn["greatest"], alpha=0.25, linewidth=0, label="all seeds")
-        axes.axhline(row["asked"], color="grey", linestyle="--", linewidth=1, label="asked of the policy's mode")
+    figure = panels(len(rows), across=4, size=(3.4, 2.6))
+    for axes, row in zip(figure.axes, rows, strict=True):
+        drawn, median = row["curve"], f"median of {len(row['scores'])} seeds"
+        line = Line(median, drawn["steps"], drawn["median"], drawn["least"], drawn["greatest"], "all seeds")
+        draw(axes, [line], (row["asked"], "asked of the policy's mode"))
         axes.set(title=f"{row['algorithm']} {row['env']}", xlabel="environment steps", ylabel="return in training")
         axes.locator_params(axis="x", nbins=4)
-        axes.xaxis.set_major_formatter(EngFormatter())
-        axes.grid(alpha=0.3)
-        if i == 0:
-            axes.legend(loc="lower right", frameon=False, fontsize="small")
-    figure.savefig(path, dpi=120)
-
-
-def iqm(scores: np.ndarray, axis: int = -1) -> Any:
-    """The mean of the middle half."""
-    return stats.trim_mean(scores, 0.25, axis=axis)
-
-
-def interval(scores: np.ndarray) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the interquartile mean."""
-    if np.ptp(scores) == 0:
-        return float(scores[0]), float(scores[0])
-    made = stats.bootstrap((scores,), iqm, method="percentile", rng=np.random.default_rng(0))
-    return float(made.confidence_interval.low), float(made.confidence_interval.high)
+    figure.axes[0].legend(loc="lower right", frameon=False, fontsize="small")
+    save(figure, path, dpi=120)
 
 
 def table(result: dict[str, Any]) -> list[str]:

@@ -1,11 +1,13 @@
-"""Seconds from the start of the process until CartPole is solved, by PPO and by DQN, ours beside Stable-Baselines3's.
+"""Seconds from the start of the process until CartPole is solved, ours beside the peers'.
 
     python benchmarks/time_to_solve.py [--seeds 5] [--algorithms ppo dqn]
 
 Solved means that the last 100 episodes of training, by the policy that explores, return 475 on average. The clock starts
-before Python does; every seed is a new process, one at a time, the learners taking turns. One that ends unsolved counts with
-all its time, as a lower bound. What was learned then plays 100 episodes in Gymnasium's own environment. `make peers`
-installs Stable-Baselines3, whose settings are those that RL Baselines3 Zoo tuned for CartPole.
+before Python does, so imports and compilation count; every seed is a new process, one at a time, the learners taking
+turns. A run that ends unsolved, or is stopped after `--limit` seconds, counts with all its time, as a lower bound. What was
+learned then plays 100 episodes in Gymnasium's own environment. Peers have the settings that they or their zoo publish for
+CartPole (peers/*_cartpole.py); `make peers` installs them. PureJaxRL is no package: PUREJAXRL=CHECKOUT names a copy of its
+repository.
 """
 
 import json
@@ -18,17 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpusim.agents.bench import hardware, provenance
+from gpusim.agents.bench.provenance import busy, hardware, provenance
 from gpusim.agents.evaluate import evaluate_oracle, load_policy
-from gpusim.agents.machine import probe
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from report import publish, say
+from peers.catalogue import LEARNERS
+from peers.process import FOLDER, Learner
+from pictures import time_to_solve as picture
+from report import folder, publish, say
 
-FOLDER = Path(__file__).resolve().parent
 ENV = "CartPole-v1"
 TARGET = 475.0
-SB3 = "Stable-Baselines3"
 
 
 @dataclass(frozen=True)
@@ -39,23 +41,29 @@ class Config:
     """Seeds 0 to this."""
     algorithms: tuple[str, ...] = ("ppo", "dqn")
     """Which to measure."""
-    sb3_python: Path = FOLDER / "peers" / ".venv-sb3" / "bin" / "python"
-    """Of the virtual environment that has Stable-Baselines3."""
+    limit: float = 300.0
+    """Seconds after which a run is stopped."""
     out: Path | None = None
     """Folder of the result files; None: benchmarks/results/HARDWARE."""
 
 
 def main(config: Config) -> None:
-    rows, missing = [], {}
-    if not config.sb3_python.exists():
-        missing[SB3] = "not installed; `make peers` does that"
+    rows: list[dict[str, Any]] = []
+    missing: dict[str, str] = {}
+    result = {"device": "cpu", **provenance(), "rows": rows, "missing": missing, "limit": config.limit}
+    if busy(result):
+        say(f"This machine is busy (load {result['load']:.1f}): everyone will take longer.")
     for seed in range(config.seeds):
         for algorithm in config.algorithms:
             rows.append(ours(algorithm, seed))
-            if not missing:
-                rows.append(sb3(config.sb3_python, algorithm, seed))
-    result = {"device": "cpu", **provenance(probe()), "rows": rows, "missing": missing}
+            for peer in (p for p in LEARNERS if algorithm in p.algorithms and p.name not in missing):
+                try:
+                    rows.append(theirs(peer, algorithm, seed, config.limit))
+                except RuntimeError as problem:
+                    missing[peer.name] = str(problem)
+                    say(f"{peer.name}: not measured: {problem}")
     publish("time_to_solve", result, table(result), config.out)
+    picture(result, folder(result, config.out) / "time_to_solve.png")
 
 
 def ours(algorithm: str, seed: int) -> dict[str, Any]:
@@ -73,11 +81,24 @@ def ours(algorithm: str, seed: int) -> dict[str, Any]:
     return row("gpusim", algorithm, seed, start, found | {"steps": last["steps"], "score": score})
 
 
-def sb3(python: Path, algorithm: str, seed: int) -> dict[str, Any]:
+def theirs(peer: Learner, algorithm: str, seed: int, limit: float) -> dict[str, Any]:
+    """One process of a peer's.
+
+    Raises:
+        RuntimeError: it is not installed or failed.
+    """
+    if missing := peer.missing():
+        raise RuntimeError(missing)
     start = time.time()
-    command = [str(python), str(FOLDER / "peers" / "sb3_cartpole.py"), algorithm, str(seed), str(TARGET)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return row(SB3, algorithm, seed, start, json.loads(done.stdout.splitlines()[-1]))
+    command = [str(peer.venv.python), str(FOLDER / peer.driver), algorithm, str(seed), str(TARGET)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        found = {"solved": False, "time": time.time(), "training": None, "steps": None, "score": None}
+        return row(peer.name, algorithm, seed, start, found)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["it ended without a word"])[-1])
+    return row(peer.name, algorithm, seed, start, json.loads(done.stdout.splitlines()[-1]))
 
 
 def row(who: str, algorithm: str, seed: int, start: float, found: dict[str, Any]) -> dict[str, Any]:
@@ -91,14 +112,13 @@ def table(result: dict[str, Any]) -> list[str]:
         "| learner | by | solved | to solved [s] | of it training [s] | steps | mode's score in Gymnasium | ratio |",
         "|---|---|---:|---|---|---:|---:|---:|",
     ]
-    algorithms = dict.fromkeys(r["algorithm"] for r in result["rows"])
-    for algorithm in algorithms:
-        for who in dict.fromkeys(r["who"] for r in result["rows"]):
-            made = [r for r in result["rows"] if (r["algorithm"], r["who"]) == (algorithm, who)]
-            solved = sum(r["solved"] for r in made)
+    for algorithm in dict.fromkeys(r["algorithm"] for r in result["rows"]):
+        of_it = [r for r in result["rows"] if r["algorithm"] == algorithm]
+        for who in sorted({r["who"] for r in of_it}, key=lambda w: middle(of_it, w)):
+            made = [r for r in of_it if r["who"] == who]
             lines.append(
-                f"| {algorithm} | {who} | {solved} of {len(made)} | {spread(made, 'seconds')} | {spread(made, 'training')} "
-                f"| {statistics.median(r['steps'] for r in made):,.0f} | {statistics.median(r['score'] for r in made):.1f} "
+                f"| {algorithm} | {who} | {sum(r['solved'] for r in made)} of {len(made)} | {spread(made, 'seconds')} "
+                f"| {spread(made, 'training')} | {median(made, 'steps', ',.0f')} | {median(made, 'score', '.1f')} "
                 f"| {ratio(result['rows'], algorithm, who)} |"
             )
     lines += [
@@ -107,22 +127,33 @@ def table(result: dict[str, Any]) -> list[str]:
         f"On {hardware(result, 'cpu')}, load {result['load']}; torch {result['versions']['torch']}, "
         f"commit {result['commit']}; `{result['command']}`, {result['date'][:10]}.",
     ]
-    lines += [f"{who}: {why}." for who, why in result["missing"].items()]
-    return lines
+    named = {
+        r["who"]: ", ".join(f"{k} {v}" for k, v in r["versions"].items()) for r in result["rows"] if "versions" in r
+    }
+    lines += [f"* {who}: {words}." for who, words in named.items()]
+    return lines + [f"* Not measured: {who}: {why}" for who, why in result["missing"].items()]
+
+
+def middle(rows: list[dict[str, Any]], who: str) -> float:
+    return statistics.median(r["seconds"] for r in rows if r["who"] == who)
+
+
+def median(rows: list[dict[str, Any]], key: str, form: str) -> str:
+    values = [r[key] for r in rows if r[key] is not None]
+    return format(statistics.median(values), form) if values else ""
 
 
 def spread(rows: list[dict[str, Any]], key: str) -> str:
     """Median, least and greatest."""
-    times = [r[key] for r in rows]
-    return f"{statistics.median(times):.2f} ({min(times):.2f} to {max(times):.2f})"
+    times = [r[key] for r in rows if r[key] is not None]
+    return f"{statistics.median(times):.2f} ({min(times):.2f} to {max(times):.2f})" if times else ""
 
 
 def ratio(rows: list[dict[str, Any]], algorithm: str, who: str) -> str:
     """How many times as long as ours; where a run ended unsolved, at least so many."""
     made = [r for r in rows if r["algorithm"] == algorithm]
-    ours, theirs = (statistics.median(r["seconds"] for r in made if r["who"] == w) for w in ("gpusim", who))
     bound = "≥ " if any(not r["solved"] for r in made if r["who"] == who) else ""
-    return "1" if who == "gpusim" else f"{bound}{theirs / ours:.1f}"
+    return "1" if who == "gpusim" else f"{bound}{middle(made, who) / middle(made, 'gpusim'):.1f}"
 
 
 if __name__ == "__main__":

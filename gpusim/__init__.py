@@ -9,13 +9,14 @@ from gpusim.env import Env, Uniform
 from gpusim.envs import BUILTIN, MINATAR
 from gpusim.errors import InputError
 from gpusim.registry import env_ids, register, spec
+from gpusim.render import render
 from gpusim.rollout import Rollout
 from gpusim.vector import VectorEnv, VectorState
 from gpusim.version import __version__
 
 __all__ = [
     "Env", "InputError", "Rollout", "Uniform", "VectorEnv", "VectorState", "__version__", "env_ids", "make", "register",
-    "spec",
+    "render", "spec",
 ]  # fmt: skip
 
 make = VectorEnv

@@ -81,21 +81,25 @@ def backend(name: str, where: torch.device, env: Env | None = None) -> str:
 
 def environment(env: Env) -> Env:
     """`env`, if `VectorEnv` can run it."""
-    observation, action = env.observation_space, env.action_space
-    if not _flat(observation) and not (isinstance(observation, Box) and len(observation.shape) in (2, 3)):
-        raise InputError(
-            f"the observation_space of {env.id} must be a flat float32 Box or an image's (of two or three axes), "
-            f"not {observation}."
-        )
-    if not _flat(action) and not (isinstance(action, Discrete) and action.start == 0):
-        raise InputError(
-            f"the action_space of {env.id} must be a Discrete that starts at 0 or a flat float32 Box, not {action}."
-        )
+    spaces(env.id, env.observation_space, env.action_space)
     if not hasattr(env.params, "_fields") or not all(isinstance(value, int | float) for value in env.params):
         raise InputError(f"the params of {env.id} must be a NamedTuple of numbers, not {env.params!r}.")
     if env.max_episode_steps is not None:
         positive("max_episode_steps", env.max_episode_steps)
     return env
+
+
+def spaces(name: str, observation: Any, action: Any) -> None:
+    """Raises InputError where learners could not use these spaces of one environment."""
+    if not _flat(observation) and not (isinstance(observation, Box) and len(observation.shape) in (2, 3)):
+        raise InputError(
+            f"the observation_space of {name} must be a flat float32 Box or an image's (of two or three axes), "
+            f"not {observation}."
+        )
+    if not _flat(action) and not (isinstance(action, Discrete) and action.start == 0):
+        raise InputError(
+            f"the action_space of {name} must be a Discrete that starts at 0 or a flat float32 Box, not {action}."
+        )
 
 
 def _flat(space: Any) -> bool:

@@ -37,6 +37,8 @@ class Env:
         action_space: of one environment, `Discrete` starting at 0 or a flat float32 `Box`.
         max_episode_steps: the time limit after which an episode is truncated, `None` for no limit.
         reward_threshold: the mean return at which the task counts as solved, where its authors named one.
+        render: `render(state, params) -> [H, W, 3]` uint8, the picture of one environment; fields are numbers or arrays
+            `[K]`. Without it, an observation `[h, w, channels]` of bools is drawn cell by cell.
     """
 
     id: str
@@ -48,6 +50,7 @@ class Env:
     action_space: Discrete | Box
     max_episode_steps: int | None
     reward_threshold: float | None = None
+    render: Callable[..., Any] | None = None
 
     def with_reward(self, reward: Callable[..., Any], *, params: Any = None, id: str | None = None) -> "Env":
         """The same environment with another reward: states, observations and ends of episodes stay as they are.

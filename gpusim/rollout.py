@@ -212,11 +212,18 @@ class RandomActions:
         one = [self._number(clock * self.width + j) for j in range(self.width)]
         if isinstance(self.space, Discrete):
             return one[0]
-        return self.low + (self.high - self.low) * torch.stack(one, -1)
+        return one[0].unsqueeze(-1) if self.width == 1 else torch.stack(one, -1)
 
     def _number(self, number: int) -> Tensor:
         if not self.first <= number < self.stop:
             block = number // 4
             self.first, self.stop = block * 4, (block + self.blocks) * 4
-            self.drawn = self.env._random_actions(block, self.blocks)
+            self.drawn = self._stretched(self.env._random_actions(block, self.blocks))
         return self.drawn[number - self.first]
+
+    def _stretched(self, drawn: Tensor) -> Tensor:
+        """Entries of a `Box` between its bounds, whichever of its numbers the first of them is."""
+        if isinstance(self.space, Discrete):
+            return drawn
+        which = torch.arange(self.first, self.stop, device=drawn.device) % self.width
+        return self.low[which, None] + (self.high - self.low)[which, None] * drawn

@@ -23,7 +23,6 @@ ONE_THREAD = {"cpp.min_chunk_size": 2**15}  # a loop of fewer cells is too short
 DEEP = ONE_THREAD | {
     "realize_opcount_threshold": 6
 }  # long chains of ints compile sooner; several small steps would later
-SPAN = 2  # as CHUNK, where steps draw; shorter than most episodes
 
 
 class SyncFree:
@@ -55,7 +54,7 @@ class SyncFree:
 class DrawsAhead(SyncFree):
     """The CPU's, compiled, for steps that draw: some steps' words and the next beginnings are drawn by a function of ints.
 
-    The words of a step are a function of the episode and of the steps since it began. So for each of `SPAN` steps they are
+    The words of a step are a function of the episode and of the steps since it began. So for each step of a span they are
     drawn twice: should the episode last, and should the next have begun meanwhile. Where a second begins within a span,
     its steps are taken one by one.
     """
@@ -69,7 +68,7 @@ class DrawsAhead(SyncFree):
         return c, out, tally
 
     def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
-        span = SPAN if len(c.state) < 13 else 1  # compile times
+        span = span_of(c.state)
         for first in range(0, len(actions), span):
             several = actions[first : first + span]
             taken = self._take(c, several, False, tally) if len(several) == span else None
@@ -85,6 +84,14 @@ class DrawsAhead(SyncFree):
         new, out, tally, spent, clash = function(_lean(self.mode, c), self.index, drawn, actions, tally)
         new = _whole(new, c)._replace(seed=c.seed, episode=c.episode + (spent != 0))
         return new, _seen(self.env, _to_bool(out)), tally, clash
+
+
+def span_of(state: Any) -> int:
+    """Steps that one compiled function takes where steps draw: fewer than most episodes have, and fewer the longer that
+    function is in compiling."""
+    if len(state) >= 13:
+        return 1
+    return 4 if all(field.ndim == 1 for field in state) else 2
 
 
 class LookAhead:
@@ -104,6 +111,7 @@ class LookAhead:
         self.index: Lane = index.numpy() if self.arrays else index
         self.begun: Any = None  # state and parameters of episode `Carry.episode + 1`
         self.spent = torch.zeros(0)  # [N] nonzero where it has been used, so that the true episode is one more
+        self.unspent = False  # whether it is known that none has been
 
     def step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
         function = (_compiled_step if self.compiled else _eager_step)(self.env, self.mode, look)
@@ -112,6 +120,7 @@ class LookAhead:
             action = to_array(action) if isinstance(action, Tensor) else convert(to_array, action)
             tally = tally and convert(to_array, tally)
         c, (new, out, tally) = self._attempt(function, c, action, tally)
+        self.unspent = False
         if self.arrays:
             out = Step(*(None if x is None else torch.from_numpy(x) for x in out))
             tally = tally and convert(torch.from_numpy, tally)
@@ -120,7 +129,9 @@ class LookAhead:
     def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
         """Several steps of which only the tally is wanted; `CHUNK` of them are one compiled call."""
         if self.compiled and len(actions) == CHUNK and not self.mode.draws:
-            c, result = self._attempt(_compiled_chunk(self.env, self.mode), self.settle(c), actions, tally)
+            c = c if self.unspent else self._count(c)
+            c, result = self._attempt(_compiled_chunk(self.env, self.mode), c, actions, tally)
+            self.unspent = result is not None and not result[2]
             if result is not None:
                 return result[0]._replace(seed=c.seed, episode=c.episode), result[1]
         for action in actions:
@@ -141,7 +152,7 @@ class LookAhead:
     def _count(self, c: Carry) -> Carry:
         if self.begun is None:
             return c
-        self.begun = None
+        self.begun, self.unspent = None, False
         return c._replace(episode=c.episode + (self.spent != 0))
 
     def _attempt(self, function: Callable, c: Carry, *args: Any) -> tuple[Carry, Any]:
@@ -266,7 +277,7 @@ def _compiled_chunk(env: Env, mode: Mode) -> Callable:
             new, out, tally = _transition(env, mode, c, index, begun, spent, action, False, tally)
             clash = clash + spent * out.reset
             c, spent = new, torch.where(out.reset, 1.0, spent)
-        return _to_float(_bare(c)), tally, spent, clash.amax()
+        return _to_float(_bare(c)), tally, spent.amax(), spent, clash.amax()
 
     floats = _compile(floats)
 
@@ -382,10 +393,11 @@ def _compiled_observe(env: Env) -> Callable:
 
 @functools.cache
 def _compiled_fresh(env: Env, mode: Mode) -> Callable:
-    def function(c, index):
-        return fresh(env, mode, c, index)
+    def function(params, seed, episode, index):
+        return engine.fresh(env, mode, params, seed, index, episode + 1)
 
-    return _compile(function)
+    function = _compile(function)
+    return lambda c, index: function(c.params, c.seed, c.episode, index)
 
 
 @functools.cache
@@ -442,5 +454,5 @@ def _compile(function: Callable, **options: Any) -> Callable:
         """A look at every constant would take longer than the step."""
         return [not (g.is_global or g.name.startswith(constant)) for g in guards]
 
-    options = {"max_fusion_size": 4096, "guard_filter_fn": of_arguments, **options}
+    options = {"max_fusion_size": 4096, "cpp.min_chunk_size": 2**13, "guard_filter_fn": of_arguments, **options}
     return torch.compile(own, fullgraph=True, options=options)

@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import gymnasium
+import numpy as np
 import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
@@ -18,6 +19,7 @@ from gpusim.env import Env, Uniform
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.registry import spec
+from gpusim.render import fps, frames, problem
 from gpusim.rollout import Rollout, rollout
 from gpusim.stepper import DrawsAhead, LookAhead, SyncFree, compiled_actions
 
@@ -58,6 +60,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         max_episode_steps: the time limit; None takes the environment's own, -1 takes none.
         copy: whether every step returns tensors of its own. With False the same tensors are filled anew at each step.
         validate: whether to look at the values of actions and masks, for which a GPU has to stop; None: on the CPU only.
+        render_mode: `"rgb_array"` makes `render` give frames; `gpusim.render` draws without it.
 
     Raises:
         InputError: an argument cannot be used; the sentence says what can.
@@ -75,16 +78,20 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         max_episode_steps: int | None = None,
         copy: bool = True,
         validate: bool | None = None,
-        render_mode: None = None,
+        render_mode: str | None = None,
     ):
-        if render_mode is not None:
-            raise InputError("render_mode must be None: this version draws no pictures.")
+        if render_mode not in (None, "rgb_array"):
+            raise InputError(f'render_mode must be None or "rgb_array", not {render_mode!r}.')
         self.env = spec(env)
+        self.render_mode, undrawn = render_mode, problem(self.env)
+        if render_mode and undrawn:
+            raise InputError(undrawn)
         self.num_envs = checks.positive("num_envs", num_envs)
         self.device = checks.device(device)
         self.backend = checks.backend(backend, self.device, self.env)
         self.autoreset_mode = checks.autoreset_mode(autoreset_mode)
-        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
+        modes = [] if undrawn else ["rgb_array"]
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": modes, "render_fps": fps(self.env)}
         self.max_episode_steps = checks.max_episode_steps(self.env, max_episode_steps)
         self.single_observation_space = self.env.observation_space
         self.single_action_space: Any = self.env.action_space
@@ -94,6 +101,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         self._params = checks.params(self.env, params, self.num_envs, self.device)
         self._index = torch.arange(self.num_envs, device=self.device)
         self._carry: Carry | None = None
+        self._acted: tuple[int, Tensor] | None = None  # the clock after the last step, and its actions
         self._stepper = self._make_stepper()
         self._buffers: tuple | None = None
 
@@ -155,7 +163,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
                 self._stepper = self._make_stepper()
                 self._carry = self._blank(secrets.randbits(63) if seed is None else seed)
                 self.clock = 0
-            everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+            everyone, self._acted = torch.ones(self.num_envs, dtype=torch.bool, device=self.device), None
             self._begin(everyone)
             return self._observe(), {}
 
@@ -244,13 +252,19 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         with torch.inference_mode(False), torch.no_grad():
             self._carry, out, tally = self._stepper.step(self._live(), self._lanes(actions), look, tally)
         self.clock += 1
+        self._acted = self.clock, actions
         return out, tally
 
     def _chunk(self, actions: list[Tensor], tally: Tally) -> Tally:
         with torch.inference_mode(False), torch.no_grad():
             self._carry, tally = self._stepper.chunk(self._live(), [self._lanes(a) for a in actions], tally)
         self.clock += len(actions)
+        self._acted = self.clock, actions[-1]
         return tally
+
+    def _last_actions(self) -> Tensor | None:
+        """The actions `[N]` or `[N, d]` of the last step; None where there was none, or a kernel chose them."""
+        return self._acted[1] if self._acted and self._acted[0] == self.clock else None
 
     def _lanes(self, actions: Tensor) -> Any:
         """What `Env.step` takes: a lane, or a tuple of lanes for a `Box` of more than one entry."""
@@ -301,6 +315,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
             if not isinstance(clock, int) or clock < 0:
                 raise InputError(f"clock of the state must be a whole number, not {clock!r}.")
             self._carry, self.clock, self._stepper = carry, clock, self._make_stepper()
+            self._acted = None
 
     def _fit(self, name: str, given: Any, like: Any) -> Any:
         """`given`, field by field in the form of `like`, on this device."""
@@ -324,8 +339,10 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         return tensor.clone()
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple:
-        """The method (or attribute) `name` of this object, its result once for each environment."""
+        """The method (or attribute) `name` of this object, its result once for each environment; of `render` its frame."""
         value = getattr(self, name)
+        if name == "render":
+            return self.render() or (None,) * self.num_envs
         return (value(*args, **kwargs) if callable(value) else value,) * self.num_envs
 
     def get_attr(self, name: str) -> tuple:
@@ -352,9 +369,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
             value = torch.tensor(self.get_attr(name), dtype=torch.float32, device=self.device)
         self._carry = carry._replace(params=carry.params._replace(**{name: value}))
 
-    def render(self) -> None:
-        """Nothing: this version draws no pictures."""
-        return None
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """Every environment's frame `[H, W, 3]` uint8, or None without a `render_mode`; `gpusim.render` puts them in one."""
+        return tuple(frames(self, list(range(self.num_envs)))) if self.render_mode else None
 
     def __repr__(self) -> str:
         return f"VectorEnv({self.env.id!r}, num_envs={self.num_envs}, device={str(self.device)!r}, backend={self.backend!r})"

@@ -1,1 +1,1 @@
-"""What others made, measured beside ours: each has `measure()`, the environment steps per second of one round."""
+"""What others made, measured beside ours: catalogue.py says who, process.py runs their drivers, serve.py is in them."""

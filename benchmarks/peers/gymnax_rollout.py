@@ -1,35 +1,35 @@
-"""An environment of gymnax under jit and scan, measured on request by `benchmarks/throughput.py`, by gymnax's own Python.
-
-    .venv-gymnax/bin/python gymnax_rollout.py ENV NUM_ENVS STEPS MODE SECONDS
+"""An environment of gymnax under jit, vmap and scan; actions are drawn in the loop.
 
 MODE is `sim` (statistics by gymnax's LogWrapper, their sums returned), `transitions` (the same, and every transition
 returned) or `bare` (no statistics, the sum of rewards returned); where no transitions are returned, the compiler leaves
-observations out that the step does not need. It prints one line of JSON when it is compiled and warm, and one for each
-line that it reads: the environment steps per second of one round.
+observations out that the step does not need. MinAtar's games have sticky actions, as ours, except in `bare`.
 """
-
-import importlib.metadata
-import json
-import math
-import sys
-import time
 
 import gymnax
 import jax
 import jax.numpy as jnp
-from gymnax.wrappers.purerl import LogWrapper
+from gymnax.wrappers.purerl import LogWrapper, StickyActionWrapper
+from serve import request, serve
+
+STICKY = 0.1  # of MinAtar
 
 
 def make_rollout(name: str, num_envs: int, steps: int, mode: str):
-    """A first state, and a jitted function of (key, state) that takes `steps` steps with random actions."""
+    """A first state, and a jitted function of (key, obs, state) that takes `steps` steps with random actions."""
     env, params = gymnax.make(name)
-    count = env.num_actions
-    env = env if mode == "bare" else LogWrapper(env)
+    space = env.action_space(params)
+    if mode != "bare":
+        env = LogWrapper(StickyActionWrapper(env, STICKY) if name.endswith("-MinAtar") else env)
+
+    def draw(key):
+        if hasattr(space, "n"):
+            return jax.random.randint(key, (num_envs,), 0, space.n)
+        return jax.random.uniform(key, (num_envs, *space.shape), minval=space.low, maxval=space.high)
 
     def step(carry, _):
         key, obs, state, total, episodes = carry
         key, key_action, key_step = jax.random.split(key, 3)
-        action = jax.random.randint(key_action, (num_envs,), 0, count)
+        action = draw(key_action)
         keys = jax.random.split(key_step, num_envs)
         new_obs, state, reward, terminated, truncated, info = jax.vmap(env.step, (0, 0, 0, None))(
             keys, state, action, params
@@ -56,31 +56,17 @@ def make_rollout(name: str, num_envs: int, steps: int, mode: str):
 
 
 def main() -> None:
-    name, num_envs, steps, mode, seconds = (
-        sys.argv[1],
-        int(sys.argv[2]),
-        int(sys.argv[3]),
-        sys.argv[4],
-        float(sys.argv[5]),
-    )
-    state, rollout = make_rollout(name, num_envs, steps, mode)
+    asked = request()
+    state, rollout = make_rollout(asked.env, asked.num_envs, asked.steps, asked.mode)
 
-    def run(repeats: int) -> float:
+    def run(calls: int) -> int:
         nonlocal state
-        start = time.perf_counter()
-        for _ in range(repeats):
+        for _ in range(calls):
             state, out = rollout(*state)
         jax.block_until_ready((state, out))
-        return time.perf_counter() - start
+        return calls * asked.steps * asked.num_envs
 
-    first = run(1)
-    run(1)
-    repeats = max(1, math.ceil(seconds / min(run(1), run(1))))
-    names = ("gymnax", "jax", "jaxlib")
-    versions = {name: importlib.metadata.version(name) for name in names} | {"device": str(jax.devices()[0])}
-    print(json.dumps({"first_s": first, "versions": versions}), flush=True)
-    for _ in sys.stdin:
-        print(json.dumps(num_envs * steps * repeats / run(repeats)), flush=True)
+    serve(run, asked.seconds, ("gymnax", "jax", "jaxlib"), device=str(jax.devices()[0]))
 
 
 if __name__ == "__main__":

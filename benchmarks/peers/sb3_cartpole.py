@@ -5,18 +5,17 @@
 Run by `time_to_solve.py` in the virtual environment that `make peers` makes.
 """
 
+import importlib.metadata
 import json
 import sys
 import time
 from typing import Any
 
-import gymnasium
-import stable_baselines3
 import torch
+from score import mean_return
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.evaluation import evaluate_policy
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "ppo": {
@@ -57,25 +56,25 @@ class Until(BaseCallback):
         self.target, self.solved = target, False
 
     def _on_step(self) -> bool:
-        ended = self.model.ep_info_buffer
+        ended = self.model.ep_info_buffer or ()
         self.solved = len(ended) == 100 and sum(e["r"] for e in ended) >= 100 * self.target
         return not self.solved
 
 
-def main(algorithm: str, seed: int, target: float) -> None:
+def learn(algorithms: dict[str, Any], packages: tuple[str, ...], algorithm: str, seed: str, target: str) -> None:
     torch.set_num_threads(1)  # for networks of this size the fastest
     settings = dict(SETTINGS[algorithm])
     envs, steps = settings.pop("envs"), settings.pop("steps")
-    env = make_vec_env("CartPole-v1", n_envs=envs, seed=seed)
-    model = {"ppo": PPO, "dqn": DQN}[algorithm]("MlpPolicy", env, seed=seed, device="cpu", **settings)
-    begin, until = time.time(), Until(target)
+    env = make_vec_env("CartPole-v1", n_envs=envs, seed=int(seed))
+    model = algorithms[algorithm]("MlpPolicy", env, seed=int(seed), device="cpu", **settings)
+    begin, until = time.time(), Until(float(target))
     model.learn(steps, callback=until)
     end = time.time()
-    score, _ = evaluate_policy(model, make_vec_env("CartPole-v1", n_envs=100, seed=seed + 10_000), n_eval_episodes=100)
-    versions = {"stable-baselines3": stable_baselines3.__version__, "gymnasium": gymnasium.__version__}
+    score = mean_return(lambda seen: model.predict(seen, deterministic=True)[0], int(seed) + 10_000)
+    versions = {name: importlib.metadata.version(name) for name in packages}
     found = {"solved": until.solved, "time": end, "training": end - begin, "steps": model.num_timesteps, "score": score}
     print(json.dumps(found | {"versions": versions}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    learn({"ppo": PPO, "dqn": DQN}, ("stable-baselines3", "gymnasium", "torch"), *sys.argv[1:])

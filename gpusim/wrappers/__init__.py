@@ -9,6 +9,7 @@ They keep the contract of `gpusim.VectorEnv`: all auto-reset modes, masked reset
 from gpusim.wrappers.action import ClipAction, RescaleAction
 from gpusim.wrappers.frame_stack import FrameStackObservation
 from gpusim.wrappers.normalize import NormalizeObservation, NormalizeReward
+from gpusim.wrappers.record_video import RecordVideo
 from gpusim.wrappers.statistics import RecordEpisodeStatistics
 from gpusim.wrappers.time_limit import TimeLimit
 from gpusim.wrappers.transform import TransformObservation, TransformReward
@@ -16,5 +17,5 @@ from gpusim.wrappers.wrapper import Wrapper, WrapperState
 
 __all__ = [
     "ClipAction", "FrameStackObservation", "NormalizeObservation", "NormalizeReward", "RecordEpisodeStatistics",
-    "RescaleAction", "TimeLimit", "TransformObservation", "TransformReward", "Wrapper", "WrapperState",
+    "RecordVideo", "RescaleAction", "TimeLimit", "TransformObservation", "TransformReward", "Wrapper", "WrapperState",
 ]  # fmt: skip

@@ -42,6 +42,27 @@ def test_an_image_passes_a_convolution_by_hand(space):
     torch.testing.assert_close(net.value(obs), net.critic(hidden).squeeze(-1), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_a_picture_passes_the_three_convolutions_of_nature(layer_norm):
+    space = Box(0, 255, (84, 84, 4), np.uint8)
+    net, obs = network(space, layer_norm=layer_norm), images(space, 2, 3)
+    x = obs.flatten(0, 1).movedim(-1, 1) / 255
+    layers = [m.convolution for m in net.body if hasattr(m, "convolution")]
+    assert [(c.out_channels, c.kernel_size[0], c.stride[0]) for c in layers] == [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
+    for convolution in layers[:2]:
+        x = torch.conv2d(x, convolution.weight, convolution.bias, convolution.stride).relu()
+    x = torch.conv2d(x, layers[2].weight, layers[2].bias).movedim(1, -1).flatten(1)
+    first = next(m for m in net.body if isinstance(m, torch.nn.Linear))
+    assert first.in_features == 3136
+    if layer_norm:
+        norms = [m for m in net.body if isinstance(m, torch.nn.LayerNorm)]
+        hidden = norms[1](torch.nn.functional.linear(norms[0](x).relu(), first.weight, first.bias)).relu()
+    else:
+        hidden = torch.nn.functional.linear(x.relu(), first.weight, first.bias).relu()
+    expected = net.critic(hidden).squeeze(-1).unflatten(0, (2, 3))
+    torch.testing.assert_close(net.value(obs), expected, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["auto", "mlp"])
 def test_one_pass_gives_what_two_give(name):
     net, obs = network(BOARD, network=name), images(BOARD, 7)

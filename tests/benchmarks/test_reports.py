@@ -1,6 +1,8 @@
 """The arithmetic and the tables of the benchmarks, without their minutes of measuring."""
 
 import importlib
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,57 +21,10 @@ def load(name: str):
     return importlib.import_module(name)
 
 
-def test_the_ratio_is_that_of_the_medians_and_lies_in_its_interval():
-    found = load("throughput").ratio([10.0, 12.0, 11.0, 30.0, 9.0], [2.0, 2.2, 2.1, 1.9, 2.0])
-    assert found["median"] == pytest.approx(11.0 / 2.0)
-    assert found["low"] < found["median"] < found["high"]
-    assert load("throughput").ratio([4.0] * 5, [2.0] * 5) == {"median": 2.0, "low": 2.0, "high": 2.0}
-
-
-def test_the_ratio_is_to_the_fastest_peer_of_the_same_size():
-    throughput = load("throughput")
-
-    class Done:
-        first_s = 1.0
-
-    def contestant(who, num_envs, rate):
-        return throughput.Contestant(who, "CartPole-v1", num_envs, "x", "sim", who, Done(), [rate] * 3)
-
-    everyone = [
-        contestant("gpusim", 8, 60.0),
-        contestant("a", 8, 10.0),
-        contestant("b", 8, 20.0),
-        contestant("c", 9, 90.0),
-    ]
-    row = throughput.row(everyone[0], everyone)
-    assert row["ratio"] == {"to": "b, b", "median": 3.0, "low": 3.0, "high": 3.0}
-    assert "ratio" not in throughput.row(everyone[1], everyone)
-    assert "ratio" not in throughput.row(everyone[0], everyone[:1])
-
-
-def test_a_peer_that_is_not_there_is_named_with_the_reason(tmp_path):
-    throughput = load("throughput")
-    config = throughput.Config(gymnax_python=tmp_path / "python")
-    missing: dict[str, str] = {}
-    makers = [m for m in throughput.peer_makers(config, 4) if m[0].startswith("gymnax")]
-    assert throughput.gather(iter(makers), missing) == []
-    assert set(missing) == {"gymnax sim", "gymnax transitions", "gymnax bare"}
-    assert all("make peers" in why for why in missing.values())
-
-
 def test_hardware_names_become_folder_names():
     slug = load("report").slug
     assert slug("Intel(R) Xeon(R) CPU @ 2.20GHz, 2 cores") == "intel-xeon-2-cores"
     assert slug("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
-
-
-def test_the_state_of_a_cartpole_is_counted():
-    import gpusim
-
-    env = gpusim.make("CartPole-v1", num_envs=4, device="cpu")
-    env.reset(seed=0)
-    floats, flags, episode = 4 + 2, 2, 8  # state, steps and return; terminated and truncated; which episode
-    assert load("memory").state_bytes(env) == 4 * floats + flags + episode
 
 
 def test_result_files_go_into_their_blocks_and_nothing_else_changes(tmp_path):
@@ -97,21 +52,182 @@ def test_a_seed_counts_when_it_reaches_what_is_asked():
     assert row["worst"] == 474.9
 
 
-def test_a_peer_that_ends_unsolved_is_a_lower_bound():
-    time_to_solve = load("time_to_solve")
-
-    def row(who, seconds, solved=True):
-        return {"who": who, "algorithm": "dqn", "seconds": seconds, "solved": solved}
-
-    rows = [row("gpusim", 4.0), row("gpusim", 6.0), row("peer", 20.0), row("peer", 40.0)]
-    assert time_to_solve.ratio(rows, "dqn", "gpusim") == "1"
-    assert time_to_solve.ratio(rows, "dqn", "peer") == "6.0"
-    assert time_to_solve.ratio([*rows[:3], row("peer", 40.0, False)], "dqn", "peer") == "≥ 6.0"
-    assert time_to_solve.spread(rows[:2], "seconds") == "5.00 (4.00 to 6.00)"
-
-
 def test_the_curve_of_many_seeds_begins_where_all_have_ended_an_episode():
     made = load("ten_seeds").curve([[(10, 1.0), (110, 3.0)], [(20, 5.0), (120, 5.0)], [(0, 0.0), (100, 10.0)]])
     assert (made["steps"][0], made["steps"][-1]) == (20.0, 120.0)
     assert (made["least"][0], made["median"][0], made["greatest"][0]) == (1.2, 2.0, 5.0)
     assert (made["least"][-1], made["median"][-1], made["greatest"][-1]) == (3.0, 5.0, 10.0)
+
+
+class Done:
+    """A contestant's process that has been measured."""
+
+    first_s, num_envs = 1.0, 8
+
+
+def contestant(who, num_envs, rate, mode="sim"):
+    return load("throughput").Contestant(who, "CartPole-v1", num_envs, "x", mode, Done(), [rate] * 3)
+
+
+def test_ratios_are_to_the_fastest_peer_of_the_same_size():
+    everyone = [
+        contestant("gpusim", 8, 60.0),
+        contestant("a", 8, 10.0),
+        contestant("b", 8, 30.0, "bare"),
+        contestant("c", 8, 20.0, "step"),
+        contestant("d", 9, 90.0),
+    ]
+    row = load("throughput").row(everyone[0], everyone)
+    assert row["ratio"] == {"to": "b, bare", "median": 2.0, "low": 2.0, "high": 2.0}
+    assert row["ratio_alike"] == {"to": "c, step", "median": 3.0, "low": 3.0, "high": 3.0}
+    assert row["ratio_same"] == {"to": "a, sim", "median": 6.0, "low": 6.0, "high": 6.0}
+    assert "ratio" not in load("throughput").row(everyone[1], everyone)
+    assert "ratio" not in load("throughput").row(everyone[0], everyone[:1])
+
+
+def test_contestants_take_turns_and_each_begins_once():
+    order = []
+
+    class Thing(Done):
+        def __init__(self, name):
+            self.name = name
+
+        def measure(self):
+            order.append(self.name)
+            return 1.0
+
+        def close(self):
+            order.append(self.name.upper())
+
+    made = [contestant(x, 8, 0.0)._replace(thing=Thing(x), rates=[]) for x in "abc"]
+    load("throughput").compete(made, 3)
+    assert "".join(order) == "abcbcacabABC"
+    assert [len(c.rates) for c in made] == [3, 3, 3]
+
+
+def test_a_peer_that_is_not_there_is_named_with_the_reason():
+    throughput, problem = load("throughput"), RuntimeError("not installed here")
+
+    def fails():
+        raise problem
+
+    missing: dict[str, str] = {}
+    there = contestant("there", 8, 1.0)
+    assert throughput.gather(iter([("gone", fails), ("there", lambda: there)]), missing) == [there]
+    assert missing == {"gone": "not installed here"}
+
+
+def test_every_ratio_that_the_aims_ask_for_is_in_the_table():
+    throughput = load("throughput")
+    everyone = [contestant("gpusim", 8, 6e7), contestant("gymnax", 8, 1e7)]
+    facts = {
+        "hardware": {"processor": "x", "cores": 2},
+        "commit": "c",
+        "date": "2026-01-01",
+        "command": "m",
+        "load": 0.1,
+    }
+    rows = [throughput.row(c, everyone) for c in everyone]
+    result = {"rows": rows, "config": {"rounds": 3}, "device": "cpu", "peer_versions": {}, "not_measured": {"p": "why"}}
+    lines = throughput.table(result | facts)
+    assert [line.count("6.00 (6.00 to 6.00)") for line in lines if line.startswith("| CartPole")] == [3, 0]
+    assert "* Not measured: p: why" in lines
+
+
+def solved(who, seconds, solved=True):
+    return {"who": who, "algorithm": "dqn", "seconds": seconds, "solved": solved}
+
+
+def test_a_peer_that_ends_unsolved_is_a_lower_bound():
+    time_to_solve = load("time_to_solve")
+    rows = [solved("gpusim", 4.0), solved("gpusim", 6.0), solved("peer", 20.0), solved("peer", 40.0)]
+    assert time_to_solve.ratio(rows, "dqn", "gpusim") == "1"
+    assert time_to_solve.ratio(rows, "dqn", "peer") == "6.0"
+    assert time_to_solve.ratio([*rows[:3], solved("peer", 40.0, False)], "dqn", "peer") == "≥ 6.0"
+    assert time_to_solve.spread(rows[:2], "seconds") == "5.00 (4.00 to 6.00)"
+
+
+class Peer:
+    """A peer's learner that is a line of Python."""
+
+    name, driver, algorithms = "peer", "-c", ("dqn",)
+
+    class venv:
+        python = sys.executable
+
+    def missing(self):
+        return None
+
+
+def test_a_peer_that_takes_too_long_is_stopped_and_unsolved(monkeypatch, tmp_path):
+    time_to_solve = load("time_to_solve")
+    monkeypatch.setattr(time_to_solve, "FOLDER", tmp_path)
+    driver = tmp_path / "driver.py"
+    monkeypatch.setattr(Peer, "driver", driver.name)
+    driver.write_text("import time; time.sleep(60)")
+    row = time_to_solve.theirs(Peer(), "dqn", 0, 0.5)
+    assert not row["solved"]
+    assert 0.5 <= row["seconds"] < 30
+    driver.write_text("import sys; sys.exit('needs a checkout')")
+    with pytest.raises(RuntimeError, match="needs a checkout"):
+        time_to_solve.theirs(Peer(), "dqn", 0, 60.0)
+    driver.write_text("import json, time; print(json.dumps(dict(solved=True, time=time.time(), steps=5)))")
+    assert time_to_solve.theirs(Peer(), "dqn", 3, 60.0)["solved"]
+
+
+RATES = {
+    "faster": ((1.1, 1.05, 1.15), (1.0, 0.98, 1.02)),
+    "slower": ((0.9, 0.85, 0.95), (1.0, 0.98, 1.02)),
+    "no change": ((1.1, 0.99, 1.15), (1.0, 0.98, 1.02)),  # the interval holds 1
+    "no change ": ((1.1, 1.05, 1.15), (1.0, 0.88, 1.02)),  # BASE differs from itself by more
+}
+
+
+@pytest.mark.parametrize("expected", RATES)
+def test_a_change_counts_beyond_the_noise(expected):
+    names = ("median", "low", "high")
+    change, noise = (dict(zip(names, values, strict=True)) for values in RATES[expected])
+    assert load("compare").verdict(change, noise) == expected.strip()
+
+
+@pytest.mark.parametrize("words", [["nope"], ["HEAD", ".", "--points", "CartPole-v1:eager"]])
+def test_what_cannot_be_compared_is_refused(words):
+    command = [sys.executable, str(FOLDER / "compare.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("compare: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_two_trees_are_compared_and_a_tree_that_fails_is_named(tmp_path):
+    """The second tree steps as the first, the third has no gpusim that works."""
+    compare = load("compare")
+    order = ["CartPole-v1", "16", "4", "sim", "0.01", "eager", "cpu"]
+    root = FOLDER.parent
+    found = compare.compared("p", order, (root, root, root), 3)
+    assert found.verdict in ("no change", "faster", "slower")
+    assert found.base > 0
+    assert found.head > 0
+    (tmp_path / "gpusim").mkdir()
+    (tmp_path / "gpusim" / "__init__.py").write_text("raise ImportError('this tree is broken')")
+    found = compare.compared("p", order, (root, tmp_path, root), 3)
+    assert found.verdict.startswith("not measured: HEAD:")
+    assert "this tree is broken" in found.verdict
+
+
+def test_the_report_shows_every_result_with_its_origin_and_leaves_out_what_was_not_measured(tmp_path):
+    machine = tmp_path / "results" / "some-processor"
+    machine.mkdir(parents=True)
+    facts = {"hardware": {"processor": "X", "cores": 2, "memory_gib": 8}, "versions": {"torch": "2"}, "commit": "abc"}
+    (machine / "memory.json").write_text(json.dumps(facts | {"command": "m", "date": "2026-01-02T03"}))
+    (machine / "memory.md").write_text("| a table |")
+    (machine / "memory.png").write_text("")
+    text = load("write_report").report(tmp_path / "results")
+    for words in (
+        "| a table |",
+        "X, 2 cores, 8 GiB; torch 2; commit abc; `m`; 2026-01-02",
+        "(results/some-processor/memory.png)",
+    ):
+        assert words in text
+    assert text.count("On a GPU: not measured.") == len(load("write_report").SECTIONS)
+    assert text.count("### some-processor") == 1

@@ -1,0 +1,299 @@
+"""`gpusim bench`: how fast this machine steps environments, in which mode, and what share that is of what it could do."""
+
+import gc
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import gpusim
+from gpusim import checks
+from gpusim.agents.bench import roofline
+from gpusim.agents.bench.measure import MODES, Bench, Mode, Point, measure, prepare, summarize
+from gpusim.agents.bench.memory import memory
+from gpusim.agents.bench.provenance import busy, hardware, provenance, write_json
+from gpusim.agents.bench.startup import startup
+from gpusim.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchConfig:
+    """How fast this machine steps environments: every combination of what is given, auto-reset and statistics on."""
+
+    env: tuple[str, ...] = ("CartPole-v1",)
+    """Ids of environments, or all."""
+    num_envs: tuple[str | int, ...] = (65_536,)
+    """Environments that step together; 1024..1048576 stands for 1024, 4096, 16384 and so on."""
+    device: str = "auto"
+    """auto (CUDA where there is a GPU), cpu, cuda or cuda:N."""
+    backend: tuple[str, ...] = ("auto",)
+    """eager, compile, triton, or auto (eager on the CPU, on a GPU triton where it can be)."""
+    mode: tuple[Mode, ...] = ("sim",)
+    """sim: statistics returned; transitions: every transition; policy: likewise, by an actor and a critic; step: all that
+    env.step gives; collect: PPO's own rollouts; train: PPO whole."""
+    steps: int | None = None
+    """Steps in one call of rollout, or calls of env.step between two readings of the clock; None: 64, or what 1 GiB
+    holds; for collect and train what the preset says."""
+    rounds: int = 7
+    """Measurements of each, in turn, of which the median is reported."""
+    seconds: float = 0.3
+    """Least length of a measurement [s]."""
+    startup: bool = True
+    """Measure the start in new processes, with empty and with filled compiler caches, at the largest num_envs."""
+    memory: bool = True
+    """Measure memory."""
+    json: Path | None = None
+    """File to write the results to."""
+    plot: Path | None = None
+    """Picture to draw: speed, cost and memory against num_envs (.png, .svg or .pdf)."""
+
+    @property
+    def envs(self) -> list[str]:
+        return [gpusim.spec(e).id for e in (gpusim.env_ids() if tuple(self.env) == ("all",) else self.env)]
+
+    @property
+    def sizes(self) -> list[int]:
+        """The numbers of environments, ascending."""
+        return sorted({n for text in self.num_envs for n in numbers(str(text))})
+
+    @property
+    def backends(self) -> list[str]:
+        """Each once, by the name that it has here."""
+        device = checks.device(self.device)
+        envs = [gpusim.spec(e) for e in self.envs]
+        return list(dict.fromkeys(checks.backend(b, device, e) for b, e in product(self.backend, envs)))
+
+
+def numbers(text: str) -> list[int]:
+    """ "4096" is one number, "1024..65536" the numbers from the first, each four times the one before, up to the second.
+
+    Raises:
+        InputError: it is neither.
+    """
+    first, _, last = text.replace("_", "").replace(",", "").partition("..")
+    if not first.isdecimal() or not (last or first).isdecimal() or int(first) < 1 or int(last or first) < int(first):
+        raise InputError(f"num_envs must be a positive whole number or a range such as 1024..1048576, not {text!r}.")
+    found = [int(first)]
+    while found[-1] * 4 <= int(last or first):
+        found.append(found[-1] * 4)
+    return found
+
+
+def bench(config: BenchConfig) -> dict[str, Any]:
+    """Measures, prints a table and returns the results: figures with their mode, hardware, versions, commit and command.
+
+    A combination that cannot be measured has the reason in its row. Interrupted, it keeps what was measured so far.
+
+    Raises:
+        InputError: a field of `config` cannot be used, or a file's folder is not there.
+    """
+    check(config)
+    device = checks.device(config.device)
+    result: dict[str, Any] = {
+        "config": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()},
+        "device": str(device),
+        **provenance(),
+        "ceiling": roofline.ceiling(device)._asdict(),
+        "rows": [],
+        "startup": [],
+    }
+    try:
+        for env, num_envs in product(config.envs, config.sizes):
+            result["rows"] += group(config, env, num_envs, result["ceiling"])
+        result["startup"] = list(startups(config))
+    except KeyboardInterrupt:
+        result["interrupted"] = True
+    finish(config, result)
+    return result
+
+
+def check(config: BenchConfig) -> None:
+    """Refuses, before anything is measured, what would fail later."""
+    checks.positive("rounds", config.rounds)
+    for point in points(config):
+        point.check()
+    for path in filter(None, (config.json, config.plot)):
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"cannot write {path}: the folder {path.parent} does not exist.")
+    if config.plot:
+        if config.plot.suffix not in (".png", ".svg", ".pdf"):
+            raise InputError(f"a picture ends in .png, .svg or .pdf, not {config.plot.suffix!r}.")
+        if not importlib.util.find_spec("matplotlib"):
+            raise InputError('--plot needs matplotlib, which is not installed: pip install "gpusim[train]".')
+
+
+def points(config: BenchConfig, env: str | None = None, num_envs: int | None = None) -> list[Point]:
+    envs = config.envs if env is None else [env]
+    sizes = config.sizes if num_envs is None else [num_envs]
+    return [
+        Point(env=e, num_envs=n, device=config.device, backend=b, mode=m, steps=config.steps, seconds=config.seconds)
+        for e, n, m, b in product(envs, sizes, config.mode, config.backends)
+    ]
+
+
+def group(config: BenchConfig, env: str, num_envs: int, ceiling: dict[str, float]) -> list[dict[str, Any]]:
+    """All modes and backends of one environment at one size: prepared first, then measured in turn."""
+    rows: list[dict[str, Any]] = []
+    ready: list[tuple[dict[str, Any], Point, Bench]] = []
+    for point in points(config, env, num_envs):
+        row = {k: getattr(point, k) for k in ("env", "num_envs", "backend", "mode")} | {"meaning": MODES[point.mode]}
+        rows.append(row)
+        try:
+            ready.append((row, point, prepare(point)))
+        except (InputError, RuntimeError, MemoryError) as problem:
+            row["not_measured"] = reason(problem)
+    rates: list[list[float]] = [[] for _ in ready]
+    gc.collect()
+    for number in range(config.rounds):
+        turn = number * len(ready) // config.rounds
+        for i in (*range(turn, len(ready)), *range(turn)):
+            rates[i].append(measure(ready[i][2]))
+    for (row, point, prepared), found in zip(ready, rates, strict=True):
+        row |= figures(point, prepared, found, ceiling)
+        prepared.env.close()
+    ready.clear()
+    if config.memory:
+        for row, point in zip(rows, points(config, env, num_envs), strict=True):
+            row["memory"] = tried(memory, point) if "not_measured" not in row else None
+    return rows
+
+
+def figures(point: Point, ready: Bench, rates: list[float], ceiling: dict[str, float]) -> dict[str, Any]:
+    """Of one row: the speed, and what it means of the ceilings."""
+    speed, need = summarize(rates), roofline.work(point, ready)
+    return {
+        "steps_in_a_call": ready.work // point.num_envs,
+        "steps_per_second": rates,
+        **speed._asdict(),
+        "first_call_s": ready.first_s,
+        "bytes_per_step": need.bytes,
+        "operations_per_step": need.operations,
+        "share_of_copy": need.bytes and need.bytes * speed.median / ceiling["bytes_per_second"],
+        "share_of_arithmetic": need.operations and need.operations * speed.median / ceiling["operations_per_second"],
+    }
+
+
+def startups(config: BenchConfig) -> Iterator[dict[str, Any]]:
+    if not config.startup:
+        return
+    for point in points(config, num_envs=max(config.sizes)):
+        found = tried(startup, point)
+        yield {k: getattr(point, k) for k in ("env", "num_envs", "backend", "mode")} | found
+
+
+def tried(function: Any, point: Point) -> dict[str, Any]:
+    try:
+        return function(point)
+    except RuntimeError as problem:
+        return {"not_measured": reason(problem)}
+
+
+def reason(problem: BaseException) -> str:
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+
+
+# ---------------------------------------------------------------------------------------------------------- report
+
+
+def finish(config: BenchConfig, result: dict[str, Any]) -> None:
+    """Prints the table and writes the files."""
+    show(result)
+    if config.json:
+        write_json(config.json, result)
+    if config.plot and any("median" in r for r in result["rows"]):
+        from gpusim.agents.bench.picture import scaling
+
+        scaling(result, config.plot)
+
+
+def show(result: dict[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    several = len({r["env"] for r in result["rows"]}) > 1
+    table = Table(box=box.SIMPLE_HEAD)
+    heads = [
+        "environments",
+        "backend",
+        "mode",
+        "M steps/s",
+        "slowest to fastest",
+        "ns/step",
+        "of copy",
+        "of arithmetic",
+    ]
+    heads += ["state B/env", "peak B/env", "first call s"]
+    for head in (["environment"] if several else []) + heads:
+        table.add_column(head, justify="left" if head in ("environment", "backend", "mode") else "right")
+    for row in result["rows"]:
+        table.add_row(*([row["env"]] if several else []), *cells(row))
+    console = Console()
+    console = console if console.is_terminal else Console(width=180)
+    console.print("\n".join(heading(result)), highlight=False)
+    console.print(table)
+    for line in notes(result):
+        console.print(line, highlight=False)
+
+
+def heading(result: dict[str, Any]) -> list[str]:
+    names = ", ".join(dict.fromkeys(r["env"] for r in result["rows"]))
+    top = result["ceiling"]
+    lines = [
+        f"{names} on {hardware(result, result['device'])}; torch {result['versions']['torch']}, "
+        f"{result['torch_threads']} threads; commit {result['commit']}",
+        f"this device copies {top['bytes_per_second'] / 1e9:,.1f} GB/s (read and written) and multiplies float32 matrices "
+        f"at {top['operations_per_second'] / 1e9:,.0f} GFLOP/s, both measured now",
+    ]
+    if busy(result):
+        lines.append(f"load {result['load']:.1f}: this machine was busy, so it can do more")
+    return lines
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    first = [f"{row['num_envs']:,}", row["backend"], row["mode"]]
+    if "not_measured" in row:
+        return [*first, "", "not measured"] + [""] * 6
+    taken = row.get("memory") or {}
+    return [
+        *first,
+        f"{row['median'] / 1e6:,.2f}",
+        f"{row['low'] / 1e6:,.2f} to {row['high'] / 1e6:,.2f}",
+        f"{1e9 / row['median']:,.{0 if row['median'] < 1e7 else 2}f}",
+        percent(row["share_of_copy"]),
+        percent(row["share_of_arithmetic"]),
+        *(f"{taken[k]:,.0f}" if taken.get(k) else "" for k in ("state_bytes_per_env", "peak_bytes_per_env")),
+        f"{row['first_call_s']:.2f}",
+    ]
+
+
+def percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2g} %"
+
+
+def notes(result: dict[str, Any]) -> Iterator[str]:
+    """What the table cannot say."""
+    for mode in dict.fromkeys(r["mode"] for r in result["rows"]):
+        yield f"{mode}: {MODES[mode]}. Every row of every step is a transition (auto-reset within the step)."
+    for row in result["rows"]:
+        if "not_measured" in row:
+            yield f"{place(row)}: not measured: {row['not_measured']}"
+        elif "not_measured" in (row.get("memory") or {}):
+            yield f"{place(row)}: memory not measured: {row['memory']['not_measured']}"
+    for row in result["startup"]:
+        if "not_measured" in row:
+            yield f"start of {place(row)}: not measured: {row['not_measured']}"
+            continue
+        cold, warm = row["cold"], row["warm"]
+        yield (
+            f"start of {place(row)}, from Python's start to the end of the first call: {cold['total_s']:.1f} s with empty "
+            f"compiler caches, {warm['total_s']:.1f} s with filled ones; of it imports {warm['import_s']:.1f} s"
+        )
+    if result.get("interrupted"):
+        yield "interrupted: what was measured until then is kept"
+
+
+def place(row: dict[str, Any]) -> str:
+    return f"{row['env']}, {row['num_envs']:,} environments, {row['backend']}, {row['mode']}"

@@ -1,0 +1,46 @@
+"""Gymnasium's own vector environments: CartPole in NumPy (`vector_entry_point`), the others one by one (`sync`).
+
+MODE is `step` (with Gymnasium's statistics wrapper) or `bare` (without); actions are drawn beforehand. The step after the
+last one of an episode only resets: it is no transition and is not counted.
+"""
+
+from collections.abc import Callable
+
+import gymnasium
+import numpy as np
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from serve import request, serve
+
+
+def stepper(env, actions: list) -> Callable[[int], int]:
+    """A function that makes so many steps of all environments, and returns the number of transitions among them."""
+    at, ended = 0, 0
+
+    def run(calls: int) -> int:
+        nonlocal at, ended
+        made = 0
+        for _ in range(calls):
+            _, _, terminated, truncated, _ = env.step(actions[at])
+            made += env.num_envs - ended
+            ended = int(np.count_nonzero(terminated | truncated))
+            at = (at + 1) % len(actions)
+        return made
+
+    return run
+
+
+def main() -> None:
+    asked = request()
+    kind = "vector_entry_point" if gymnasium.spec(asked.env).vector_entry_point else "sync"
+    env = gymnasium.make_vec(asked.env, asked.num_envs, vectorization_mode=kind)
+    if env.metadata["autoreset_mode"] != gymnasium.vector.AutoresetMode.NEXT_STEP:
+        raise RuntimeError("only environments that reset in a step of its own are counted rightly here")
+    env = env if asked.mode == "bare" else RecordEpisodeStatistics(env)
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    actions = [env.action_space.sample() for _ in range(asked.steps)]
+    serve(stepper(env, actions), asked.seconds, ("gymnasium", "numpy"), vectorization=kind)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The pictures of the benchmarks, drawn of what their result files hold."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from gpusim.agents.bench.provenance import hardware
+
+OURS, THEIRS = "tab:blue", "0.6"
+
+
+def figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def origin(result: dict[str, Any]) -> str:
+    return f"{hardware(result, result['device'])}, commit {result['commit']}, {result['date'][:10]}"
+
+
+def throughput(result: dict[str, Any], path: Path) -> None:
+    """A panel for each environment and size: the best of each contestant's modes, whiskers from the slowest to the fastest
+    round."""
+    groups = list(dict.fromkeys((r["env"], r["num_envs"]) for r in result["rows"]))
+    columns = min(4, len(groups))
+    rows = -(-len(groups) // columns)
+    made = figure(4.4 * columns, 2.5 * rows + 0.5)
+    grid = made.subplots(rows, columns, squeeze=False).flat
+    for axes in list(grid)[len(groups) :]:
+        axes.axis("off")
+    for (env, num_envs), axes in zip(groups, grid, strict=False):
+        bars(axes, fastest([r for r in result["rows"] if (r["env"], r["num_envs"]) == (env, num_envs)]))
+        axes.set(title=f"{env}, {num_envs:,} environments", xlabel="environment steps per second")
+    made.suptitle(f"Fastest mode of each, random actions; {origin(result)}", fontsize="medium")
+    made.savefig(path, dpi=130)
+
+
+def fastest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The best row of each contestant, fastest first."""
+    best: dict[str, dict[str, Any]] = {}
+    for r in sorted(rows, key=lambda r: -r["median"]):
+        best.setdefault(f"{r['who']} {r['runs']}", r)
+    return list(best.values())
+
+
+def bars(axes: Any, rows: list[dict[str, Any]]) -> None:
+    names = [f"{r['who']} {r['runs']}\n{r['mode']}" for r in rows]
+    values = [r["median"] for r in rows]
+    spread = [[r["median"] - r["low"] for r in rows], [r["high"] - r["median"] for r in rows]]
+    colours = [OURS if r["who"] == "gpusim" else THEIRS for r in rows]
+    axes.barh(names, values, xerr=spread, color=colours, error_kw={"elinewidth": 1, "capsize": 2})
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.tick_params(axis="y", labelsize="x-small")
+    for i, value in enumerate(values):
+        axes.annotate(f" {value / 1e6:.3g} M", (axes.get_xlim()[0], i), va="center", fontsize="x-small")
+    axes.grid(alpha=0.3, axis="x")
+
+
+def time_to_solve(result: dict[str, Any], path: Path) -> None:
+    """A panel for each algorithm: a dot for each seed, open where the run ended unsolved."""
+    algorithms = list(dict.fromkeys(r["algorithm"] for r in result["rows"]))
+    made = figure(7.0, 1.9 * len(algorithms) + 0.6)
+    for algorithm, axes in zip(algorithms, made.subplots(len(algorithms), squeeze=False).flat, strict=True):
+        rows = [r for r in result["rows"] if r["algorithm"] == algorithm]
+        names = sorted({r["who"] for r in rows}, key=lambda w: statistics.median(seconds(rows, w)))
+        for i, who in enumerate(names):
+            colour = OURS if who == "gpusim" else "0.35"
+            for r in (r for r in rows if r["who"] == who):
+                face = colour if r["solved"] else "none"
+                axes.plot(r["seconds"], i, "o", color=colour, markerfacecolor=face, markersize=6)
+            middle = statistics.median(seconds(rows, who))
+            axes.annotate(
+                f"{middle:.1f} s", (middle, i), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
+            )
+        axes.set_yticks(range(len(names)), names)
+        axes.set(xscale="log", title=algorithm, ylim=(len(names) - 0.4, -0.8))
+        axes.grid(alpha=0.3, axis="x", which="both")
+    axes.set_xlabel("seconds from the start of the process until CartPole is solved (open: ended unsolved)")
+    made.suptitle(origin(result), fontsize="small")
+    made.savefig(path, dpi=130)
+
+
+def seconds(rows: list[dict[str, Any]], who: str) -> list[float]:
+    return [r["seconds"] for r in rows if r["who"] == who]

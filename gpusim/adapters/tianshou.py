@@ -1,0 +1,91 @@
+"""What Tianshou's `Collector` steps; entered by `gpusim.adapters.to_tianshou`."""
+
+from typing import Any
+
+import numpy as np
+import tianshou  # noqa: F401  so that it is missed here, not by the caller's own first import of it
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor
+
+from gpusim.adapters.common import Host, require_env, require_mode, to_device
+from gpusim.vector import _tree
+from gpusim.wrappers import ClipAction
+
+
+class TianshouVectorEnv:
+    """A gpusim environment with autoreset disabled, with the methods of a `BaseVectorEnv` that a `Collector` calls.
+
+    Tianshou resets what is over itself, by number, so that `obs_next` is always the true successor; infos are empty dicts.
+    Continuous actions are clipped to the action space. Environments that a step leaves out stay as they are.
+
+    Run with Tianshou 2.0.1. Copies per step on a GPU: one to the host and one of the actions to the device, two more at a
+    reset. An end by the time limit is bootstrapped from the terminal observation, correctly.
+
+    Raises:
+        InputError: no gpusim environment, or its autoreset is not disabled.
+    """
+
+    is_async = False
+
+    def __init__(self, env: Any):
+        require_env(env, "to_tianshou")
+        require_mode(env, "disabled", "Tianshou")
+        self.env = ClipAction(env) if isinstance(env.single_action_space, Box) else env
+        self.env_num: int = env.num_envs
+        self.observation_space = env.single_observation_space
+        self.action_space = env.single_action_space
+        self._host = Host(env)
+        self._all = np.arange(env.num_envs)
+        self._infos = np.array([{} for _ in self._all], dtype=object)
+        self._seed: int | None = None
+
+    def __len__(self) -> int:
+        return self.env_num
+
+    def seed(self, seed: int | None = None) -> None:
+        """The next reset of all environments starts the random streams anew."""
+        self._seed = seed
+
+    def reset(self, env_id: Any = None, **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The first observations of new episodes, of all environments or of those whose numbers are given."""
+        if env_id is None:
+            obs, _ = self.env.reset(**{"seed": self._seed} | kwargs)
+            self._seed = None
+            return self._host(obs)[0], self._infos.copy()
+        ids = np.atleast_1d(env_id)
+        obs, _ = self.env.reset(options={"reset_mask": self._mask(ids)}, **kwargs)
+        return self._host(obs[torch.from_numpy(ids).to(obs.device)])[0], self._infos[ids]
+
+    def step(self, action: Any, id: Any = None) -> tuple[np.ndarray, ...]:
+        """Steps all environments, or those whose numbers are given, with one action for each."""
+        ids = self._all if id is None else np.atleast_1d(id)
+        if len(ids) == self.env_num:
+            obs, reward, terminated, truncated, _ = self.env.step(to_device(action, self.env))
+            return *self._host(obs, reward, terminated, truncated), self._infos.copy()
+        stepped = self._step_some(np.asarray(action), ids)
+        return *(array[ids] for array in self._host(*stepped)), self._infos[ids]
+
+    def _step_some(self, action: np.ndarray, ids: np.ndarray) -> tuple[Tensor, ...]:
+        actions = np.zeros((self.env_num, *action.shape[1:]), action.dtype)
+        actions[ids] = action
+        base, mask = self.env.unwrapped, self._mask(ids)
+        before = base.get_state()
+        stepped = self.env.step(to_device(actions, self.env))[:4]
+
+        def chosen(new: Tensor, old: Tensor) -> Tensor:
+            return torch.where(mask.view(-1, *[1] * (new.ndim - 1)), new, old) if new.ndim else new
+
+        base.set_state(_tree(chosen, base.get_state(), before))
+        return stepped
+
+    def _mask(self, ids: np.ndarray) -> Tensor:
+        mask = torch.zeros(self.env_num, dtype=torch.bool)
+        mask[torch.from_numpy(ids)] = True
+        return mask.to(self.env.device)
+
+    def render(self, **kwargs: Any) -> Any:
+        return self.env.render()
+
+    def close(self) -> None:
+        self.env.close()

@@ -1,0 +1,383 @@
+"""`HostVectorEnv`: environments that step on the host, with the interface of `VectorEnv` that rollouts and learners use.
+
+Their state lives in other processes or in a library of threads, an `Engine`. What crosses to a GPU at every step is one
+observation and one packed row of rewards and flags, both out of page-locked memory without waiting, and the actions back.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from gpusim import checks, engine
+from gpusim.engine import Step, Tally
+from gpusim.errors import InputError
+from gpusim.kernels.policy import MlpPolicy
+from gpusim.rollout import Rollout, rollout
+
+
+class HostStep(NamedTuple):
+    """One step of N environments as arrays, in SAME_STEP; valid until the engine is asked again."""
+
+    obs: np.ndarray  # [N, *obs] to act on next
+    reward: np.ndarray  # [N]
+    terminated: np.ndarray  # [N] bool
+    truncated: np.ndarray  # [N] bool
+    final_obs: np.ndarray | None  # [K, *obs] the true last ones of the K environments that ended; None: none did
+    lives: np.ndarray | None  # [N] left, where a game counts them
+
+
+class Engine(Protocol):
+    """What steps the environments."""
+
+    where: str  # "by 8 processes"
+
+    def reset(self, seed: int | None, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Begins new episodes of all environments, or of the masked; the observations and lives of all."""
+
+    def send(self, actions: np.ndarray) -> None:
+        """Starts a step."""
+
+    def receive(self) -> HostStep:
+        """Waits for it."""
+
+    def close(self) -> None: ...
+
+    def kill(self) -> None:
+        """Ends everything at once, whatever it is doing."""
+
+
+@dataclass(frozen=True, eq=False)
+class HostEnv:
+    """What an environment is whose state lives elsewhere; beside `gpusim.Env`, whose attributes have the same meaning.
+
+    Attributes:
+        engines: by name what starts N environments, the preferred one first.
+    """
+
+    id: str
+    observation_space: Box
+    action_space: Discrete | Box
+    max_episode_steps: int | None
+    reward_threshold: float | None
+    engines: Mapping[str, Callable[[int], Engine]]
+
+    def __post_init__(self) -> None:
+        checks.spaces(self.id, self.observation_space, self.action_space)
+
+    def engine(self, name: str) -> str:
+        """The engine to use.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        if name == "auto":
+            return next(iter(self.engines))
+        if name not in self.engines:
+            known = ", ".join(f'"{known}"' for known in ("auto", *self.engines))
+            raise InputError(f"{self.id} steps on the host, where backend {name!r} is not known; use {known}.")
+        return name
+
+
+class Staging:
+    """An array on the host that is copied to the device again and again, on a GPU out of page-locked memory."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device):
+        self.device, gpu = device, device.type == "cuda"
+        self.memory = torch.zeros(shape, dtype=dtype, pin_memory=gpu)
+        self.array = self.memory.numpy()
+        self.copied = torch.cuda.Event() if gpu else None
+
+    def fill(self) -> np.ndarray:
+        """The array, when the last copy of it is done, to be written to."""
+        if self.copied:
+            self.copied.synchronize()
+        return self.array
+
+    def send(self) -> Tensor:
+        """A copy on the device; a GPU is not waited for."""
+        if not self.copied:
+            return self.memory.clone()
+        sent = self.memory.to(self.device, non_blocking=True)
+        self.copied.record(torch.cuda.current_stream(self.device))
+        return sent
+
+
+ROW = ("reward", "terminated", "truncated", "episode_return", "episode_length", "life_lost")
+
+
+class _Seeded(NamedTuple):
+    """What `rollout` asks of an environment that is alive."""
+
+    seed: Tensor
+
+
+class HostVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
+    """`num_envs` environments that step together on the host; what they return are tensors on `device`.
+
+    It resets within the step (SAME_STEP), and `infos` has the keys of `VectorEnv`, and `lives` where a game counts them.
+    What else an environment tells in its own infos stays behind. Its state cannot be copied.
+
+    Args:
+        env: what `gpusim.adapters.gymnasium_host.host_env` gives.
+        num_envs: N.
+        device: where observations, rewards and flags are wanted: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:N"`.
+        engine: a name in `env.engines`, or `"auto"`.
+        validate: whether to look at the values of actions; None: on the CPU only.
+
+    Raises:
+        InputError: an argument cannot be used, or the environments cannot be started.
+    """
+
+    copy = True  # what is returned is the caller's own
+    autoreset_mode = AutoresetMode.SAME_STEP
+
+    def __init__(
+        self,
+        env: HostEnv,
+        num_envs: int = 1,
+        *,
+        device: str | torch.device = "auto",
+        engine: str = "auto",
+        validate: bool | None = None,
+    ):
+        self.env = env
+        self.num_envs = checks.positive("num_envs", num_envs)
+        self.device = checks.device(device)
+        self.backend = env.engine(engine)
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
+        self.max_episode_steps = env.max_episode_steps
+        self.single_observation_space = env.observation_space
+        self.single_action_space: Any = env.action_space
+        self.validate = self.device.type == "cpu" if validate is None else validate
+        self.clock = 0  # steps since seeding, the counter of random actions
+        self._index = torch.arange(self.num_envs, device=self.device)
+        self._seed: Tensor | None = None
+        dtype = getattr(torch, np.dtype(env.observation_space.dtype).name)
+        shape, actions = (self.num_envs, *env.observation_space.shape), (self.num_envs, *(env.action_space.shape or ()))
+        self._obs, self._final = (Staging(shape, dtype, self.device) for _ in range(2))
+        self._row = Staging((len(ROW), self.num_envs), torch.float32, self.device)
+        wanted = torch.int64 if isinstance(env.action_space, Discrete) else torch.float32
+        self._actions = torch.zeros(actions, dtype=wanted, pin_memory=self.device.type == "cuda")
+        self._return = np.zeros(self.num_envs)
+        self._length = np.zeros(self.num_envs, np.int64)
+        self._lives: np.ndarray | None = None
+        self._engine = env.engines[self.backend](self.num_envs)
+
+    @cached_property
+    def observation_space(self) -> gymnasium.Space:  # type: ignore[override]
+        return batch_space(self.single_observation_space, self.num_envs)
+
+    @cached_property
+    def action_space(self) -> gymnasium.Space:  # type: ignore[override]
+        return batch_space(self.single_action_space, self.num_envs)
+
+    @property
+    def where(self) -> str:
+        """As in "by 8 processes"."""
+        return self._engine.where
+
+    @property
+    def counts_lives(self) -> bool:
+        """Whether it is a game that counts lives; known from the first reset on."""
+        return self._lives is not None
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]:
+        """Begins new episodes: of all environments, or of those in `options["reset_mask"]`, as `VectorEnv.reset` does.
+
+        With a seed, environment i is seeded with seed + i, as Gymnasium does it.
+        """
+        if not isinstance(options, dict | None):
+            raise InputError(f"options must be a dict, not {type(options).__name__}.")
+        options = dict(options or {})
+        mask = options.pop("reset_mask", None)
+        if options:
+            raise InputError(f'reset knows the option "reset_mask" and no other, not {sorted(options)}.')
+        self._open()
+        if mask is not None:
+            mask = self._mask(mask, seed)
+        if seed is not None:
+            seed = checks.seed(seed)
+            super().reset(seed=seed)
+        if mask is None and (seed is not None or self._seed is None):
+            self.clock, first = 0, torch.seed() % 2**63 if seed is None else seed
+            self._seed = torch.full((), first, dtype=torch.int64, device=self.device)
+        obs, lives = self._asked("reset", lambda: self._engine.reset(seed, mask))
+        begun = slice(None) if mask is None else mask
+        self._return[begun], self._length[begun] = 0.0, 0
+        self._lives = None if lives is None else lives.copy()
+        np.copyto(self._obs.fill(), obs)
+        return self._observe(), {}
+
+    def _mask(self, mask: Any, seed: int | None) -> np.ndarray:
+        if seed is not None:
+            raise InputError("a seed belongs to all environments: call reset(seed=...) without a reset_mask.")
+        self._live()
+        chosen = checks.mask(mask, self.num_envs, self.device).cpu().numpy()
+        if not chosen.any():
+            raise InputError("reset_mask is all False: at least one environment must be reset.")
+        return chosen
+
+    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """One step of every environment, as `VectorEnv.step`."""
+        out, lost = self._advance(self._check(actions))
+        with torch.inference_mode(False), torch.no_grad():
+            infos = {
+                "final_obs": out.obs.clone() if out.final_obs is None else out.final_obs,
+                "_final_obs": out.reset,
+                "episode": {"r": out.episode_return, "l": out.episode_length.to(torch.int32)},
+                "_episode": out.reset.clone(),
+                "reset": out.reset.clone(),
+            }
+            if self._lives is not None:
+                infos["lives"] = torch.from_numpy(self._lives.astype(np.int32)).to(self.device)
+                infos["life_lost"] = lost
+            return out.obs, out.reward, out.terminated, out.truncated, infos
+
+    def _advance(self, actions: Tensor) -> tuple[Step, Tensor]:
+        """A step, and where a life was lost but not the last."""
+        host = self._to_host(actions)
+        got = self._asked("step", lambda: self._ask(host))
+        done = got.terminated | got.truncated
+        self._return += got.reward
+        self._length += 1
+        lost = np.zeros_like(done) if got.lives is None or self._lives is None else (got.lives < self._lives) & ~done
+        row = (got.reward, got.terminated, got.truncated, self._return, self._length, lost)
+        np.stack(row, out=self._row.fill(), casting="unsafe")
+        self._return[done], self._length[done] = 0.0, 0
+        self._lives = None if got.lives is None else got.lives.copy()
+        np.copyto(self._obs.fill(), got.obs)
+        self.clock += 1
+        with torch.inference_mode(False), torch.no_grad():
+            obs, final = self._obs.send(), None
+            if got.final_obs is not None:
+                array = self._final.fill()
+                np.copyto(array, self._obs.array)
+                array[done] = got.final_obs
+                final = self._final.send()
+            reward, terminated, truncated, returns, length, lost_ = self._row.send().unbind()
+            ended = terminated != 0, truncated != 0
+            over = ended[0] | ended[1]
+            return Step(obs, final, reward.clone(), *ended, over, None, returns.clone(), length.clone()), lost_ != 0
+
+    def _to_host(self, actions: Tensor) -> np.ndarray:
+        """The one place where a GPU is waited for."""
+        self._actions.copy_(actions, non_blocking=True)
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        return self._actions.numpy()
+
+    def _ask(self, actions: np.ndarray) -> HostStep:
+        self._engine.send(actions)
+        return self._engine.receive()
+
+    def _asked(self, what: str, ask: Callable[[], Any]) -> Any:
+        """What an engine answers; one that fails is ended, and why becomes a sentence."""
+        try:
+            return ask()
+        except Exception as error:
+            self._end()
+            if isinstance(error, EOFError | ConnectionError):
+                sentence = f"a process that steps {self.env.id} was ended from outside; make the environments anew."
+            else:
+                sentence = f"{self.env.id} failed in {what}: {str(error).rstrip('.') or type(error).__name__}."
+            raise InputError(sentence) from error
+        except BaseException:
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        self._engine.kill()
+        self.closed = True
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Ends the processes; `close` calls it."""
+        if "_engine" in vars(self):
+            self._engine.close()
+
+    def rollout(
+        self, num_steps: int, policy: Callable[[Tensor], Any] | MlpPolicy | None = None, *, transitions: bool = True
+    ) -> Rollout:
+        """`num_steps` steps from where the environments stand; see `gpusim.rollout.rollout`.
+
+        Where a game counts lives, `extras["life_lost"]` `[T, N]` tells the steps at which one was lost, but not the last.
+        """
+        this: Any = self
+        self._lost: list[Tensor] | None = [] if transitions and self.counts_lives else None
+        try:
+            result = rollout(this, num_steps, policy, transitions=transitions)
+            more = {"life_lost": torch.stack(self._lost)} if self._lost else {}
+            return result._replace(extras=result.extras | more)
+        finally:
+            self._lost = None
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple:
+        """The method (or attribute) `name` of this object, its result once for each environment."""
+        value = getattr(self, name)
+        return (value(*args, **kwargs) if callable(value) else value,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple:
+        return self.call(name)
+
+    def render(self) -> None:
+        """Nothing: a policy is shown by `gpusim.render` and `gpusim eval --video`."""
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("get_state", "set_state"):
+            raise AttributeError(f"{self.env.id} is stepped {self.where}, and there its state cannot be reached.")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+
+    def __repr__(self) -> str:
+        facts = f"num_envs={self.num_envs}, device={str(self.device)!r}, engine={self.backend!r}"
+        return f"HostVectorEnv({self.env.id!r}, {facts})"
+
+    # What `rollout` asks of an environment.
+
+    _lost: list[Tensor] | None = None
+
+    def _open(self) -> None:
+        if self.closed:
+            raise InputError("this HostVectorEnv has been closed; make a new one.")
+
+    def _live(self) -> _Seeded:
+        self._open()
+        if self._seed is None:
+            raise ResetNeeded("call reset() before anything else.")
+        return _Seeded(self._seed)
+
+    def _observe(self) -> Tensor:
+        self._live()
+        with torch.inference_mode(False), torch.no_grad():
+            return self._obs.send()
+
+    def _check(self, actions: Any) -> Tensor:
+        self._live()
+        return checks.actions(actions, self.single_action_space, self.num_envs, self.device, self.validate)
+
+    def _random_actions(self, block: int, count: int) -> Tensor:
+        with torch.inference_mode(False), torch.no_grad():
+            blocks = torch.arange(block, block + count, device=self.device)
+            return engine.random_actions(self.single_action_space, self._live().seed, self._index, blocks)
+
+    def _step(self, actions: Tensor, look: bool = True, tally: Tally | None = None) -> tuple[Step, Tally | None]:
+        self._live()
+        out, lost = self._advance(actions)
+        if self._lost is not None:
+            self._lost.append(lost)
+        return out, tally and engine.count(tally, out)
+
+    def _chunk(self, actions: list[Tensor], tally: Tally) -> Tally | None:
+        counted: Tally | None = tally
+        for action in actions:
+            _, counted = self._step(action, False, counted)
+        return counted

@@ -1,0 +1,138 @@
+"""Pictures of environments: `gpusim.render`, and the frames behind videos.
+
+Gymnasium's own renderers, given one row of state, draw the classic-control games; a board of bools, as MinAtar's games are
+seen, is drawn cell by cell; any other environment brings a function of its own, `Env.render`. Only the rows that are shown
+leave the device.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpusim import engine
+from gpusim.env import Env
+from gpusim.errors import InputError
+from gpusim.render import board, classic
+from gpusim.render.grid import grid
+
+FPS = 30  # frames per second where nobody says otherwise, as in Gymnasium
+
+__all__ = ["chosen", "fps", "frames", "grid", "problem", "render"]
+
+
+def render(env: Any, indices: Any = None, *, size: tuple[int, int] | None = (1080, 1920)) -> np.ndarray:
+    """One picture of the environments as they stand, each beside the other.
+
+        Image.fromarray(gpusim.render(env, range(16))).save("now.png")
+
+    Args:
+        env: a `gpusim.VectorEnv`, or a wrapper around one.
+        indices: which, and in which order: a number, or several; None for all.
+        size: height and width that the picture keeps to: frames are halved until it does. None leaves them as they are.
+
+    Returns:
+        `[H, W, 3]` uint8; of one environment its frame.
+
+    Raises:
+        InputError: the environment cannot be drawn, or there is none of that index.
+        ResetNeeded: there has been no reset.
+    """
+    venv = _vector_env(env)
+    which = chosen(indices, venv.num_envs)
+    return grid(frames(venv, which), len(which), size)
+
+
+def frames(env: Any, indices: list[int]) -> Iterator[np.ndarray]:
+    """The frames `[H, W, 3]` uint8 of those environments, one after the other."""
+    venv = _vector_env(env)
+    if sentence := problem(venv.env):
+        raise InputError(sentence)
+    carry = venv._settled()
+    row = torch.tensor(indices, device=venv.device)
+    state, params = (_rows(x, row) for x in (carry.state, carry.params))
+    if venv.env.render is None and board.drawn(venv.env):
+        yield from map(board.frame, engine.observe(venv.env, carry._replace(state=state, params=params)).numpy())
+        return
+    actions = _acted(venv, carry.elapsed, row)
+    for i in range(len(indices)):
+        s, p = (type(x)(*(_value(field, i) for field in x)) for x in (state, params))
+        yield _own(venv.env, s, p) if venv.env.render else classic.frame(venv.env, s, p, actions[i])
+
+
+def fps(env: Env) -> int:
+    """How many steps make a second to look at."""
+    if env.render is not None:
+        return FPS
+    return board.FPS if board.drawn(env) else classic.fps(env) or FPS
+
+
+def problem(env: Env) -> str | None:
+    """Why an environment cannot be drawn, and how it could be; None where it can."""
+    if env.render is not None or board.drawn(env) or classic.fps(env):
+        return None
+    return (
+        f"{env.id} cannot be drawn: give its Env a function render(state, params) "
+        "that returns a uint8 array of shape (H, W, 3)."
+    )
+
+
+def chosen(indices: Any, num_envs: int) -> list[int]:
+    """The environments that are meant; see `render`.
+
+    Raises:
+        InputError: there is none of that index, or none is meant.
+    """
+    if indices is None:
+        return list(range(num_envs))
+    given = indices.tolist() if isinstance(indices, Tensor | np.ndarray) else indices
+    try:
+        which = [given] if isinstance(given, int | np.integer) else list(given)
+    except TypeError:
+        which = [given]
+    for index in which:
+        if isinstance(index, bool) or not isinstance(index, int | np.integer) or not 0 <= index < num_envs:
+            raise InputError(f"indices must be whole numbers from 0 to {num_envs - 1}, not {index!r}.")
+    if not which:
+        raise InputError("indices names no environment: there is nothing to draw.")
+    return [int(index) for index in which]
+
+
+def _vector_env(env: Any) -> Any:
+    from gpusim.vector import VectorEnv  # which imports this module
+
+    venv = getattr(env, "unwrapped", None)
+    if not isinstance(venv, VectorEnv):
+        raise InputError(f"only what gpusim.make gives, and wrappers of it, can be drawn, not {type(env).__name__}.")
+    return venv
+
+
+def _rows(fields: Any, row: Tensor) -> Any:
+    """The same tuple with those rows alone, on the CPU; numbers stay."""
+    return type(fields)(*(x[row].cpu() if isinstance(x, Tensor) else x for x in fields))
+
+
+def _value(field: Any, i: int) -> Any:
+    """One environment's: a number, or an array `[K]`."""
+    if not isinstance(field, Tensor):
+        return field
+    return field[i].item() if field.ndim == 1 else field[i].numpy()
+
+
+def _acted(venv: Any, elapsed: Tensor, row: Tensor) -> list:
+    """The last action of each, None before the first of an episode, or where it was chosen inside a kernel."""
+    actions = venv._last_actions()
+    if actions is None:
+        return [None] * len(row)
+    begun = elapsed[row].cpu() > 0
+    return [action if b else None for action, b in zip(actions[row].cpu().numpy(), begun, strict=True)]
+
+
+def _own(env: Env, state: Any, params: Any) -> np.ndarray:
+    frame = env.render(state, params)  # type: ignore[misc]
+    if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3:
+        return frame
+    got = f"{frame.dtype} of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+    raise InputError(f"render of {env.id} must give a uint8 array of shape (H, W, 3), not {got}.")

@@ -1,0 +1,123 @@
+"""`gpusim eval RUN --video`: the episodes that are filmed are those that are evaluated; nothing is left of a broken one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gpusim
+from gpusim import InputError
+from gpusim.agents import evaluate as module
+from gpusim.agents.cli import main
+from gpusim.agents.evaluate import evaluate, load_policy, record
+from gpusim.agents.run import RunFolder, make_learner, preset
+from tests.envs.toys import TOY
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run that has learned nothing yet."""
+    path = tmp_path_factory.mktemp("runs") / "a"
+    config = preset("ppo", "CartPole-v1", device="cpu", num_envs=4, minibatches=1)
+    RunFolder.create(path, "ppo", config).checkpoint(make_learner("ppo", config), [])
+    return path
+
+
+class Kept:
+    """In place of a file: the frames."""
+
+    made: dict = {}  # noqa: RUF012
+
+    def __init__(self, path, fps):
+        self.path, self.fps, self.all = path, fps, []
+
+    frames = property(lambda self: len(self.all))
+
+    def add(self, frame):
+        self.all.append(frame)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error, *_):
+        Kept.made[self.path] = self
+
+
+def test_the_first_of_the_evaluated_episodes_are_filmed(run, monkeypatch):
+    monkeypatch.setattr(module, "Video", Kept)
+    policy, told = load_policy(run, deterministic=True, device="cpu"), []
+    frames, returns = record(policy, "x", 3, 5, device="cpu", progress=lambda *done: told.append(done))
+    assert torch.equal(returns, evaluate(policy, "CartPole-v1", 8, 5, "cpu")[:3])
+    video = Kept.made["x"]
+    assert frames == len(video.all) == returns.max() + 1  # CartPole's return is its length
+    assert video.fps == 50
+    assert told == [(i + 2, 501) for i in range(frames - 1)]
+    env = gpusim.make("CartPole-v1", 3, device="cpu", autoreset_mode="disabled", validate=False)
+    obs, _ = env.reset(seed=5)
+    for i, frame in enumerate(video.all):
+        if i % 5 == 0:
+            assert np.array_equal(frame, gpusim.render(env))
+        obs = env.step(policy(obs))[0]
+
+
+def test_a_film_is_no_longer_than_asked(run, monkeypatch):
+    monkeypatch.setattr(module, "Video", Kept)
+    policy = load_policy(run, device="cpu")
+    assert record(policy, "x", 1, 0, steps=3, device="cpu")[0] == 4
+    assert record(policy, "x", 1, 0, seconds=0.1, device="cpu")[0] == 6
+    assert record(policy, "x", 1, 0, steps=3, seconds=0.04, device="cpu")[0] == 3
+    policy.env = replace(TOY)
+    with pytest.raises(InputError, match="Toy-v0 cannot be drawn"):
+        record(policy, "x", 1, 0)
+
+
+def command(*args):
+    with pytest.raises(SystemExit) as exit_:
+        main([str(a) for a in args])
+    return exit_.value.code
+
+
+def test_the_command(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert command("eval", run, "--video", "new/out.gif", "--video-steps", 4, "--episodes", 2, "--video-envs", 2) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "new/out.gif: 5 frames, returns 4, 4"
+    assert second.startswith("gpusim's CartPole-v1: ")
+    with Image.open("new/out.gif") as file:
+        assert (file.n_frames, file.size, file.info["duration"]) == (5, (600, 802), 20)
+    for args, sentence in [
+        (["--video", "out.avi"], "a video is an .mp4 or a .gif, and out.avi is neither"),
+        (["--video", "out.mp4", "--video-envs", "0"], "video_envs must be a positive whole number, not 0"),
+        (["--video", "out.mp4", "--video-steps", "0"], "video_steps must be a positive whole number, not 0"),
+        (["--video", "out.mp4", "--video-seconds", "0"], "video_seconds must be positive, not 0.0"),
+        (["--video", "out.mp4", "--oracle"], "leave --oracle out"),
+        (["--video", "new/out.gif/x.mp4"], "the video cannot be written to new/out.gif"),
+    ]:
+        assert command("eval", run, *args) == 2
+        err = capsys.readouterr().err
+        assert sentence in err
+        assert err.count("\n") == 1
+    assert [p.name for p in tmp_path.rglob("*")] == ["new", "out.gif"]
+
+
+def test_ctrl_c_leaves_no_broken_file(run, tmp_path):
+    path = tmp_path / "out.mp4"
+    path.write_text("before")
+    args = [sys.executable, "-m", "gpusim.agents", "eval", run, "--video", path, "--video-envs", "64"]
+    asked = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    part, end = tmp_path / "out.part.mp4", time.monotonic() + 120
+    while not (part.exists() and part.stat().st_size) and asked.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    os.killpg(asked.pid, signal.SIGINT)
+    out, err = asked.communicate(timeout=60)
+    assert (asked.returncode, err) == (130, "")
+    assert out.endswith("stopped: no video was written\n")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
