@@ -88,13 +88,16 @@ $(VENV)/train $(VENV)/dev: $(VENV)/made pyproject.toml
 	@rm $(VENV)/unfinished
 	@touch $@ $(if $(filter dev,$(notdir $@)),$(VENV)/train)
 
-# A peer that does not install does not stop the others: pip's last word stays in `failed`, and the next `make peers` tries again.
+# One that does not install does not stop the others: pip's last word stays in `failed`, and the next make tries again. What is
+# in NAME.nodeps is installed without what it asks for.
 define make_venv
 	$(check_python)
 	@echo "Installing $* into $(@D)."
 	@rm -rf $(@D)
 	@"$(PYTHON)" -m venv $(@D)
-	@if $(@D)/bin/python $(PIP_INSTALL) -r $< 2> $(@D)/said; then touch $@; else \
+	@if $(@D)/bin/python $(PIP_INSTALL) -r $< 2> $(@D)/said && \
+	  { ! test -f $(<:.txt=.nodeps) || $(@D)/bin/python $(PIP_INSTALL) --no-deps -r $(<:.txt=.nodeps) 2>> $(@D)/said; }; \
+	  then touch $@; else \
 	  grep '^ERROR' $(@D)/said | tail -n 1 > $(@D)/failed; echo "$* does not install here: $$(cat $(@D)/failed)" >&2; fi
 endef
 

@@ -109,7 +109,9 @@ def main(config: Config) -> None:
             rows += [row(c, made) for c in made]
             versions |= {c.who: c.thing.versions for c in made}
     publish("throughput", result, table(result), config.out)
-    picture(result, folder(result, config.out) / "throughput.png")
+    into = folder(result, config.out)
+    (into / "throughput_summary.md").write_text("\n".join(summary(result)) + "\n")
+    picture(result, into / "throughput.png")
 
 
 Makers = Iterator[tuple[str, Callable[[], Contestant]]]
@@ -210,6 +212,25 @@ def table(result: dict[str, Any]) -> list[str]:
     lines[-1] += f"`{result['command']}`; load {result['load']} at the start."
     lines += [f"* {who} ({named.get(who, '')}): {words}" for who, words in differs.items()]
     return lines + [f"* Not measured: {name}: {why}" for name, why in result["not_measured"].items()]
+
+
+def summary(result: dict[str, Any]) -> list[str]:
+    """A line for each environment and size, in Markdown: the fastest of ours and the fastest of all peers."""
+    lines = [
+        "| environment | environments | gpusim, M steps/s | fastest peer, M steps/s | ratio (95 %) | in the same mode |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for env, num_envs in dict.fromkeys((r["env"], r["num_envs"]) for r in result["rows"]):
+        same = [r for r in result["rows"] if (r["env"], r["num_envs"]) == (env, num_envs)]
+        ours = max((r for r in same if r["who"] == "gpusim"), key=lambda r: r["median"], default=None)
+        peer = max((r for r in same if r["who"] != "gpusim"), key=lambda r: r["median"], default=None)
+        best, theirs = (
+            f"{figure(r['median'])} ({r['who']} {r['runs']}, {r['mode']})" if r else "" for r in (ours, peer)
+        )
+        ratios = (ours or {}).get("ratio"), (ours or {}).get("ratio_same")
+        shown = (f"{r['median']:.1f} ({r['low']:.1f} to {r['high']:.1f})" if r else "" for r in ratios)
+        lines.append(f"| {env} | {num_envs:,} | {best.replace('gpusim ', '')} | {theirs} | {' | '.join(shown)} |")
+    return [*lines, "", f"{hardware(result, result['device'])}, commit {result['commit']}, {result['date'][:10]}."]
 
 
 def figure(rate: float) -> str:

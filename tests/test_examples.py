@@ -6,15 +6,24 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 
 import gpusim
+from gpusim.kernels.gae import gae_torch
+from gpusim.kernels.lang import Lane, uniform4
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 MASSIVE = [sys.executable, str(EXAMPLES / "massively_parallel.py"), "--device", "cpu"]
 SCRIPT = [sys.executable, str(EXAMPLES / "scripted_exploration.py"), "--device", "cpu"]
+SB3 = [sys.executable, str(EXAMPLES / "train_with_sb3.py"), "--device", "cpu"]
+SKRL = [sys.executable, str(EXAMPLES / "train_with_skrl.py"), "--device", "cpu"]
+TORCHRL = [sys.executable, str(EXAMPLES / "train_with_torchrl.py"), "--device", "cpu"]
+CLEANRL = [sys.executable, str(EXAMPLES / "cleanrl_ppo.py"), "--device", "cpu"]
+LEANRL = [sys.executable, str(EXAMPLES / "leanrl_ppo.py"), "--device", "cpu"]
 REWARD = [sys.executable, str(EXAMPLES / "custom_reward.py"), "--device", "cpu"]
 
 
@@ -94,3 +103,93 @@ def test_scripted_exploration_trains_with_and_without_the_rule():
     without, given = out.splitlines()
     assert without.startswith("without the rule: -200.0 after 8,000 steps, and 0% of 200 new episodes")
     assert given.startswith("with the rule: -")
+
+
+@pytest.mark.parametrize(
+    ("library", "command", "steps"),
+    [("stable_baselines3", SB3, 6_144), ("torchrl", TORCHRL, 4_096), ("skrl", SKRL, 16_384)],
+    ids=["sb3", "torchrl", "skrl"],
+)
+def test_other_trainers_learn_through_the_adapter(library, command, steps):
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    code, out, err = outcome([*command, "--total-steps", str(steps)])
+    assert (code, err.replace("\x1b[38;20m[skrl:INFO] Seed: 0\x1b[0m\n", "")) == (0, "")
+    score, after = re.fullmatch(r"([\d.]+) over 100 new episodes, after ([\d,]+) steps in [\d.]+ s\n", out).groups()
+    assert int(after.replace(",", "")) == steps
+    assert float(score) > 30  # at random it is 22
+
+
+@pytest.mark.parametrize("command", [CLEANRL, [*LEANRL, "--no-compile"]], ids=["cleanrl", "leanrl"])
+def test_single_file_ppo_learns(command):
+    code, out, err = outcome([*command, "--total-timesteps", "40960"])
+    assert (code, err) == (0, "")
+    steps, score = re.findall(r"global_step=([\d,]+) episodic_return=([\d.]+) SPS=[\d,]+\n", out)[-1]
+    assert steps == "40,960"
+    assert float(score) > 80  # at random it is 22
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[*CLEANRL, "--normalize-obs"], [*LEANRL, "--compile-backend", "aot_eager"]],
+    ids=["cleanrl", "leanrl"],
+)
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
+def test_single_file_ppo_takes_either_kind_of_action(command, env):
+    steps = ["--num-envs", "32", "--num-steps", "210", "--total-timesteps", "13440", "--update-epochs", "1"]
+    code, out, err = outcome([*command, "--env-id", env, "--normalize-reward", *steps])
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"global_step=13,440 episodic_return=-?[\d.]+ SPS=[\d,]+\n", out)
+
+
+class Begun(NamedTuple):
+    begun: Lane  # 0 at first, then 1
+
+
+class Wage(NamedTuple):
+    wage: Lane = 1.0
+
+
+WAGE = gpusim.Env(  # nothing for the first step of an episode, the wage for every other; only the time limit ends it
+    id="Wage-v0",
+    init=lambda rng, p: Begun(uniform4(rng, 0, 0.0, 0.0)[0]),
+    step=lambda s, action, rng, p: (Begun(s.begun * 0.0 + 1.0), s.begun * p.wage, s.begun > 1.0),
+    observe=lambda s, p: (s.begun,),
+    params=Wage(),
+    observation_space=Box(0.0, 1.0, (1,)),
+    action_space=Discrete(2),
+    max_episode_steps=3,
+)
+
+
+@pytest.mark.parametrize(("file", "more"), [("cleanrl_ppo.py", {}), ("leanrl_ppo.py", {"compile": False})])
+def test_single_file_ppo_bootstraps_where_the_time_limit_ends_an_episode(file, more):
+    example = runpy.run_path(str(EXAMPLES / file))
+    args = example["Args"](env_id=WAGE, gamma=0.5, num_envs=16, total_timesteps=20_480, device="cpu", **more)
+    agent, _ = example["train"](args)
+    first, later = agent.value(torch.tensor([[0.0], [1.0]])).tolist()
+    assert later == pytest.approx(1 / (1 - 0.5), abs=0.05)
+    assert first == pytest.approx(0.5 * later, abs=0.05)
+
+
+def test_leanrl_accumulates_advantages_by_doubling():
+    accumulate = runpy.run_path(str(EXAMPLES / "leanrl_ppo.py"))["accumulate"]
+    for steps in (1, 2, 7, 8, 9):
+        generator = torch.Generator().manual_seed(steps)
+        reward, done = torch.rand(steps, 5, generator=generator), torch.rand(steps, 5, generator=generator) < 0.3
+        zero = torch.zeros_like(reward)
+        torch.testing.assert_close(accumulate(reward, 0.9 * ~done), gae_torch(reward, zero, zero, done, done, 1.0, 0.9))
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "sentence"),
+    [
+        (CLEANRL, ["--num-minibatches", "0"], "num_minibatches must be at least 1, not 0.\n"),
+        (CLEANRL, ["--total-timesteps", "100"], "total_timesteps must be at least a rollout, 2048 steps.\n"),
+        (LEANRL, ["--num-minibatches", "3"], "3 minibatches cannot share 2048 steps evenly"),
+    ],
+)
+def test_single_file_ppo_refuses_bad_input_by_a_sentence(command, args, sentence):
+    code, out, err = outcome([*command, *args])
+    assert (code, out) == (1, "")
+    assert err.startswith(sentence)
+    assert err.count("\n") == 1

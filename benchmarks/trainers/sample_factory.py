@@ -13,7 +13,7 @@ from sample_factory.utils.attr_dict import AttrDict
 from gpusim.adapters import to_sample_factory
 
 TRAINER, LIBRARY = "Sample Factory", "sample-factory"
-ENV, MODE, COPIES = "CartPole-v1", "same_step", 0
+ENV, MODE, COPIES = "CartPole-v1", "same_step", 2
 
 
 def through(num_envs: int, device: torch.device, actions: torch.Tensor) -> Callable[[], None]:
