@@ -6,7 +6,7 @@
 a million of each (of the games with boards 65,536).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from report import folder, publish, say
 
 import gpusim
 from gpusim import checks
-from gpusim.agents.bench.command import BenchConfig, bench
+from gpusim.agents.bench.command import BenchConfig, bench, startups
 from gpusim.agents.bench.measure import MODES, Mode
 from gpusim.agents.bench.picture import scaling
 
@@ -47,7 +47,9 @@ def main(config: Config) -> None:
     publish("scaling", result, rates(result), config.out)
     scaling(result, folder(result, config.out) / "scaling.png")
     say("CartPole-v1 in all modes")
-    result = bench(BenchConfig(num_envs=(4_096,), backend=backends, mode=EVERY, memory=False, **common))
+    modes = BenchConfig(num_envs=(4_096,), backend=backends, mode=EVERY, memory=False, startup=False, **common)
+    result = bench(modes)
+    result["startup"] = list(startups(replace(modes, mode=("sim", "train"), startup=True)))
     publish("modes", result, rates(result) + starts(result), config.out)
     say("memory of all environments")
     result = memory(config, common)
