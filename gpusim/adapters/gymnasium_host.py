@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -203,10 +204,17 @@ def _traced() -> Iterator[None]:
 # ------------------------------------------------------------------------------------------------------- Gymnasium
 
 
+START = (
+    "fork" if sys.platform == "linux" else None
+)  # whatever a library has made of the default: registered ids go along
+
+
 def _processes(build: Callable[[], gymnasium.Env], num_envs: int) -> "Vector":
     s = "es" if num_envs > 1 else ""
     with _quiet():
-        vector: Any = AsyncVectorEnv([build] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+        vector: Any = AsyncVectorEnv(
+            [build] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP, context=START
+        )
     return Vector(vector, f"by {num_envs} process{s}")
 
 
