@@ -11,7 +11,7 @@ PIP_INSTALL = -m pip --disable-pip-version-check --quiet install
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help train test lint kernel-report gpu report peers trainers results clean FORCE
+.PHONY: help train test lint docs kernel-report gpu report peers trainers results clean FORCE
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ lint: $(VENV)/dev  ## style and types only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/dev  ## the documentation, into docs/_build; nothing is fetched
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build
 
 kernel-report: $(VENV)/dev  ## registers, shared memory and spills of every kernel, compiled for GPUs that need not be here
 	$(BIN)/python benchmarks/kernel_report.py
@@ -50,7 +53,7 @@ results: $(VENV)/dev  ## the ten-seed tables of README.md (takes long)
 	$(BIN)/python benchmarks/write_report.py
 
 clean:  ## remove what was installed and cached; runs/ stays
-	rm -rf $(VENV) $(PEERS) $(TRAINERS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(TRAINERS) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps. `made` says that the virtual environment is whole and which folder it was made for: it is made again

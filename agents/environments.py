@@ -1,5 +1,6 @@
 """What learners need of environments, wherever these step: on the device (gpusim's) or on the host (any of Gymnasium's)."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -49,6 +50,11 @@ class Environments(Protocol):
     def close(self) -> None: ...
 
 
+@functools.cache
+def _hosted(id: str) -> HostEnv:
+    return gymnasium_host.host_env(id)
+
+
 def describe(id: str | Any) -> Any:
     """The `Task` of that id, gpusim's own, else Gymnasium's; a task is returned as it is.
 
@@ -61,7 +67,7 @@ def describe(id: str | Any) -> Any:
         return spec(id)
     except InputError:
         if gymnasium_host.known(str(id)):
-            return gymnasium_host.host_env(str(id))
+            return _hosted(str(id))
         near = gymnasium_host.nearest(str(id))
         if near is None or near in gpusim.env_ids():
             raise

@@ -74,17 +74,28 @@ def evaluate(policy: Any, env: Any, episodes: int, seed: int, device: str = "aut
 
 @torch.no_grad()
 def evaluate_on_host(policy: Any, env: Any, episodes: int, seed: int, device: str = "auto") -> Tensor:
-    """The same on the host: a few environments play several episodes each, however long these are."""
+    """The same on the host: a few environments play several episodes each.
+
+    None plays longer than its episodes can last (`LONGEST` steps, where they have no limit): of one that does not end, the
+    return so far counts, and episodes that it leaves no time for do not.
+    """
     venv = make(env, min(episodes, ON_HOST), device)
     share = [episodes // venv.num_envs + (i < episodes % venv.num_envs) for i in range(venv.num_envs)]
     returns: list[list[float]] = [[] for _ in share]
-    obs, _ = venv.reset(seed=seed)
-    while any(len(played) < wanted for played, wanted in zip(returns, share, strict=True)):
-        obs, _, _, _, infos = venv.step(policy(obs))
-        for i in infos["_episode"].nonzero().flatten().tolist():
-            if len(returns[i]) < share[i]:
-                returns[i].append(float(infos["episode"]["r"][i]))
-    venv.close()
+    try:
+        obs, _ = venv.reset(seed=seed)
+        for _ in range(max(share) * (venv.max_episode_steps or LONGEST)):
+            obs, _, _, _, infos = venv.step(policy(obs))
+            for i in infos["_episode"].nonzero().flatten().tolist():
+                if len(returns[i]) < share[i]:
+                    returns[i].append(float(infos["episode"]["r"][i]))
+            if all(len(played) == wanted for played, wanted in zip(returns, share, strict=True)):
+                break
+        for i, played in enumerate(returns):
+            if not played and share[i]:
+                played.append(float(infos["episode"]["r"][i]))
+    finally:
+        venv.close()
     return torch.tensor([r for played in returns for r in played])
 
 

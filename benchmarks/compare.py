@@ -5,7 +5,7 @@
 Both commits are checked out beside each other; HEAD may be `.`, the files as they are. Each point is measured by three
 processes that take turns: BASE, HEAD, and BASE once more, whose difference from itself is the noise. A change counts where
 the 95 % interval of the ratio excludes 1 and the ratio is farther from 1 than BASE's own. The exit code is 1 where
-something is slower, 2 where a commit or a point cannot be used.
+something is slower, 2 where a commit or a point cannot be used or measured.
 """
 
 import os
@@ -16,12 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import tyro
 
+from gpusim import checks
 from gpusim.agents.bench.measure import ratio, summarize
 from gpusim.agents.bench.provenance import busy, hardware, provenance, write_json
+from gpusim.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from peers.process import FOLDER, Running
@@ -73,18 +75,24 @@ class Found(NamedTuple):
 
 def main(config: Config) -> int:
     wanted = [parsed(p) for p in config.points]
-    facts = {"base": named(config.base), "head": named(config.head), "device": config.device, **provenance()}
+    try:
+        device = str(checks.device(config.device))
+    except InputError as problem:
+        refuse(str(problem))
+    facts = {"base": named(config.base), "head": named(config.head), "device": device, **provenance()}
     if busy(facts):
         say(f"This machine is busy (load {facts['load']:.1f}): the noise will be large.")
     found = []
     with tree(config.base) as base, tree(config.head) as head:
         for point, (env, backend, mode, num_envs) in zip(config.points, wanted, strict=True):
-            order = (env, num_envs, config.steps, mode, config.seconds, backend, config.device)
+            order = (env, num_envs, config.steps, mode, config.seconds, backend, device)
             found.append(compared(point, [str(x) for x in order], (base, head, base), config.rounds))
             say(line(found[-1]))
     print("\n".join([*heading(facts), *table(found)]))
     if config.json:
         write_json(config.json, {**facts, "rows": [f._asdict() for f in found]})
+    if any(f.verdict.startswith("not measured") for f in found):
+        return 2
     return int(any(f.verdict == "slower" for f in found))
 
 
@@ -109,7 +117,7 @@ def named(commit: str) -> str:
     return done.stdout.strip()
 
 
-def refuse(sentence: str) -> None:
+def refuse(sentence: str) -> NoReturn:
     say(f"compare: {sentence}")
     raise SystemExit(2)
 
@@ -128,7 +136,7 @@ def tree(commit: str) -> Iterator[Path]:
 
 def compared(point: str, order: list[str], trees: tuple[Path, Path, Path], rounds: int) -> Found:
     running: list[Running] = []
-    nothing = {"median": float("nan"), "low": float("nan"), "high": float("nan")}
+    nothing: dict[str, float] = {}
     try:
         for path in trees:
             running.append(started(path, order))

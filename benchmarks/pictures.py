@@ -48,7 +48,8 @@ def fastest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def bars(axes: Any, rows: list[dict[str, Any]]) -> None:
-    names = [f"{r['who']} {r['runs']}\n{r['mode']}" for r in rows]
+    few = [f", {r['ran']:,} envs" if r["ran"] != r["num_envs"] else "" for r in rows]
+    names = [f"{r['who']} {r['runs']}\n{r['mode']}{less}" for r, less in zip(rows, few, strict=True)]
     values = [r["median"] for r in rows]
     spread = [[r["median"] - r["low"] for r in rows], [r["high"] - r["median"] for r in rows]]
     colours = [OURS if r["who"] == "gpusim" else THEIRS for r in rows]

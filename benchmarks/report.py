@@ -26,11 +26,12 @@ def folder(result: dict[str, Any], out: Path | None) -> Path:
     return out or RESULTS / slug(hardware(result, result["device"]))
 
 
-def publish(name: str, result: dict[str, Any], table: list[str], out: Path | None) -> None:
-    """Writes `name`.json and `name`.md, and prints the table."""
+def publish(name: str, result: dict[str, Any], table: list[str], out: Path | None, quiet: bool = False) -> None:
+    """Writes `name`.json and `name`.md, and prints the table, unless `quiet`."""
     into = folder(result, out)
     into.mkdir(parents=True, exist_ok=True)
     write_json(into / f"{name}.json", result)
     text = "\n".join(table) + "\n"
     (into / f"{name}.md").write_text(text)
-    print(text, end="")
+    if not quiet:
+        print(text, end="")

@@ -15,7 +15,8 @@ from report import folder, publish, say
 
 import gpusim
 from gpusim import checks
-from gpusim.agents.bench.command import BenchConfig, bench, startups
+from gpusim.agents.bench import command
+from gpusim.agents.bench.command import BenchConfig, startups
 from gpusim.agents.bench.measure import MODES, Mode
 from gpusim.agents.bench.picture import scaling
 
@@ -54,6 +55,14 @@ def main(config: Config) -> None:
     say("memory of all environments")
     result = memory(config, common)
     publish("memory", result, sizes_of(result), config.out)
+
+
+def bench(config: BenchConfig) -> dict[str, Any]:
+    """What is interrupted is not published."""
+    result = command.bench(config)
+    if result.get("interrupted"):
+        raise SystemExit(130)
+    return result
 
 
 def memory(config: Config, common: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ CARTPOLE = "CartPole-v1"
 MINATAR = tuple(env.id for env in GAMES)
 MODES = {
     "sim": "statistics returned",
-    "bare": "no statistics",
+    "bare": "no statistics, whatever else a step returns",
     "transitions": "statistics and every transition returned",
     "step": "statistics, observations returned",
 }
@@ -54,8 +54,8 @@ class Config:
     """Numbers of environments; none stands for CartPole's 4,096 and 65,536, the other classics' 4,096, MinAtar's 2,048."""
     device: str = "auto"
     """auto, cpu or cuda, for ours."""
-    backends: tuple[str, ...] = ("eager", "compile")
-    """Of ours; MinAtar only compiled."""
+    backends: tuple[str, ...] = ()
+    """Of ours; none stands for eager and compile, on a GPU for compile and triton. MinAtar's only by the last of them."""
     modes: tuple[str, ...] = ("sim", "transitions", "step")
     """Of ours on CartPole, and of peers; elsewhere ours is measured by `sim` alone."""
     rounds: int = 7
@@ -104,10 +104,10 @@ def main(config: Config) -> None:
     for env in config.envs:
         for num_envs in config.sizes or SIZES.get(env, (4_096,)):
             say(f"{env}, {num_envs:,} environments: compiling and warming up")
-            made = gather(makers(config, env, num_envs), missing)
-            compete(made, config.rounds)
+            made = compete(gather(makers(config, env, num_envs), missing), config.rounds, missing)
             rows += [row(c, made) for c in made]
             versions |= {c.who: c.thing.versions for c in made}
+            publish("throughput", result, table(result), config.out, quiet=True)
     publish("throughput", result, table(result), config.out)
     into = folder(result, config.out)
     (into / "throughput_summary.md").write_text("\n".join(summary(result)) + "\n")
@@ -119,7 +119,9 @@ Makers = Iterator[tuple[str, Callable[[], Contestant]]]
 
 def makers(config: Config, env: str, num_envs: int) -> Makers:
     """What is measured on this environment at this size: (name, function that makes it)."""
-    for backend in config.backends if env not in MINATAR else config.backends[-1:]:
+    on_cpu = checks.device(config.device).type == "cpu"
+    backends = config.backends or (("eager", "compile") if on_cpu else ("compile", "triton"))
+    for backend in backends if env not in MINATAR else backends[-1:]:
         for mode in config.modes if env == CARTPOLE else config.modes[:1]:
             yield f"gpusim {env} {backend} {mode}", partial(ours, config, env, num_envs, backend, mode)
     for peer in beside(env):
@@ -159,17 +161,25 @@ def gather(makers: Makers, missing: dict[str, str]) -> list[Contestant]:
     return made
 
 
-def compete(contestants: list[Contestant], rounds: int) -> None:
-    """Measures all in turn, `rounds` times, each time from another one on; then closes them."""
+def compete(contestants: list[Contestant], rounds: int, missing: dict[str, str]) -> list[Contestant]:
+    """Measures all in turn, `rounds` times, each time from another one on, and closes them; who failed goes into
+    `missing`, the others are returned."""
     gc.collect()
+    failed: set[int] = set()
     try:
         for number in range(rounds):
             turn = number * len(contestants) // rounds
-            for c in (*contestants[turn:], *contestants[:turn]):
-                c.rates.append(c.thing.measure())
+            for i in (*range(turn, len(contestants)), *range(turn)):
+                c = contestants[i]
+                try:
+                    c.rates.extend([] if i in failed else [c.thing.measure()])
+                except RuntimeError as problem:
+                    failed.add(i)
+                    missing[f"{c.who} {c.env} {c.mode}"] = str(problem)
     finally:
         for c in contestants:
             c.thing.close()
+    return [c for i, c in enumerate(contestants) if i not in failed]
 
 
 def row(c: Contestant, everyone: list[Contestant]) -> dict[str, Any]:
@@ -177,12 +187,18 @@ def row(c: Contestant, everyone: list[Contestant]) -> dict[str, Any]:
     facts: dict[str, Any] = {k: v for k, v in c._asdict().items() if k != "thing"}
     facts |= {"ran": c.thing.num_envs, "first_s": c.thing.first_s, **summarize(c.rates)._asdict()}
     same = [p for p in everyone if p.who != "gpusim" and (p.env, p.num_envs) == (c.env, c.num_envs)]
+    same = [p for p in same if on_gpu(p) == on_gpu(c)]
     chosen = (same, [p for p in same if p.mode != "bare"], [p for p in same if p.mode == c.mode])
     for name, peers in zip(RATIOS, chosen, strict=True):
         if peers and c.who == "gpusim":
             peer = max(peers, key=lambda p: statistics.median(p.rates))
             facts[name] = {"to": f"{peer.who}, {peer.mode}", **ratio(c.rates, peer.rates)}
     return facts
+
+
+def on_gpu(c: Contestant) -> bool:
+    """Whether it steps on a GPU: only likes are compared."""
+    return any(name in c.thing.versions.get("device", "cpu").lower() for name in ("cuda", "gpu", "rocm"))
 
 
 def table(result: dict[str, Any]) -> list[str]:
@@ -203,10 +219,7 @@ def table(result: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {r['env']} | {count} | {r['who']} {r['runs']} | {r['mode']}: {MODES[r['mode']]} | {speed} | {shown} |"
         )
-    named = {
-        who: ", ".join(f"{k} {v}" for k, v in found.items() if k != "device")
-        for who, found in result["peer_versions"].items()
-    }
+    named = {who: ", ".join(f"{k} {v}" for k, v in found.items()) for who, found in result["peer_versions"].items()}
     differs = {p.name: p.differs for r in result["rows"] for p in beside(r["env"]) if p.name == r["who"]}
     lines += ["", f"{hardware(result, result['device'])}; commit {result['commit']}; {result['date'][:10]}; "]
     lines[-1] += f"`{result['command']}`; load {result['load']} at the start."
@@ -224,13 +237,16 @@ def summary(result: dict[str, Any]) -> list[str]:
         same = [r for r in result["rows"] if (r["env"], r["num_envs"]) == (env, num_envs)]
         ours = max((r for r in same if r["who"] == "gpusim"), key=lambda r: r["median"], default=None)
         peer = max((r for r in same if r["who"] != "gpusim"), key=lambda r: r["median"], default=None)
-        best, theirs = (
-            f"{figure(r['median'])} ({r['who']} {r['runs']}, {r['mode']})" if r else "" for r in (ours, peer)
-        )
+        best, theirs = (f"{figure(r['median'])} ({named(r)}, {r['mode']})" if r else "" for r in (ours, peer))
         ratios = (ours or {}).get("ratio"), (ours or {}).get("ratio_same")
         shown = (f"{r['median']:.1f} ({r['low']:.1f} to {r['high']:.1f})" if r else "" for r in ratios)
         lines.append(f"| {env} | {num_envs:,} | {best.replace('gpusim ', '')} | {theirs} | {' | '.join(shown)} |")
     return [*lines, "", f"{hardware(result, result['device'])}, commit {result['commit']}, {result['date'][:10]}."]
+
+
+def named(r: dict[str, Any]) -> str:
+    """Who, how, and how many where these are not all."""
+    return f"{r['who']} {r['runs']}" + (f", {r['ran']:,} environments" if r["ran"] != r["num_envs"] else "")
 
 
 def figure(rate: float) -> str:

@@ -4,10 +4,10 @@
 
 Solved means that the last 100 episodes of training, by the policy that explores, return 475 on average. The clock starts
 before Python does, so imports and compilation count; every seed is a new process, one at a time, the learners taking
-turns. A run that ends unsolved, or is stopped after `--limit` seconds, counts with all its time, as a lower bound. What was
-learned then plays 100 episodes in Gymnasium's own environment. Peers have the settings that they or their zoo publish for
-CartPole (peers/*_cartpole.py); `make peers` installs them. PureJaxRL is no package: PUREJAXRL=CHECKOUT names a copy of its
-repository.
+turns. A peer's run that ends unsolved, or is stopped after `--limit` seconds, counts with all its time, as a lower bound.
+What was learned then plays 100 episodes in Gymnasium's own environment. Peers have the settings that they or their zoo
+publish for CartPole (peers/*_cartpole.py); `make peers` installs them. PureJaxRL and CleanRL are no packages here:
+PUREJAXRL=CHECKOUT and CLEANRL=CHECKOUT name copies of their repositories.
 """
 
 import json
@@ -56,11 +56,11 @@ def main(config: Config) -> None:
     for seed in range(config.seeds):
         for algorithm in config.algorithms:
             rows.append(ours(algorithm, seed))
-            for peer in (p for p in LEARNERS if algorithm in p.algorithms and p.name not in missing):
+            for peer in (p for p in LEARNERS if algorithm in p.algorithms and f"{p.name} {algorithm}" not in missing):
                 try:
                     rows.append(theirs(peer, algorithm, seed, config.limit))
                 except RuntimeError as problem:
-                    missing[peer.name] = str(problem)
+                    missing[f"{peer.name} {algorithm}"] = str(problem)
                     say(f"{peer.name}: not measured: {problem}")
     publish("time_to_solve", result, table(result), config.out)
     picture(result, folder(result, config.out) / "time_to_solve.png")
@@ -96,7 +96,7 @@ def theirs(peer: Learner, algorithm: str, seed: int, limit: float) -> dict[str, 
     except subprocess.TimeoutExpired:
         found = {"solved": False, "time": time.time(), "training": None, "steps": None, "score": None}
         return row(peer.name, algorithm, seed, start, found)
-    if done.returncode:
+    if done.returncode or not done.stdout.strip():
         raise RuntimeError((done.stderr.strip().splitlines() or ["it ended without a word"])[-1])
     return row(peer.name, algorithm, seed, start, json.loads(done.stdout.splitlines()[-1]))
 

@@ -89,9 +89,13 @@ def report(results: Path = RESULTS) -> str:
         found = [m for m in machines if (m / f"{section.name}.md").exists()]
         for machine in found:
             lines += ["", *entry(machine, section, results)]
-        if not any(m.name.startswith(("nvidia", "amd")) for m in found):
+        if not any(on_gpu(m / f"{section.name}.json") for m in found):
             lines += ["", "On a GPU: not measured."]
     return "\n".join(lines) + "\n"
+
+
+def on_gpu(facts: Path) -> bool:
+    return facts.exists() and str(json.loads(facts.read_text()).get("device")).startswith("cuda")
 
 
 def entry(machine: Path, section: Section, results: Path) -> list[str]:
@@ -100,7 +104,7 @@ def entry(machine: Path, section: Section, results: Path) -> list[str]:
     facts = machine / f"{section.name}.json"
     if facts.exists():
         lines += [provenance(json.loads(facts.read_text())), ""]
-    for picture in sorted(machine.glob(f"{section.name}*.png")):
+    for picture in sorted(machine.glob(f"{section.name}.png")):
         shown = picture.relative_to(results.parent)
         lines += [f"![{section.title} on {machine.name}]({shown})", ""]
     return lines[:-1]

@@ -1,39 +1,34 @@
-"""Every Python block of README.md runs, in order, as a reader would run them; what it names is there."""
+"""README.md runs as a reader would run it, what it names is there, and the Chinese one beside it says the same."""
 
+import io
 import re
-from pathlib import Path
+import tokenize
 
-import gymnasium
 import pytest
 
 from gpusim import registry
 from gpusim.envs import BUILTIN
+from tests.pages import FENCE, ROOT, blocks, lines, run, understood
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+CHINESE = (ROOT / "README.zh-CN.md").read_text()
+RESULTS = re.compile(r"<!-- results: (\S+) -->\n(.*?)<!-- end of results -->", re.DOTALL)
 
 
-@pytest.fixture
-def fresh_registry(monkeypatch):
-    """The registries of environments, put back afterwards."""
-    monkeypatch.setattr(registry, "_ENVS", dict(registry._ENVS))
-    before = set(gymnasium.registry)
-    yield
-    for name in set(gymnasium.registry) - before:
-        del gymnasium.registry[name]
-
-
-@pytest.mark.usefixtures("fresh_registry")
-def test_the_python_blocks_run_in_order(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    names: dict = {"__name__": "readme"}
-    for block in blocks:
-        exec(compile(block, "<README.md>", "exec"), names)
-    assert len(blocks) == 6
+def test_the_python_blocks_run_in_order(capsys, tmp_path, monkeypatch):
+    names = run(README, "README.md", tmp_path, monkeypatch)
+    assert len(blocks(README, "python")) > 5
     assert names["thrifty"] is registry.spec("DockThrifty-v0")
     assert names["rollout"].obs.shape == (128, 4096, 4)
     assert names["result"].ending == "target"
     assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["README.md", "README.zh-CN.md"])
+@pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")  # Box2D's
+def test_its_commands_are_understood(text, monkeypatch, capsys):
+    assert len(lines(text)) > 10
+    assert [line for line in lines(text) if not understood(line, monkeypatch, capsys)] == []
 
 
 def test_the_files_that_it_names_are_there():
@@ -62,3 +57,49 @@ def test_the_table_of_environments_is_that_of_the_registry():
             int(actions),
             int(limit),
         )
+
+
+# --------------------------------------------------------------------------------------------------------- Chinese
+
+
+def test_the_chinese_one_has_the_same_code():
+    ours, theirs = ([(kind, bare(kind, code)) for kind, code in FENCE.findall(text)] for text in (README, CHINESE))
+    assert ours == theirs
+
+
+def test_the_chinese_one_has_the_same_names_links_and_results():
+    for what in (spans, links, headings, first_cells):
+        assert what(README) == what(CHINESE)
+    assert [path for path, _ in RESULTS.findall(README)] == [path for path, _ in RESULTS.findall(CHINESE)]
+    assert "(README.zh-CN.md)" in README.splitlines()[2]
+    assert "(README.md)" in CHINESE.splitlines()[2]
+
+
+def bare(kind: str, code: str) -> list[str]:
+    """Code without its comments, which are translated; of the tree of files, their names."""
+    if kind == "python":
+        tokens = tokenize.generate_tokens(io.StringIO(code).readline)
+        return [t.string for t in tokens if t.type not in (tokenize.COMMENT, tokenize.NL)]
+    return [re.sub(r"\s+#.*", "", line) if kind else line.split()[0] for line in code.splitlines()]
+
+
+def prose(text: str) -> str:
+    return FENCE.sub("", RESULTS.sub("", text))
+
+
+def spans(text: str) -> list[str]:
+    return sorted({" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(text))})
+
+
+def links(text: str) -> list[str]:
+    """What is linked to and shown, but for the other README."""
+    return [link for link in re.findall(r"\]\(([^)]+)\)", prose(text)) if "README" not in link]
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"^#+(?= )", prose(text), re.MULTILINE)
+
+
+def first_cells(text: str) -> list[list[str]]:
+    """Of each row of the tables: ids and code in its first cell."""
+    return [re.findall(r"`[^`]+`|[\w/]+-v\d", row) for row in re.findall(r"^\| (.*?) \|", prose(text), re.MULTILINE)]

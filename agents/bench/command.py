@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -16,6 +17,8 @@ from gpusim.agents.bench.memory import memory
 from gpusim.agents.bench.provenance import busy, hardware, provenance, write_json
 from gpusim.agents.bench.startup import startup
 from gpusim.errors import InputError
+
+FAILURES = (InputError, RuntimeError, MemoryError)  # of one combination, which do not end the others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,13 @@ def numbers(text: str) -> list[int]:
         InputError: it is neither.
     """
     first, _, last = text.replace("_", "").replace(",", "").partition("..")
-    if not first.isdecimal() or not (last or first).isdecimal() or int(first) < 1 or int(last or first) < int(first):
+    if (
+        not first.isdecimal()
+        or text.endswith("..")
+        or not (last or first).isdecimal()
+        or int(first) < 1
+        or int(last or first) < int(first)
+    ):
         raise InputError(f"num_envs must be a positive whole number or a range such as 1024..1048576, not {text!r}.")
     found = [int(first)]
     while found[-1] * 4 <= int(last or first):
@@ -117,6 +126,10 @@ def check(config: BenchConfig) -> None:
     for path in filter(None, (config.json, config.plot)):
         if not path.absolute().parent.is_dir():
             raise InputError(f"cannot write {path}: the folder {path.parent} does not exist.")
+        if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+            raise InputError(
+                f"cannot write {path}: {'it is a folder' if path.is_dir() else 'its folder is read-only'}."
+            )
     if config.plot:
         if config.plot.suffix not in (".png", ".svg", ".pdf"):
             raise InputError(f"a picture ends in .png, .svg or .pdf, not {config.plot.suffix!r}.")
@@ -142,16 +155,20 @@ def group(config: BenchConfig, env: str, num_envs: int, ceiling: dict[str, float
         rows.append(row)
         try:
             ready.append((row, point, prepare(point)))
-        except (InputError, RuntimeError, MemoryError) as problem:
+        except FAILURES as problem:
             row["not_measured"] = reason(problem)
     rates: list[list[float]] = [[] for _ in ready]
     gc.collect()
     for number in range(config.rounds):
         turn = number * len(ready) // config.rounds
         for i in (*range(turn, len(ready)), *range(turn)):
-            rates[i].append(measure(ready[i][2]))
+            try:
+                rates[i].extend([] if "not_measured" in ready[i][0] else [measure(ready[i][2])])
+            except FAILURES as problem:
+                ready[i][0]["not_measured"] = reason(problem)
     for (row, point, prepared), found in zip(ready, rates, strict=True):
-        row |= figures(point, prepared, found, ceiling)
+        if "not_measured" not in row:
+            row |= figures(point, prepared, found, ceiling)
         prepared.env.close()
     ready.clear()
     if config.memory:
@@ -186,7 +203,7 @@ def startups(config: BenchConfig) -> Iterator[dict[str, Any]]:
 def tried(function: Any, point: Point) -> dict[str, Any]:
     try:
         return function(point)
-    except RuntimeError as problem:
+    except FAILURES as problem:
         return {"not_measured": reason(problem)}
 
 
@@ -198,10 +215,10 @@ def reason(problem: BaseException) -> str:
 
 
 def finish(config: BenchConfig, result: dict[str, Any]) -> None:
-    """Prints the table and writes the files."""
-    show(result)
+    """Writes the files and prints the table."""
     if config.json:
         write_json(config.json, result)
+    show(result)
     if config.plot and any("median" in r for r in result["rows"]):
         from gpusim.agents.bench.picture import scaling
 

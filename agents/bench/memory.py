@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,6 +23,10 @@ def memory(point: Point) -> dict[str, float | None]:
     the CPU resident memory, where Linux tells it, and None where it grew too little to be seen.
     """
     device = checks.device(point.device)
+    point = replace(point, steps=1) if point.mode == "step" else point  # the actions of many steps are no part of it
+    made = make(point)
+    made[1]()
+    del made
     gc.collect()
     before = start(device)
     env, call, _ = make(point)

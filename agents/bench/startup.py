@@ -27,7 +27,7 @@ def startup(point: Any) -> dict[str, Any]:
 def in_a_process(point: Any, environ: dict[str, str]) -> dict[str, float]:
     command = [sys.executable, "-m", __name__, json.dumps(asdict(point)), repr(time.time())]
     done = subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True)
-    if done.returncode:
+    if done.returncode or not done.stdout.strip():
         raise RuntimeError((done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1])
     return json.loads(done.stdout.splitlines()[-1])
 

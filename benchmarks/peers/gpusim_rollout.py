@@ -24,7 +24,9 @@ def main(request: Request, backend: str, device: str = "cpu") -> None:
         raise SystemExit(f"gpusim comes from {gpusim.__file__}, not from {wanted}.")
     env = gpusim.make(request.env, request.num_envs, device=device, backend=backend)
     env.reset(seed=0)
-    actions = env.rollout(request.steps).action if request.mode == "step" else None
+    drawn = gpusim.make(request.env, request.num_envs, device=device, backend="eager")
+    drawn.reset(seed=0)
+    actions = drawn.rollout(request.steps).action if request.mode == "step" else None
 
     def call() -> None:
         if actions is None:
@@ -37,7 +39,7 @@ def main(request: Request, backend: str, device: str = "cpu") -> None:
         for _ in range(calls):
             call()
         if env.device.type == "cuda":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(env.device)
         return calls * request.steps * request.num_envs
 
     serve(run, request.seconds, ("torch",), device=str(env.device), gpusim=gpusim.__version__)

@@ -66,10 +66,15 @@ def require_copy(env: Any, trainer: str) -> None:
 
 
 def to_device(actions: Any, env: Any) -> Tensor:
-    """A trainer's actions (an array or a tensor, from anywhere) as `env.step` takes them."""
-    space = env.single_action_space
-    dtype = torch.int64 if isinstance(space, Discrete) else torch.float32
-    return torch.as_tensor(actions).to(env.device, dtype).reshape(env.num_envs, *(space.shape or ()))
+    """A trainer's actions (an array or a tensor, from anywhere) as `env.step` takes them, which refuses what is no action:
+    numbers only become wider or narrower, and a column of discrete ones `[N, 1]` a lane."""
+    space, given = env.single_action_space, torch.as_tensor(actions)
+    if isinstance(space, Discrete):
+        dtype = given.dtype if given.is_floating_point() else torch.int64
+        given = given.squeeze(1) if given.shape == (env.num_envs, 1) else given
+    else:
+        dtype = torch.float32
+    return given.to(env.device, dtype)
 
 
 class Host:

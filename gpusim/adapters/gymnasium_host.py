@@ -35,6 +35,10 @@ NEEDS = {
 
 
 def make(id: str, num_envs: int, device: Any, engine: str, validate: bool | None, **kwargs: Any) -> HostVectorEnv:
+    if "autoreset_mode" in kwargs:
+        raise InputError("environments of the host reset within the step: autoreset_mode cannot be chosen.")
+    if id.startswith("gpusim/"):
+        raise InputError(f"{id} is gpusim's own: gpusim.make({id.removeprefix('gpusim/')!r}, {num_envs}).")
     return HostVectorEnv(host_env(id, **kwargs), num_envs, device=device, engine=engine, validate=validate)
 
 
@@ -52,7 +56,6 @@ def nearest(id: str) -> str | None:
     return next((ids[m] for m in difflib.get_close_matches(id.lower(), ids, n=1, cutoff=0.8)), None)
 
 
-@functools.cache
 def host_env(id: str, **kwargs: Any) -> HostEnv:
     """The environment of that id; one is made, and looked at.
 
@@ -75,7 +78,7 @@ def host_env(id: str, **kwargs: Any) -> HostEnv:
         "ale": functools.partial(Ale.start, found.kwargs | kwargs),
         "async": functools.partial(_processes, build),
         "sync": functools.partial(_in_turn, build),
-        "envpool": functools.partial(EnvPool.start, id.split("/")[-1], kwargs),
+        "envpool": functools.partial(EnvPool.start, id.split("/")[-1], _of_the_spec(found) | kwargs),
     }
     if not id.startswith("ALE/"):
         del engines["ale"]
@@ -108,6 +111,12 @@ def _spec(id: str) -> Any:
         raise InputError(f"Gymnasium has no environment {id!r}: {_sentence(error)}.") from None
 
 
+def _of_the_spec(found: Any) -> dict[str, Any]:
+    """What makes an id of Atari's the game that it is, by names that EnvPool shares."""
+    names = ("repeat_action_probability", "full_action_space") if _is_atari(found) else ()
+    return {name: found.kwargs[name] for name in names if name in found.kwargs}
+
+
 def _is_atari(found: Any) -> bool:
     """Whether it shows a screen of the Arcade Learning Environment."""
     return str(found.entry_point).startswith("ale_py") and found.kwargs.get("obs_type", "rgb") == "rgb"
@@ -138,7 +147,7 @@ def _needs(id: str, found: Any) -> Iterator[None]:
 
 
 def _sentence(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".?")
 
 
 def _build(id: str, atari: bool, kwargs: dict[str, Any]) -> gymnasium.Env:
@@ -204,9 +213,8 @@ def _traced() -> Iterator[None]:
 # ------------------------------------------------------------------------------------------------------- Gymnasium
 
 
-START = (
-    "fork" if sys.platform == "linux" else None
-)  # whatever a library has made of the default: registered ids go along
+# Whatever a library has made of the default: a forked process knows the ids that were registered.
+START = "fork" if sys.platform == "linux" else None
 
 
 def _processes(build: Callable[[], gymnasium.Env], num_envs: int) -> "Vector":

@@ -45,6 +45,8 @@ class JaxEnv:
         self.env = env
 
     def __getattr__(self, name: str) -> Any:
+        if name == "env":  # not there yet: a copy is being made
+            raise AttributeError(name)
         return getattr(self.env, name)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[jax.Array, Mapping]:

@@ -103,5 +103,5 @@ def test_on_the_cpu_nothing_is_copied():
 
 def test_actions_of_trainers_become_the_environments():
     assert to_device([[0], [1], [1]], make()).tolist() == [0, 1, 1]
-    continuous = to_device(torch.tensor([1.0, 0.5, -1.0], dtype=torch.float64), make("Pendulum-v1"))
+    continuous = to_device(torch.tensor([[1.0], [0.5], [-1.0]], dtype=torch.float64), make("Pendulum-v1"))
     assert (continuous.dtype, continuous.shape) == (torch.float32, (3, 1))

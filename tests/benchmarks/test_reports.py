@@ -62,7 +62,7 @@ def test_the_curve_of_many_seeds_begins_where_all_have_ended_an_episode():
 class Done:
     """A contestant's process that has been measured."""
 
-    first_s, num_envs = 1.0, 8
+    first_s, num_envs, versions = 1.0, 8, {"device": "cpu"}
 
 
 def contestant(who, num_envs, rate, mode="sim"):
@@ -100,9 +100,38 @@ def test_contestants_take_turns_and_each_begins_once():
             order.append(self.name.upper())
 
     made = [contestant(x, 8, 0.0)._replace(thing=Thing(x), rates=[]) for x in "abc"]
-    load("throughput").compete(made, 3)
+    missing: dict[str, str] = {}
+    assert load("throughput").compete(made, 3, missing) == made
     assert "".join(order) == "abcbcacabABC"
     assert [len(c.rates) for c in made] == [3, 3, 3]
+    assert missing == {}
+
+
+def test_one_that_dies_is_named_and_the_others_go_on():
+    class Dies(Done):
+        def measure(self):
+            raise RuntimeError("it ended: boom")
+
+        def close(self):
+            pass
+
+    class Lives(Dies):
+        def measure(self):
+            return 1.0
+
+    made = [contestant(name, 8, 0.0)._replace(thing=kind(), rates=[]) for name, kind in (("a", Dies), ("b", Lives))]
+    missing: dict[str, str] = {}
+    assert [c.who for c in load("throughput").compete(made, 2, missing)] == ["b"]
+    assert made[1].rates == [1.0, 1.0]
+    assert missing == {"a CartPole-v1 sim": "it ended: boom"}
+
+
+def test_only_what_runs_on_the_same_kind_of_device_is_compared():
+    class Cuda(Done):
+        versions = {"device": "cuda:0"}  # noqa: RUF012
+
+    ours, theirs = contestant("gpusim", 8, 60.0)._replace(thing=Cuda()), contestant("a", 8, 10.0)
+    assert "ratio" not in load("throughput").row(ours, [ours, theirs])
 
 
 def test_a_peer_that_is_not_there_is_named_with_the_reason():
@@ -190,13 +219,25 @@ def test_a_change_counts_beyond_the_noise(expected):
     assert load("compare").verdict(change, noise) == expected.strip()
 
 
-@pytest.mark.parametrize("words", [["nope"], ["HEAD", ".", "--points", "CartPole-v1:eager"]])
+NOT_THERE = ["Nope-v1:eager:sim:64", "--rounds", "1"]
+
+
+@pytest.mark.parametrize(
+    "words", [["nope"], [".", ".", "--points", "CartPole-v1:eager"], [".", ".", "--device", "qpu"]]
+)
 def test_what_cannot_be_compared_is_refused(words):
     command = [sys.executable, str(FOLDER / "compare.py"), *words]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("compare: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_what_cannot_be_measured_is_no_pass():
+    command = [sys.executable, str(FOLDER / "compare.py"), ".", ".", "--points", *NOT_THERE]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "not measured: BASE" in done.stdout
 
 
 def test_two_trees_are_compared_and_a_tree_that_fails_is_named(tmp_path):
@@ -219,7 +260,8 @@ def test_the_report_shows_every_result_with_its_origin_and_leaves_out_what_was_n
     machine = tmp_path / "results" / "some-processor"
     machine.mkdir(parents=True)
     facts = {"hardware": {"processor": "X", "cores": 2, "memory_gib": 8}, "versions": {"torch": "2"}, "commit": "abc"}
-    (machine / "memory.json").write_text(json.dumps(facts | {"command": "m", "date": "2026-01-02T03"}))
+    facts |= {"device": "cpu", "command": "m", "date": "2026-01-02T03"}
+    (machine / "memory.json").write_text(json.dumps(facts))
     (machine / "memory.md").write_text("| a table |")
     (machine / "memory.png").write_text("")
     text = load("write_report").report(tmp_path / "results")

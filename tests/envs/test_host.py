@@ -175,7 +175,6 @@ def test_a_missing_library_is_named(monkeypatch):
     def fails(name, *args, **kwargs):
         raise ImportError(name)
 
-    gymnasium_host.host_env.cache_clear()
     monkeypatch.setattr(gymnasium_host, "import_module", fails)
     with pytest.raises(gpusim.InputError, match=r'ALE/Pong-v5 needs ale-py .*pip install "gpusim\[atari\]"'):
         from_gymnasium("ALE/Pong-v5", 1)
