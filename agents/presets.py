@@ -1,4 +1,7 @@
-"""Settings that were seen to work, by algorithm and environment; what is not named here is the algorithm's default."""
+"""Settings by algorithm and environment; what is not named here is the algorithm's default.
+
+They were seen to work, but for DQN's on LunarLander and Atari's, which are published ones and wait for a run long enough.
+"""
 
 from typing import Any
 

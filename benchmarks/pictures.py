@@ -26,15 +26,16 @@ def throughput(result: dict[str, Any], path: Path) -> None:
     """A panel for each environment and size: the best of each contestant's modes, whiskers from the slowest to the fastest
     round."""
     groups = list(dict.fromkeys((r["env"], r["num_envs"]) for r in result["rows"]))
-    columns = min(4, len(groups))
+    columns = min(3, len(groups))
     rows = -(-len(groups) // columns)
-    made = figure(4.4 * columns, 2.5 * rows + 0.5)
-    grid = made.subplots(rows, columns, squeeze=False).flat
-    for axes in list(grid)[len(groups) :]:
+    made = figure(5.4 * columns, 2.4 * rows + 0.5)
+    grid = list(made.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid[len(groups) :]:
         axes.axis("off")
     for (env, num_envs), axes in zip(groups, grid, strict=False):
         bars(axes, fastest([r for r in result["rows"] if (r["env"], r["num_envs"]) == (env, num_envs)]))
-        axes.set(title=f"{env}, {num_envs:,} environments", xlabel="environment steps per second")
+        axes.set_title(f"{env}, {num_envs:,} environments", fontsize="medium")
+        axes.set_xlabel("environment steps per second", fontsize="small")
     made.suptitle(f"Fastest mode of each, random actions; {origin(result)}", fontsize="medium")
     made.savefig(path, dpi=130)
 
@@ -48,6 +49,8 @@ def fastest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def bars(axes: Any, rows: list[dict[str, Any]]) -> None:
+    from matplotlib.ticker import NullFormatter
+
     few = [f", {r['ran']:,} envs" if r["ran"] != r["num_envs"] else "" for r in rows]
     names = [f"{r['who']} {r['runs']}\n{r['mode']}{less}" for r, less in zip(rows, few, strict=True)]
     values = [r["median"] for r in rows]
@@ -57,8 +60,10 @@ def bars(axes: Any, rows: list[dict[str, Any]]) -> None:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.tick_params(axis="y", labelsize="x-small")
-    for i, value in enumerate(values):
-        axes.annotate(f" {value / 1e6:.3g} M", (axes.get_xlim()[0], i), va="center", fontsize="x-small")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(min(values) / 3, 6 * max(r["high"] for r in rows))
+    for i, r in enumerate(rows):
+        axes.annotate(f"  {r['median'] / 1e6:.3g} M", (r["high"], i), va="center", fontsize="x-small")
     axes.grid(alpha=0.3, axis="x")
 
 

@@ -273,3 +273,21 @@ def test_the_report_shows_every_result_with_its_origin_and_leaves_out_what_was_n
         assert words in text
     assert text.count("On a GPU: not measured.") == len(load("write_report").SECTIONS)
     assert text.count("### some-processor") == 1
+
+
+def test_the_pictures_show_what_the_files_hold(monkeypatch, tmp_path):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kwargs: drawn.append(self))
+    pictures, throughput = load("pictures"), load("throughput")
+    facts = {"hardware": {"processor": "x", "cores": 2}, "commit": "c", "date": "2026-01-01", "device": "cpu"}
+    everyone = [contestant("gpusim", 8, 6e7), contestant("gpusim", 8, 7e7, "step"), contestant("a", 8, 1e7)]
+    pictures.throughput(facts | {"rows": [throughput.row(c, everyone) for c in everyone]}, tmp_path / "x.png")
+    [axes] = drawn[0].axes
+    assert [bar.get_width() for bar in axes.patches] == [7e7, 1e7]  # the fastest mode of each, fastest first
+    rows = [solved("gpusim", 4.0), solved("peer", 20.0), solved("peer", 40.0, False)]
+    pictures.time_to_solve(facts | {"rows": rows}, tmp_path / "x.png")
+    [axes] = drawn[1].axes
+    assert [float(line.get_xdata()[0]) for line in axes.lines] == [4.0, 20.0, 40.0]
+    assert [line.get_markerfacecolor() == "none" for line in axes.lines] == [False, False, True]
