@@ -24,9 +24,11 @@ def main(request: Request, backend: str, device: str = "cpu") -> None:
         raise SystemExit(f"gpusim comes from {gpusim.__file__}, not from {wanted}.")
     env = gpusim.make(request.env, request.num_envs, device=device, backend=backend)
     env.reset(seed=0)
-    drawn = gpusim.make(request.env, request.num_envs, device=device, backend="eager")
-    drawn.reset(seed=0)
-    actions = drawn.rollout(request.steps).action if request.mode == "step" else None
+    actions = None
+    if request.mode == "step":
+        drawn = gpusim.make(request.env, request.num_envs, device=device, backend="eager")
+        drawn.reset(seed=0)
+        actions = drawn.rollout(request.steps).action
 
     def call() -> None:
         if actions is None:
