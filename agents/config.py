@@ -9,6 +9,7 @@ import torch
 from gpusim.agents.environments import Task, describe
 from gpusim.agents.networks import ActorCritic
 from gpusim.errors import InputError
+from gpusim.kernels.mlp import PRECISIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,9 @@ class RunConfig:
     """Widths of the hidden layers of actor and critic."""
     activation: str = "tanh"
     """tanh or relu."""
+    precision: str = "tf32x3"
+    """How fused kernels multiply on tensor cores: tf32x3 (close to float32), tf32 or bf16. Layers of images multiply in
+    bf16 if it says so (a CPU with AMX learns three times as fast), else in float32 as torch has it set."""
     normalize_obs: bool = False
     """Pass observations through running mean and variance."""
     initial_log_std: float = 0.0
@@ -77,6 +81,8 @@ class RunConfig:
             raise InputError(f"activation must be tanh or relu, not {self.activation!r}.")
         if not self.hidden or min(self.hidden) < 1:
             raise InputError(f"hidden must be positive widths, not {self.hidden!r}.")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision must be {', '.join(PRECISIONS)}, not {self.precision!r}.")
         if self.network not in ("auto", "mlp", "cnn"):
             raise InputError(f"network must be auto, mlp or cnn, not {self.network!r}.")
         shape = describe(self.env).observation_space.shape
@@ -91,7 +97,7 @@ class RunConfig:
         """The network to train, its weights drawn by `generator`, on the CPU."""
         return ActorCritic(
             env.observation_space, env.action_space, self.hidden, self.activation, self.normalize_obs,
-            self.initial_log_std, generator, self.network,
+            self.initial_log_std, generator, self.network, precision=self.precision,
         )  # fmt: skip
 
 

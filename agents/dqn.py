@@ -127,7 +127,7 @@ class Config(ExplorationConfig):
         assert isinstance(env.action_space, Discrete)  # as was checked
         return QNetwork(
             env.observation_space, env.action_space, self.hidden, self.activation, self.normalize_obs, self.dueling,
-            generator, self.network, self.layer_norm,
+            generator, self.network, self.layer_norm, self.precision,
         )  # fmt: skip
 
 

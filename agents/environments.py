@@ -12,7 +12,7 @@ import gpusim
 from gpusim.adapters import gymnasium_host
 from gpusim.errors import InputError
 from gpusim.host import HostEnv, HostVectorEnv
-from gpusim.registry import spec
+from gpusim.registry import either, nearest, spec
 from gpusim.rollout import Rollout
 from gpusim.vector import VectorEnv
 
@@ -68,10 +68,12 @@ def describe(id: str | Any) -> Any:
     except InputError:
         if gymnasium_host.known(str(id)):
             return _hosted(str(id))
-        near = gymnasium_host.nearest(str(id))
-        if near is None or near in gpusim.env_ids():
+        ours = gpusim.env_ids()
+        near = nearest(str(id), dict.fromkeys([*ours, *gymnasium_host.ids()]))
+        if set(near) <= set(ours):
             raise
-        raise InputError(f"no environment has the id {id!r}; did you mean Gymnasium's {near}?") from None
+        named = either([other if other in ours else f"Gymnasium's {other}" for other in near])
+        raise InputError(f"no environment has the id {id!r}; did you mean {named}?") from None
 
 
 def make(id: str | Any, num_envs: int, device: Any = "auto", backend: str = "auto") -> Any:

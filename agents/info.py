@@ -43,6 +43,9 @@ def describe(m: Machine) -> list[tuple[str, str]]:
         ("torch", f"{m.torch} ({_built_for(m)})" if m.torch else "not installed"),
         ("triton", m.triton or "not installed"),
         ("Gymnasium", m.gymnasium or "not installed"),
+        ("ale-py", m.ale_py or "not installed"),
+        ("Box2D", m.box2d or "not installed"),
+        ("EnvPool", m.envpool or "not installed"),
     ]
 
 

@@ -46,6 +46,9 @@ class Machine:
     torch_says: str | None = None  # its warning when it looked for a GPU
     triton: str | None = None
     gymnasium: str | None = None
+    ale_py: str | None = None
+    box2d: str | None = None
+    envpool: str | None = None
     driver: str | None = None  # of NVIDIA
     driver_says: str | None = None  # the error of nvidia-smi
     nvidia_card: bool = False  # whether one is on the PCI bus
@@ -71,6 +74,9 @@ def probe() -> Machine:
         python_headers=Path(sysconfig.get_paths()["include"], "Python.h").exists(),
         triton=_version("triton"),
         gymnasium=_version("gymnasium"),
+        ale_py=_version("ale-py"),
+        box2d=_version("box2d") or _version("box2d-py"),
+        envpool=_version("envpool"),
         driver=driver,
         driver_says=says,
         nvidia_card=bool(_try(_nvidia_card)),

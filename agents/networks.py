@@ -103,6 +103,7 @@ class ActorCritic(nn.Module):
         generator: on the CPU, where the weights are drawn.
         network: mlp, cnn (of images `[H, W, C]` only), or auto: cnn for those.
         layer_norm: normalize each hidden layer before its activation.
+        precision: "bf16" lets the layers of images multiply so.
     """
 
     def __init__(
@@ -116,12 +117,14 @@ class ActorCritic(nn.Module):
         generator: torch.Generator,
         network: str = "auto",
         layer_norm: bool = False,
+        precision: str = "tf32x3",
     ):
         super().__init__()
         build = Build(activation, generator, layer_norm)
         self.flat, inputs = not is_cnn(network, observation_space), math.prod(observation_space.shape)
         self.axes, self.greatest = len(observation_space.shape), 255.0 if observation_space.dtype == np.uint8 else 1.0
-        self.discrete = isinstance(action_space, Discrete)
+        self.discrete, self.bf16 = isinstance(action_space, Discrete), precision == "bf16" and not self.flat
+        self.features_dtype = torch.bfloat16 if self.bf16 else torch.float32
         outputs = int(action_space.n) if isinstance(action_space, Discrete) else math.prod(action_space.shape)
         self.body = nn.Sequential() if self.flat else build.cnn(observation_space.shape, hidden)
         sizes = [inputs, *hidden] if self.flat else [hidden[-1]]
@@ -137,21 +140,29 @@ class ActorCritic(nn.Module):
             self.register_buffer("action_half", (high - low) / 2)
 
     def features(self, obs: Tensor) -> Tensor:
-        """What the layers are given, float32: `obs` `[..., *obs]` flat where they are perceptrons, and normalized."""
+        """What the layers are given: `obs` `[..., *obs]` flat where they are perceptrons, and normalized."""
         if self.flat and self.axes != 1:
             obs = obs.flatten(-self.axes)
         if not obs.is_floating_point():
-            obs = obs.float() / self.greatest if self.greatest != 1.0 else obs.float()
+            obs = obs.to(self.features_dtype)
+            obs = obs.div_(self.greatest) if self.greatest != 1.0 else obs
         return obs if self.normalizer is None else self.normalizer(obs)
+
+    def hidden(self, features: Tensor) -> Tensor:
+        """What actor and critic are given, float32: the features of vectors, and what images' layers make of theirs."""
+        if not self.bf16:
+            return self.body(features)
+        with torch.autocast(features.device.type, torch.bfloat16, cache_enabled=False):  # which a graph could not hold
+            return self.body(features).float()
 
     def forward(self, obs: Tensor) -> tuple[Any, Tensor]:
         """The policy's distribution and the value `[..., N]`."""
-        hidden = self.body(self.features(obs))
+        hidden = self.hidden(self.features(obs))
         return self._distribution(hidden), self.critic(hidden).squeeze(-1)
 
     def distribution(self, obs: Tensor) -> Any:
         """A `Categorical` or `Gaussian` (see `gpusim.agents.distributions`)."""
-        return self._distribution(self.body(self.features(obs)))
+        return self._distribution(self.hidden(self.features(obs)))
 
     def _distribution(self, hidden: Tensor) -> Any:
         out = self.actor(hidden)
@@ -159,7 +170,7 @@ class ActorCritic(nn.Module):
 
     def value(self, obs: Tensor) -> Tensor:
         """`[..., N]`."""
-        return self.critic(self.body(self.features(obs))).squeeze(-1)
+        return self.critic(self.hidden(self.features(obs))).squeeze(-1)
 
     def trained(self) -> list[nn.Parameter]:
         """The parameters that the outputs depend on."""
@@ -196,10 +207,12 @@ class QNetwork(ActorCritic):
         generator: torch.Generator,
         network: str = "auto",
         layer_norm: bool = False,
+        precision: str = "tf32x3",
     ):
         super().__init__(
-            observation_space, action_space, hidden, activation, normalize_obs, 0.0, generator, network, layer_norm
-        )
+            observation_space, action_space, hidden, activation, normalize_obs, 0.0, generator, network, layer_norm,
+            precision,
+        )  # fmt: skip
         self.dueling = dueling
         self.epsilon: Tensor
         self.register_buffer("epsilon", torch.ones(()))  # share of random actions
@@ -210,7 +223,7 @@ class QNetwork(ActorCritic):
 
     def q_of(self, features: Tensor) -> Tensor:
         """`[..., A]`, where the observations were made `features` already."""
-        hidden = self.body(features)
+        hidden = self.hidden(features)
         out = self.actor(hidden)
         return out - out.mean(-1, keepdim=True) + self.critic(hidden) if self.dueling else out
 

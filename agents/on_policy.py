@@ -107,9 +107,21 @@ class OnPolicy(Learner):
         return torch.randperm(size, generator=self.generator, device=self.env.device).tensor_split(minibatches)
 
     @torch.no_grad()
-    def estimate(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        """The values of a rollout's observations and their advantages (GAE), `[T, N]` each; the λ-return is their sum."""
+    def estimate(self, rollout: Rollout, value: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The values of a rollout's observations (given, if known) and their advantages (GAE), `[T, N]` each.
+
+        The λ-return is their sum.
+        """
         config, done = self.config, rollout.terminated | rollout.truncated
         reward = self.reward_scale(rollout.reward, done) if self.reward_scale else rollout.reward
-        value, next_value = self.network.value(rollout.obs), self.network.value(rollout.next_obs)
+        value = self.network.value(rollout.obs) if value is None else value
+        next_value = self._next_value(rollout.next_obs, done, value)
         return value, gae(reward, value, next_value, rollout.terminated, done, config.gamma, config.lam)
+
+    def _next_value(self, next_obs: Tensor, done: Tensor, value: Tensor) -> Tensor:
+        """Of images on the CPU, where they are dear, only those values are computed that are not the next row's."""
+        if self.network.flat or value.is_cuda:
+            return self.network.value(next_obs)
+        last = done.clone()
+        last[-1] = True
+        return value.roll(-1, 0).masked_scatter(last, self.network.value(next_obs[last]))

@@ -13,8 +13,6 @@ from torch import Tensor
 from gpusim.agents.distributions import Categorical, Gaussian
 from gpusim.agents.loop import Result, run
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_passes
-from gpusim.errors import InputError
-from gpusim.kernels.mlp import PRECISIONS
 from gpusim.rollout import Rollout
 
 # ---------------------------------------------------------------------------------------------------------- config
@@ -40,14 +38,10 @@ class Config(OnPolicyConfig):
     """Stop an iteration's updates once the approximate KL divergence from the old policy passes this."""
     normalize_advantage: bool = True
     """Give the advantages of a minibatch mean 0 and deviation 1."""
-    precision: str = "tf32x3"
-    """How fused kernels multiply on tensor cores: tf32x3 (close to float32), tf32 or bf16."""
 
     def check(self) -> None:
         super().check()
         check_passes(self)
-        if self.precision not in PRECISIONS:
-            raise InputError(f"precision must be {', '.join(PRECISIONS)}, not {self.precision!r}.")
 
 
 # ------------------------------------------------------------------------------------------------------------ loss
@@ -153,9 +147,9 @@ class PPO(OnPolicy):
 
     @torch.no_grad()
     def _batch(self, rollout: Rollout) -> Batch:
-        value, advantage = self.estimate(rollout)
         sample = rollout.extras["sample"]
-        log_prob = self.network.distribution(rollout.obs).log_prob(sample)
+        distribution, value = self.network(rollout.obs)
+        log_prob, (_, advantage) = distribution.log_prob(sample), self.estimate(rollout, value)
         return Batch(*(x.flatten(0, 1) for x in (rollout.obs, sample, log_prob, value, advantage, advantage + value)))
 
 

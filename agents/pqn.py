@@ -49,7 +49,7 @@ class Config(ExplorationConfig, OnPolicyConfig):
         assert isinstance(env.action_space, Discrete)  # as was checked
         return QNetwork(
             env.observation_space, env.action_space, self.hidden, self.activation, self.normalize_obs, False, generator,
-            self.network, self.layer_norm,
+            self.network, self.layer_norm, self.precision,
         )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ They were seen to work, but for DQN's on LunarLander and Atari's, which are publ
 
 from typing import Any
 
+from gpusim.adapters.gymnasium_host import is_atari
+
 PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("ppo", "CartPole-v1"): {
         "num_envs": 64,
@@ -277,7 +279,7 @@ MASSIVE_FOR: dict[tuple[str, str], dict[str, Any]] = {
 
 def settings(algorithm: str, env: str, asked: dict[str, Any]) -> dict[str, Any]:
     """The preset by field; it depends on the `num_envs` and `num_steps` that are `asked` for."""
-    values = PRESETS.get((algorithm, env), ATARI.get(algorithm, {}) if env.startswith("ALE/") else {})
+    values = PRESETS.get((algorithm, env), ATARI.get(algorithm, {}) if is_atari(env) else {})
     if algorithm not in MASSIVE or asked.get("num_envs", 0) < MANY:
         return values
     values = values | MASSIVE[algorithm] | MASSIVE_FOR.get((algorithm, env), {})

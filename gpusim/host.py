@@ -1,34 +1,34 @@
 """`HostVectorEnv`: environments that step on the host, with the interface of `VectorEnv` that rollouts and learners use.
 
-Their state lives in other processes or in a library of threads, an `Engine`. What crosses to a GPU at every step is one
-observation and one packed row of rewards and flags, both out of page-locked memory without waiting, and the actions back.
+Their state lives in other processes or in a library of threads, an `Engine`. In a rollout the observations and the actions
+alone cross between host and device at every step. Rewards and flags are written down while the engine makes the next
+step, and cross when the last is made. What goes to a GPU goes out of page-locked memory, without waiting.
 """
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
-import gymnasium
 import numpy as np
 import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from gpusim import checks, engine
+from gpusim.base import TensorVectorEnv
 from gpusim.engine import Step, Tally
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
-from gpusim.rollout import Rollout, rollout
+from gpusim.rollout import Rollout, rollout, with_transitions
 
 
 class HostStep(NamedTuple):
-    """One step of N environments as arrays, in SAME_STEP; valid until the engine is asked again."""
+    """One step of N environments as arrays, in SAME_STEP."""
 
-    obs: np.ndarray  # [N, *obs] to act on next
+    obs: np.ndarray  # [N, *obs] to act on next; valid until the engine is asked again
     reward: np.ndarray  # [N]
     terminated: np.ndarray  # [N] bool
     truncated: np.ndarray  # [N] bool
@@ -88,28 +88,11 @@ class HostEnv:
         return name
 
 
-class Staging:
-    """An array on the host that is copied to the device again and again, on a GPU out of page-locked memory."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device):
-        self.device, gpu = device, device.type == "cuda"
-        self.memory = torch.zeros(shape, dtype=dtype, pin_memory=gpu)
-        self.array = self.memory.numpy()
-        self.copied = torch.cuda.Event() if gpu else None
-
-    def fill(self) -> np.ndarray:
-        """The array, when the last copy of it is done, to be written to."""
-        if self.copied:
-            self.copied.synchronize()
-        return self.array
-
-    def send(self) -> Tensor:
-        """A copy on the device; a GPU is not waited for."""
-        if not self.copied:
-            return self.memory.clone()
-        sent = self.memory.to(self.device, non_blocking=True)
-        self.copied.record(torch.cuda.current_stream(self.device))
-        return sent
+def staged(array: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A copy on the host from which to copy to the device: for a GPU in page-locked memory, kept until it is read."""
+    memory = torch.empty(array.shape, dtype=dtype, pin_memory=device.type == "cuda")
+    np.copyto(memory.numpy(), array)
+    return memory
 
 
 ROW = ("reward", "terminated", "truncated", "episode_return", "episode_length", "life_lost")
@@ -121,7 +104,7 @@ class _Seeded(NamedTuple):
     seed: Tensor
 
 
-class HostVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
+class HostVectorEnv(TensorVectorEnv):
     """`num_envs` environments that step together on the host; what they return are tensors on `device`.
 
     It resets within the step (SAME_STEP), and `infos` has the keys of `VectorEnv`, and `lives` where a game counts them.
@@ -162,24 +145,15 @@ class HostVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         self.clock = 0  # steps since seeding, the counter of random actions
         self._index = torch.arange(self.num_envs, device=self.device)
         self._seed: Tensor | None = None
-        dtype = getattr(torch, np.dtype(env.observation_space.dtype).name)
-        shape, actions = (self.num_envs, *env.observation_space.shape), (self.num_envs, *(env.action_space.shape or ()))
-        self._obs, self._final = (Staging(shape, dtype, self.device) for _ in range(2))
-        self._row = Staging((len(ROW), self.num_envs), torch.float32, self.device)
+        self._dtype = getattr(torch, np.dtype(env.observation_space.dtype).name)
+        self._obs = torch.empty(0)  # of all, on the host
+        actions = (self.num_envs, *(env.action_space.shape or ()))
         wanted = torch.int64 if isinstance(env.action_space, Discrete) else torch.float32
         self._actions = torch.zeros(actions, dtype=wanted, pin_memory=self.device.type == "cuda")
         self._return = np.zeros(self.num_envs)
         self._length = np.zeros(self.num_envs, np.int64)
         self._lives: np.ndarray | None = None
         self._engine = env.engines[self.backend](self.num_envs)
-
-    @cached_property
-    def observation_space(self) -> gymnasium.Space:  # type: ignore[override]
-        return batch_space(self.single_observation_space, self.num_envs)
-
-    @cached_property
-    def action_space(self) -> gymnasium.Space:  # type: ignore[override]
-        return batch_space(self.single_action_space, self.num_envs)
 
     @property
     def where(self) -> str:
@@ -196,36 +170,21 @@ class HostVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
 
         With a seed, environment i is seeded with seed + i, as Gymnasium does it.
         """
-        if not isinstance(options, dict | None):
-            raise InputError(f"options must be a dict, not {type(options).__name__}.")
-        options = dict(options or {})
-        mask = options.pop("reset_mask", None)
-        if options:
-            raise InputError(f'reset knows the option "reset_mask" and no other, not {sorted(options)}.')
+        chosen = self._masked(seed, options, look=True)
+        mask = None if chosen is None else chosen.cpu().numpy()
         self._open()
-        if mask is not None:
-            mask = self._mask(mask, seed)
         if seed is not None:
             seed = checks.seed(seed)
             super().reset(seed=seed)
         if mask is None and (seed is not None or self._seed is None):
-            self.clock, first = 0, torch.seed() % 2**63 if seed is None else seed
+            self.clock, first = 0, secrets.randbits(63) if seed is None else seed
             self._seed = torch.full((), first, dtype=torch.int64, device=self.device)
         obs, lives = self._asked("reset", lambda: self._engine.reset(seed, mask))
         begun = slice(None) if mask is None else mask
         self._return[begun], self._length[begun] = 0.0, 0
         self._lives = None if lives is None else lives.copy()
-        np.copyto(self._obs.fill(), obs)
+        self._see(obs)
         return self._observe(), {}
-
-    def _mask(self, mask: Any, seed: int | None) -> np.ndarray:
-        if seed is not None:
-            raise InputError("a seed belongs to all environments: call reset(seed=...) without a reset_mask.")
-        self._live()
-        chosen = checks.mask(mask, self.num_envs, self.device).cpu().numpy()
-        if not chosen.any():
-            raise InputError("reset_mask is all False: at least one environment must be reset.")
-        return chosen
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         """One step of every environment, as `VectorEnv.step`."""
@@ -245,29 +204,54 @@ class HostVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
 
     def _advance(self, actions: Tensor) -> tuple[Step, Tensor]:
         """A step, and where a life was lost but not the last."""
+        got = self._exchange(actions)
+        with torch.inference_mode(False), torch.no_grad():
+            row = torch.empty((len(ROW), self.num_envs), pin_memory=self.device.type == "cuda")
+            ended = self._account(got, row.numpy())
+            obs, final = self._observe(), None
+            if got.final_obs is not None:
+                final = obs.clone()
+                final[self._sent(ended, torch.int64)] = self._sent(got.final_obs, self._dtype)
+            reward, terminated, truncated, returns, length, lost = row.to(self.device, non_blocking=True).unbind()
+            flags = terminated != 0, truncated != 0
+            over = flags[0] | flags[1]
+            return Step(obs, final, reward.clone(), *flags, over, None, returns.clone(), length.clone()), lost != 0
+
+    def _exchange(self, actions: Tensor, meanwhile: Callable[[], None] = lambda: None) -> HostStep:
+        """One step of the engine, and what is done while it lasts."""
         host = self._to_host(actions)
-        got = self._asked("step", lambda: self._ask(host))
+
+        def ask() -> HostStep:
+            self._engine.send(host)
+            meanwhile()
+            return self._engine.receive()
+
+        got = self._asked("step", ask)
+        self.clock += 1
+        self._see(got.obs)
+        return got
+
+    def _account(self, got: HostStep, row: np.ndarray) -> np.ndarray:
+        """Writes a step's ROW down, `[6, N]`, and counts it; which environments ended."""
         done = got.terminated | got.truncated
         self._return += got.reward
         self._length += 1
         lost = np.zeros_like(done) if got.lives is None or self._lives is None else (got.lives < self._lives) & ~done
-        row = (got.reward, got.terminated, got.truncated, self._return, self._length, lost)
-        np.stack(row, out=self._row.fill(), casting="unsafe")
+        for part, values in zip(
+            row, (got.reward, got.terminated, got.truncated, self._return, self._length, lost), strict=True
+        ):
+            part[:] = values
         self._return[done], self._length[done] = 0.0, 0
         self._lives = None if got.lives is None else got.lives.copy()
-        np.copyto(self._obs.fill(), got.obs)
-        self.clock += 1
-        with torch.inference_mode(False), torch.no_grad():
-            obs, final = self._obs.send(), None
-            if got.final_obs is not None:
-                array = self._final.fill()
-                np.copyto(array, self._obs.array)
-                array[done] = got.final_obs
-                final = self._final.send()
-            reward, terminated, truncated, returns, length, lost_ = self._row.send().unbind()
-            ended = terminated != 0, truncated != 0
-            over = ended[0] | ended[1]
-            return Step(obs, final, reward.clone(), *ended, over, None, returns.clone(), length.clone()), lost_ != 0
+        return done.nonzero()[0]
+
+    def _see(self, obs: np.ndarray) -> None:
+        with torch.inference_mode(False):
+            self._obs = staged(obs, self._dtype, self.device)
+
+    def _sent(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:
+        """On the device; a GPU is not waited for."""
+        return staged(array, dtype, self.device).to(self.device, non_blocking=True)
 
     def _to_host(self, actions: Tensor) -> np.ndarray:
         """The one place where a GPU is waited for."""
@@ -275,10 +259,6 @@ class HostVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         if self.device.type == "cuda":
             torch.cuda.current_stream(self.device).synchronize()
         return self._actions.numpy()
-
-    def _ask(self, actions: np.ndarray) -> HostStep:
-        self._engine.send(actions)
-        return self._engine.receive()
 
     def _asked(self, what: str, ask: Callable[[], Any]) -> Any:
         """What an engine answers; one that fails is ended, and why becomes a sentence."""
@@ -312,13 +292,15 @@ class HostVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         Where a game counts lives, `extras["life_lost"]` `[T, N]` tells the steps at which one was lost, but not the last.
         """
         this: Any = self
-        self._lost: list[Tensor] | None = [] if transitions and self.counts_lives else None
+        if not transitions:
+            return rollout(this, num_steps, policy, transitions=False)
+        num_steps = checks.positive("num_steps", num_steps)
+        self._live()
+        steps = HostSteps(self, num_steps)
         try:
-            result = rollout(this, num_steps, policy, transitions=transitions)
-            more = {"life_lost": torch.stack(self._lost)} if self._lost else {}
-            return result._replace(extras=result.extras | more)
+            return with_transitions(this, num_steps, policy, steps)
         finally:
-            self._lost = None
+            steps.settle()
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple:
         """The method (or attribute) `name` of this object, its result once for each environment."""
@@ -343,8 +325,6 @@ class HostVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
 
     # What `rollout` asks of an environment.
 
-    _lost: list[Tensor] | None = None
-
     def _open(self) -> None:
         if self.closed:
             raise InputError("this HostVectorEnv has been closed; make a new one.")
@@ -358,7 +338,7 @@ class HostVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
     def _observe(self) -> Tensor:
         self._live()
         with torch.inference_mode(False), torch.no_grad():
-            return self._obs.send()
+            return self._obs.to(self.device, non_blocking=True, copy=True)
 
     def _check(self, actions: Any) -> Tensor:
         self._live()
@@ -371,9 +351,7 @@ class HostVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
 
     def _step(self, actions: Tensor, look: bool = True, tally: Tally | None = None) -> tuple[Step, Tally | None]:
         self._live()
-        out, lost = self._advance(actions)
-        if self._lost is not None:
-            self._lost.append(lost)
+        out, _ = self._advance(actions)
         return out, tally and engine.count(tally, out)
 
     def _chunk(self, actions: list[Tensor], tally: Tally) -> Tally | None:
@@ -381,3 +359,59 @@ class HostVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         for action in actions:
             _, counted = self._step(action, False, counted)
         return counted
+
+
+class HostSteps:
+    """The steps of a rollout, as `gpusim.rollout.Steps`; each is written down while the engine makes the next."""
+
+    def __init__(self, env: HostVectorEnv, num_steps: int):
+        self.env, self.taken = env, 0
+        self.late: HostStep | None = None  # the last step, not written down yet
+        self.actions: list[Tensor] = []
+        self.extras: list[dict[str, Tensor]] = []
+        self.finals: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # steps, environments, observations
+        with torch.inference_mode(False):
+            pinned = env.device.type == "cuda"
+            self.rows = torch.empty((len(ROW), num_steps, env.num_envs), pin_memory=pinned)
+            self.obs = torch.empty((num_steps + 1, *env._obs.shape), dtype=env._obs.dtype, device=env.device)
+
+    def take(self, obs: Tensor, action: Tensor, extras: dict[str, Tensor]) -> Tensor:
+        self.actions.append(action)
+        self.extras.append(extras)
+        with torch.inference_mode(False), torch.no_grad():
+            if not self.taken:
+                self.obs[0] = obs
+            self.late = self.env._exchange(action, self.settle)
+            self.taken += 1
+            return self.obs[self.taken].copy_(self.env._obs, non_blocking=True)
+
+    def settle(self) -> None:
+        """Writes the last step down."""
+        if self.late is None:
+            return
+        got, t, self.late = self.late, self.taken - 1, None
+        ended = self.env._account(got, self.rows.numpy()[:, t])
+        if got.final_obs is not None:
+            self.finals.append((np.full_like(ended, t), ended, got.final_obs))
+
+    def stacked(self) -> dict[str, Tensor]:
+        self.settle()
+        reward, terminated, truncated, returns, length, lost = self.rows.to(self.env.device, non_blocking=True)
+        next_obs = self.obs[1:].clone()
+        if self.finals:
+            dtypes = torch.int64, torch.int64, next_obs.dtype
+            each = (np.concatenate(arrays) for arrays in zip(*self.finals, strict=True))
+            t, ended, final = map(self.env._sent, each, dtypes)
+            next_obs[t, ended] = final
+        return {
+            "obs": self.obs[:-1],
+            "action": torch.stack(self.actions),
+            "reward": reward,
+            "terminated": terminated != 0,
+            "truncated": truncated != 0,
+            "next_obs": next_obs,
+            "episode_return": returns,
+            "episode_length": length,
+            **{name: torch.stack([each[name] for each in self.extras]) for name in self.extras[0]},
+            **({"life_lost": lost != 0} if self.env.counts_lives else {}),
+        }

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Iterable
 
 import gymnasium
 
@@ -50,10 +51,29 @@ def spec(env: str | Env) -> Env:
     name = str(env).removeprefix("gpusim/")
     if name in _ENVS:
         return _ENVS[name]
-    folded = {known.lower(): known for known in _ENVS}
-    near = [folded[m] for m in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.4)]
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_ENVS)}."
+    near = nearest(name, _ENVS)
+    hint = f"did you mean {either(near)}?" if near else "gpusim envs, or gpusim.env_ids(), lists those there are."
     raise InputError(f"no environment has the id {name!r}; {hint}")
+
+
+def nearest(id: str, ids: Iterable[str]) -> list[str]:
+    """Those of `ids` that were perhaps meant: of the same name, else of up to two that are spelled much like it."""
+    named: dict[str, list[str]] = {}
+    for known in ids:
+        named.setdefault(bare(known).lower(), []).append(known)
+    name = bare(id).lower()
+    names = [name] if name in named else difflib.get_close_matches(name, named, n=2, cutoff=0.75)
+    return [known for name in names for known in named[name]]
+
+
+def bare(id: str) -> str:
+    """An id's name, without namespace and version: "Breakout" of "ALE/Breakout-v5"."""
+    return re.sub(r"-v\d+$", "", id.rpartition("/")[2])
+
+
+def either(names: list[str]) -> str:
+    """One, two or more of them, as in "a, b or c"."""
+    return " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def env_ids() -> list[str]:

@@ -68,7 +68,7 @@ def rollout(
     if transitions and isinstance(policy, MlpPolicy) and env.backend == "triton" and env._stepper.holds(policy):
         return _fused_policy(env, num_steps, policy)
     if transitions:
-        return _with_transitions(env, num_steps, policy)
+        return with_transitions(env, num_steps, policy, Steps(env))
     zero = torch.zeros(env.num_envs, device=env.device)
     tally = (_tally if policy else _tally_at_random)(
         env, num_steps, policy, engine.Tally(zero, zero.clone(), zero.clone())
@@ -107,16 +107,33 @@ def _fused_policy(env: VectorEnv, num_steps: int, policy: MlpPolicy) -> Rollout:
         return _whole({k: v for k, v in steps.items() if v is not None or k == "next_obs"}, env._observe())
 
 
-def _with_transitions(env: VectorEnv, num_steps: int, policy: Any) -> Rollout:
-    obs, steps = env._observe(), []
+class Steps:
+    """Makes the steps of a rollout and keeps them."""
+
+    def __init__(self, env: VectorEnv):
+        self.env = env
+        self.kept: list[dict[str, Tensor]] = []
+
+    def take(self, obs: Tensor, action: Tensor, extras: dict[str, Tensor]) -> Tensor:
+        """One step; the next observation."""
+        out, _ = self.env._step(action)
+        self.kept.append(_record(obs, action, out, extras))
+        return out.obs
+
+    def stacked(self) -> dict[str, Tensor]:
+        """`[T, N, ...]` each."""
+        return {name: _stack([step[name] for step in self.kept]) for name in self.kept[0]}
+
+
+def with_transitions(env: VectorEnv, num_steps: int, policy: Any, steps: Any) -> Rollout:
+    """A rollout whose steps `steps` makes and keeps, as `Steps` does."""
+    obs = env._observe()
     actions = None if policy else RandomActions(env, num_steps)
     for _ in range(num_steps):
         action, extras = (actions.at(env.clock), {}) if actions else _ask(env, policy, obs)
-        out, _ = env._step(action)
-        steps.append(_record(obs, action, out, extras))
-        obs = out.obs
+        obs = steps.take(obs, action, extras)
     with torch.inference_mode(False), torch.no_grad():
-        stacked = {name: _stack([step[name] for step in steps]) for name in steps[0]}
+        stacked = steps.stacked()
         if isinstance(policy, MlpPolicy):
             stacked["next_value"] = policy.value(stacked["next_obs"]) * ~stacked["terminated"]
         return _whole(stacked, obs)
@@ -205,7 +222,7 @@ class RandomActions:
         wanted = num_steps * self.width // 4 + 2
         self.blocks = min(wanted, max(2, WORDS_AT_ONCE // (4 * env.num_envs)))
         self.first = self.stop = 0  # what is held is number `first` to `stop` of the stream
-        self.drawn = torch.empty(0)
+        self.rows: tuple[Tensor, ...] = ()
 
     def at(self, clock: int) -> Tensor:
         """`[N]` int32 or `[N, d]` float32 for step number `clock`."""
@@ -218,8 +235,8 @@ class RandomActions:
         if not self.first <= number < self.stop:
             block = number // 4
             self.first, self.stop = block * 4, (block + self.blocks) * 4
-            self.drawn = self._stretched(self.env._random_actions(block, self.blocks))
-        return self.drawn[number - self.first]
+            self.rows = self._stretched(self.env._random_actions(block, self.blocks)).unbind()
+        return self.rows[number - self.first]
 
     def _stretched(self, drawn: Tensor) -> Tensor:
         """Entries of a `Box` between its bounds, whichever of its numbers the first of them is."""

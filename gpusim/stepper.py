@@ -2,7 +2,6 @@
 
 import functools
 import math
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from gpusim import engine
+from gpusim.compiled import Compiled
 from gpusim.engine import Carry, Mode, Step, Tally
 from gpusim.env import Env
 from gpusim.kernels.lang import STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Lane, Rng, is_lane, words
@@ -82,7 +82,7 @@ class DrawsAhead(SyncFree):
         drawn = _compiled_draws(self.env, self.mode, len(actions))(c.seed, c.episode, c.elapsed, self.index)
         function = _compiled_span(self.env, self.mode, look, len(actions))
         new, out, tally, spent, clash = function(_lean(self.mode, c), self.index, drawn, actions, tally)
-        new = _whole(new, c)._replace(seed=c.seed, episode=c.episode + (spent != 0))
+        new = _whole(new, c)._replace(episode=c.episode + (spent != 0))
         return new, _seen(self.env, _to_bool(out)), tally, clash
 
 
@@ -124,16 +124,17 @@ class LookAhead:
         if self.arrays:
             out = Step(*(None if x is None else torch.from_numpy(x) for x in out))
             tally = tally and convert(torch.from_numpy, tally)
-        return new._replace(seed=c.seed, episode=c.episode), out, tally
+        return new, out, tally
 
     def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
         """Several steps of which only the tally is wanted; `CHUNK` of them are one compiled call."""
         if self.compiled and len(actions) == CHUNK and not self.mode.draws:
-            c = c if self.unspent else self._count(c)
+            if not self.unspent:
+                c = self._draw(c)
             c, result = self._attempt(_compiled_chunk(self.env, self.mode), c, actions, tally)
             self.unspent = result is not None and not result[2]
             if result is not None:
-                return result[0]._replace(seed=c.seed, episode=c.episode), result[1]
+                return result[0], result[1]
         for action in actions:
             c, _, tally = self.step(c, action, False, tally)
         return c, tally
@@ -159,31 +160,35 @@ class LookAhead:
         """The carry from which `function` was run at last and what it gave; None where an environment was reset twice."""
         for _ in range(2):
             if self.begun is None:
-                self._draw(c, None)
+                c = self._draw(c)
             *result, spent, clash = function(c, self.index, self.begun, self.spent, *args)
             if not clash:
                 self.spent = spent
                 return c, result
-            before, c = self.begun, self._count(c)
-            self._draw(c, before)
+            c = self._draw(c)
         return c, None
 
-    def _draw(self, c: Carry, before: Any) -> None:
-        """New beginnings for all; or, eagerly, for those that are spent, beside the others from `before`."""
-        if before is None or self.compiled:
-            draw = (
-                _compiled_fresh(self.env, self.mode) if self.compiled else functools.partial(fresh, self.env, self.mode)
-            )
-            self.begun = draw(c, self.index)
+    def _draw(self, c: Carry) -> Carry:
+        """Sees to it that no beginning is spent; the carry with its true episode numbers."""
+        before, spent = self.begun, self.spent
+        if self.compiled:
+            draw = _compiled_fresh(self.env, self.mode, before is not None)
+            episode, self.begun = draw(c.params, c.seed, c.episode, spent, self.index)
+            self.spent, self.unspent = torch.zeros(len(self.index)), True
+            return c._replace(episode=episode)
+        c = self._count(c)
+        if before is None:
+            self.begun = fresh(self.env, self.mode, c, self.index)
         else:
-            rows = self.spent.nonzero()[0] if self.arrays else self.spent.nonzero().squeeze(1)
+            rows = spent.nonzero()[0] if self.arrays else spent.nonzero().squeeze(1)
             some = c._replace(params=_fields(lambda p: p[rows] if is_lane(p) else p, c.params), episode=c.episode[rows])
             new = fresh(self.env, self.mode, some, self.index[rows])
             put = functools.partial(_put, rows)
             params = _fields(put, before[1], new[1]) if self.mode.random_params else c.params
             self.begun = _fields(put, before[0], new[0]), params
-        spent = torch.zeros(len(self.index), dtype=torch.float32 if self.compiled else torch.bool)
-        self.spent = to_array(spent) if self.arrays else spent
+        none = torch.zeros(len(self.index), dtype=torch.bool)
+        self.spent = to_array(none) if self.arrays else none
+        return c
 
 
 def _put(rows: Any, old: Any, new: Any) -> Any:
@@ -260,7 +265,7 @@ def _compiled_step(env: Env, mode: Mode, look: bool) -> Callable:
         clash = (spent * out.reset).amax()
         return _to_float(_bare(new)), _to_float(out), tally, torch.where(out.reset, 1.0, spent), clash
 
-    floats = _compile(floats)
+    floats = Compiled(floats)
 
     def step(c, index, begun, spent, action, tally):
         new, out, tally, spent, clash = floats(_lean(mode, c), index, begun, spent, action, tally)
@@ -279,7 +284,7 @@ def _compiled_chunk(env: Env, mode: Mode) -> Callable:
             c, spent = new, torch.where(out.reset, 1.0, spent)
         return _to_float(_bare(c)), tally, spent.amax(), spent, clash.amax()
 
-    floats = _compile(floats)
+    floats = Compiled(floats)
 
     def chunk(c, index, begun, spent, actions, tally):
         new, *rest = floats(_lean(mode, c), index, begun, spent, actions, tally)
@@ -320,7 +325,7 @@ def _compiled_draws(env: Env, mode: Mode, span: int) -> Callable:
             drawn[stream] = {block: tuple(word.to(torch.int32) for word in words(rng, block)) for block in used[stream]}
         return drawn
 
-    return _compile(ints, **ONE_THREAD)
+    return Compiled(ints, **ONE_THREAD)
 
 
 @functools.cache
@@ -339,11 +344,13 @@ def _compiled_span(env: Env, mode: Mode, look: bool, span: int) -> Callable:
             c, spent = new, torch.where(out.reset, 1.0, spent)
         return _to_float(_bare(c)), _to_float(out), tally, spent, clash.amax()
 
-    return _compile(floats, **(DEEP if span == 1 else ONE_THREAD))
+    return Compiled(floats, **(DEEP if span == 1 else ONE_THREAD))
 
 
 def _columns(state: Any) -> Any:
     """Entities `[N, k]` slot after slot: their loops shall run along the environments, of which there are more."""
+    if all(field.ndim == 1 for field in state):
+        return state
     return _fields(lambda f: f if f.ndim == 1 else f.movedim(0, -1).contiguous().movedim(-1, 0), state)
 
 
@@ -360,7 +367,7 @@ def _compiled_whole(env: Env, mode: Mode) -> Callable:
     def function(c, index, action, look, tally):
         return whole(env, mode, c, index, action, look, tally)
 
-    return _compile(function)
+    return Compiled(function)
 
 
 def _observe(env: Env, c: Carry, compiled: bool) -> Any:
@@ -388,16 +395,16 @@ def _compiled_observe(env: Env) -> Callable:
     def function(state, params):
         return engine.observe(env, Carry(state, params, *[None] * 6))
 
-    return _compile(function, **ONE_THREAD)
+    return Compiled(function, **ONE_THREAD)
 
 
 @functools.cache
-def _compiled_fresh(env: Env, mode: Mode) -> Callable:
-    def function(params, seed, episode, index):
-        return engine.fresh(env, mode, params, seed, index, episode + 1)
+def _compiled_fresh(env: Env, mode: Mode, count: bool) -> Callable:
+    def function(params, seed, episode, spent, index):
+        episode = episode + (spent != 0.0) if count else episode + 0
+        return episode, engine.fresh(env, mode, params, seed, index, episode + 1)
 
-    function = _compile(function)
-    return lambda c, index: function(c.params, c.seed, c.episode, index)
+    return Compiled(function)
 
 
 @functools.cache
@@ -405,16 +412,16 @@ def compiled_actions(env: Env) -> Callable:
     def function(seed, index, block):
         return engine.random_actions(env.action_space, seed, index, block)
 
-    return _compile(function, **ONE_THREAD)
+    return Compiled(function, **ONE_THREAD)
 
 
 def _lean(mode: Mode, c: Carry) -> Carry:
     """What the compiled step reads of a carry, without bools."""
+    seed, episode = (c.seed, c.episode) if mode.draws else (None, None)
+    c = c._replace(state=_columns(c.state), seed=seed, episode=episode)
     if mode.autoreset is AutoresetMode.SAME_STEP:
-        c = c._replace(terminated=None, truncated=None)
-    if not mode.draws:
-        c = c._replace(seed=None, episode=None)
-    return _to_float(c._replace(state=_columns(c.state)))
+        return c._replace(terminated=None, truncated=None)
+    return _to_float(c)
 
 
 def _bare(c: Carry) -> Carry:
@@ -423,8 +430,9 @@ def _bare(c: Carry) -> Carry:
 
 def _whole(new: Carry, old: Carry) -> Carry:
     """What the compiled step gave, with what it was not given."""
-    flags = {k: getattr(old, k) if getattr(new, k) is None else getattr(new, k) for k in ("terminated", "truncated")}
-    return _to_bool(new._replace(**flags))
+    if new.terminated is None:
+        return new._replace(terminated=old.terminated, truncated=old.truncated, seed=old.seed, episode=old.episode)
+    return _to_bool(new._replace(seed=old.seed, episode=old.episode))
 
 
 FLAGS = ("terminated", "truncated", "reset", "valid")
@@ -440,19 +448,3 @@ def _to_bool(record: Any) -> Any:
     """The flags of a `Carry` or `Step` are bools again."""
     flags = {k: getattr(record, k) for k in FLAGS if k in record._fields}
     return record._replace(**{k: v != 0.0 for k, v in flags.items() if v is not None and v.dtype != torch.bool})
-
-
-def _compile(function: Callable, **options: Any) -> Callable:
-    """Whole or not at all (`fullgraph`), into as few loops as can be; a first `num_envs` is compiled for its size, a second
-    for any. The code object is the function's own, as Dynamo's cache hangs on that."""
-    own = types.FunctionType(
-        function.__code__.replace(), function.__globals__, function.__name__, None, function.__closure__
-    )
-    constant = tuple(f"L['{name}']" for name in own.__code__.co_freevars)
-
-    def of_arguments(guards: Any) -> list[bool]:
-        """A look at every constant would take longer than the step."""
-        return [not (g.is_global or g.name.startswith(constant)) for g in guards]
-
-    options = {"max_fusion_size": 4096, "cpp.min_chunk_size": 2**13, "guard_filter_fn": of_arguments, **options}
-    return torch.compile(own, fullgraph=True, options=options)

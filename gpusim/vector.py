@@ -2,18 +2,17 @@
 
 import secrets
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
 import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from gpusim import checks, engine
+from gpusim.base import TensorVectorEnv
 from gpusim.engine import Carry, Mode, Step, Tally
 from gpusim.env import Env, Uniform
 from gpusim.errors import InputError
@@ -38,7 +37,7 @@ class VectorState(NamedTuple):
     clock: int  # steps since seeding
 
 
-class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
+class VectorEnv(TensorVectorEnv):
     """`num_envs` environments that step together; observations, rewards and flags are torch tensors on `device`.
 
     A trajectory depends on the seed, the environment's index and the actions, and on nothing else: not on `num_envs`,
@@ -105,14 +104,6 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         self._stepper = self._make_stepper()
         self._buffers: tuple | None = None
 
-    @cached_property
-    def observation_space(self) -> gymnasium.Space:  # type: ignore[override]
-        return batch_space(self.single_observation_space, self.num_envs)
-
-    @cached_property
-    def action_space(self) -> gymnasium.Space:  # type: ignore[override]
-        return batch_space(self.single_action_space, self.num_envs)
-
     @property
     def params(self) -> Any:
         """The parameters, a `NamedTuple` of numbers, tensors `[N]` and `Uniform` ranges; change them by `set_attr`."""
@@ -147,14 +138,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
             obs: `[N, *obs]` of all environments.
             infos: an empty dict.
         """
-        if not isinstance(options, dict | None):
-            raise InputError(f"options must be a dict, not {type(options).__name__}.")
-        options = dict(options or {})
-        mask = options.pop("reset_mask", None)
-        if options:
-            raise InputError(f'reset knows the option "reset_mask" and no other, not {sorted(options)}.')
+        mask = self._masked(seed, options, self.validate)
         if mask is not None:
-            return self._reset_masked(checks.mask(mask, self.num_envs, self.device), seed), {}
+            with torch.inference_mode(False), torch.no_grad():
+                self._begin(mask.clone())
+                return self._observe(), {}
         if seed is not None:
             seed = checks.seed(seed)
         super().reset(seed=seed)
@@ -166,16 +154,6 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
             everyone, self._acted = torch.ones(self.num_envs, dtype=torch.bool, device=self.device), None
             self._begin(everyone)
             return self._observe(), {}
-
-    def _reset_masked(self, mask: Tensor, seed: int | None) -> Tensor:
-        if seed is not None:
-            raise InputError("a seed belongs to all environments: call reset(seed=...) without a reset_mask.")
-        self._live()
-        if self.validate and not mask.any():
-            raise InputError("reset_mask is all False: at least one environment must be reset.")
-        with torch.inference_mode(False), torch.no_grad():
-            self._begin(mask.clone())
-            return self._observe()
 
     def _blank(self, seed: int) -> Carry:
         """Before the first episode, which is number 0."""
@@ -283,8 +261,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         if self.copy:
             return returned
         if self._buffers is None:
-            self._buffers = _tree(torch.empty_like, returned)
-        _tree(lambda buffer, new: buffer.copy_(new), self._buffers, returned)
+            self._buffers = tree_map(torch.empty_like, returned)
+        tree_map(lambda buffer, new: buffer.copy_(new), self._buffers, returned)
         return self._buffers
 
     def rollout(
@@ -295,7 +273,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
 
     def get_state(self) -> VectorState:
         """A copy of all that a trajectory depends on: tensors and numbers, in tuples."""
-        return VectorState(**_tree(torch.clone, self._settled())._asdict(), clock=self.clock)
+        return VectorState(**tree_map(torch.clone, self._settled())._asdict(), clock=self.clock)
 
     def set_state(self, state: VectorState | dict) -> None:
         """Puts back what `get_state` gave, here or in another `VectorEnv` of this environment and `num_envs`.
@@ -377,11 +355,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         return f"VectorEnv({self.env.id!r}, num_envs={self.num_envs}, device={str(self.device)!r}, backend={self.backend!r})"
 
 
-def _tree(function: Callable, tree: Any, *others: Any) -> Any:
+def tree_map(function: Callable, tree: Any, *others: Any) -> Any:
     """`function` on the tensors of trees of tuples and dicts of one form; what is no tensor stays."""
     if isinstance(tree, dict):
-        return {k: _tree(function, v, *(o[k] for o in others)) for k, v in tree.items()}
+        return {k: tree_map(function, v, *(o[k] for o in others)) for k, v in tree.items()}
     if isinstance(tree, tuple):
-        leaves = [_tree(function, *x) for x in zip(tree, *others, strict=True)]
+        leaves = [tree_map(function, *x) for x in zip(tree, *others, strict=True)]
         return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
     return function(tree, *others) if isinstance(tree, Tensor) else tree

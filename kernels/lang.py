@@ -103,7 +103,8 @@ def is_lane(x) -> bool:
 def in_columns(x) -> bool:
     """Whether the entities of a lane lie slot after slot, and its images cell after cell: the loops that are compiled for a
     CPU run along the environments then."""
-    return isinstance(x, Tensor) and x.device.type == "cpu" and torch.compiler.is_compiling()
+    traced = torch.compiler.is_compiling() or type(x) is not Tensor
+    return isinstance(x, Tensor) and x.device.type == "cpu" and traced
 
 
 def where(condition, a, b) -> Lane:

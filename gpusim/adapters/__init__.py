@@ -16,6 +16,14 @@ __all__ = [
     "to_sb3", "to_skrl", "to_tianshou", "to_torchrl",
 ]  # fmt: skip
 
+NO_OCEAN = "NO_OCEAN=1 PYTHONPATH=$PWD/benchmarks/trainers/pufferlib_build "
+
+# Of those that pin an older Gymnasium, from the root of the repository; `make trainers` does so too.
+WITHOUT_PINS = (
+    "pip install -r benchmarks/trainers/{0}.txt, then "
+    "{1}pip install --no-deps --no-build-isolation -r benchmarks/trainers/{0}.nodeps"
+)
+
 # The module of this package: what it imports, what that is called, and how it is installed.
 LIBRARIES = {
     "sb3": ("stable_baselines3", "stable-baselines3", 'pip install "gpusim[sb3]"'),
@@ -26,8 +34,8 @@ LIBRARIES = {
     "rl_games": ("rl_games", "rl-games", 'pip install "gpusim[rl_games]"'),
     "rsl_rl": ("rsl_rl", "rsl-rl-lib", 'pip install "gpusim[rsl_rl]"'),
     "tianshou": ("tianshou", "tianshou", 'pip install "gpusim[tianshou]"'),
-    "pufferlib": ("pufferlib", "pufferlib", "pip install pufferlib"),
-    "sample_factory": ("sample_factory", "sample-factory", "pip install sample-factory"),
+    "pufferlib": ("pufferlib", "pufferlib", WITHOUT_PINS.format("pufferlib", NO_OCEAN)),
+    "sample_factory": ("sample_factory", "sample-factory", WITHOUT_PINS.format("sample_factory", "")),
 }
 
 
@@ -37,9 +45,11 @@ def _module(name: str, function: str) -> Any:
     try:
         return import_module(f"gpusim.adapters.{name}")
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != imported:
+        missing = (error.name or "").split(".")[0]
+        if missing == "gpusim":
             raise
-        raise InputError(f"{function} needs {library}, which is not installed: {remedy}.") from None
+        problem = "is not installed" if missing == imported else f"lacks {missing}"
+        raise InputError(f"{function} needs {library}, which {problem}: {remedy}.") from None
 
 
 def to_numpy(env: Any) -> Any:
@@ -79,9 +89,9 @@ def to_rl_games(id: str, **kwargs: Any) -> Any:
     return _module("rl_games", "to_rl_games").registered(id, **kwargs)
 
 
-def to_rsl_rl(env: Any) -> Any:
-    """A `VecEnv` of rsl_rl, of an environment in SAME_STEP with continuous actions; no copy."""
-    return _module("rsl_rl", "to_rsl_rl").RslRlVecEnv(env)
+def to_rsl_rl(env: Any, seed: int | None = None) -> Any:
+    """A `VecEnv` of rsl_rl, of an environment in SAME_STEP with continuous actions, reset with `seed`; no copy."""
+    return _module("rsl_rl", "to_rsl_rl").RslRlVecEnv(env, seed)
 
 
 def to_tianshou(env: Any) -> Any:
@@ -104,7 +114,8 @@ def from_gymnasium(
 ) -> Any:
     """Any of Gymnasium's environments, stepped on the host, as a `gpusim.host.HostVectorEnv` of tensors on `device`.
 
-    Atari's games come as they are usually learned: `[84, 84, 4]` of bytes (see `gpusim.adapters.atari`).
+    Atari's games (`ALE/Pong-v5`, `PongNoFrameskip-v4`) come as they are usually learned: `[84, 84, 4]` of bytes (see
+    `gpusim.adapters.atari`).
 
     Args:
         engine: `"async"` (Gymnasium's `AsyncVectorEnv`, a process for each environment, through shared memory), `"sync"`

@@ -1,5 +1,7 @@
 """What adapters share: the checks of what a trainer can use, and the one copy of a step to the host."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from gpusim.errors import InputError
 from gpusim.vector import VectorEnv
-from gpusim.wrappers.wrapper import Wrapper
+from gpusim.wrappers import ClipAction, Wrapper
 
 HABITS = {
     "same_step": "resets environments within the step",
@@ -63,6 +65,22 @@ def require_copy(env: Any, trainer: str) -> None:
     """Refuses an environment that fills the same tensors at every step."""
     if not env.copy:
         raise InputError(f"{trainer} keeps the tensors of earlier steps: make this environment with copy=True.")
+
+
+def clipped(env: Any) -> Any:
+    """The environment, its continuous actions clipped to the action space; discrete ones need no clipping."""
+    return ClipAction(env) if isinstance(env.single_action_space, Box) else env
+
+
+@contextmanager
+def idling(env: Any) -> Iterator[None]:
+    """Where environments that are over may be stepped: their rows repeat themselves, and nobody complains."""
+    base = env.unwrapped
+    validate, base.validate = base.validate, False
+    try:
+        yield
+    finally:
+        base.validate = validate
 
 
 def to_device(actions: Any, env: Any) -> Tensor:

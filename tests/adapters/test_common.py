@@ -26,6 +26,22 @@ def test_a_missing_library_is_a_sentence(monkeypatch, module):
     assert str(raised.value) == f"{function} needs {library}, which is not installed: {remedy}."
 
 
+def test_a_library_that_lacks_another_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(adapters, "import_module", raises(ModuleNotFoundError(name="sensai.util")))
+    with pytest.raises(InputError, match=r'^to_tianshou needs tianshou, which lacks sensai: pip install "gpusim\[tian'):
+        adapters.to_tianshou(make(autoreset_mode="disabled"))
+    monkeypatch.setattr(adapters, "import_module", raises(ModuleNotFoundError(name="gpusim.moon")))
+    with pytest.raises(ModuleNotFoundError):
+        adapters.to_tianshou(make(autoreset_mode="disabled"))
+
+
+def raises(error):
+    def function(_name):
+        raise error
+
+    return function
+
+
 def test_gpusim_and_its_adapters_import_no_trainer():
     libraries = {imported for imported, _, _ in adapters.LIBRARIES.values()}
     code = f"import sys, gpusim, gpusim.adapters; print(sorted({libraries!r} & set(sys.modules)))"

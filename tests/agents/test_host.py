@@ -55,6 +55,31 @@ def test_an_id_is_gpusims_before_it_is_gymnasiums():
 
 
 @pytest.mark.parametrize(
+    ("id", "hint"),
+    [
+        ("CartPole", "did you mean CartPole-v1?"),
+        ("cartpole-v1", "did you mean CartPole-v1?"),
+        ("Pendulum-v0", "did you mean Pendulum-v1?"),
+        ("MountanCarContinuous-v0", "did you mean MountainCarContinuous-v0?"),
+        ("LunarLander", "did you mean Gymnasium's LunarLander-v3?"),
+        ("lunarlander-v2", "did you mean Gymnasium's LunarLander-v3?"),
+        ("HalfCheeta-v5", "did you mean Gymnasium's HalfCheetah-v5?"),
+        ("Breakout", "did you mean MinAtar/Breakout-v1, MinAtar/Breakout-v0 or Gymnasium's ALE/Breakout-v5?"),
+        ("Pong", "did you mean Gymnasium's ALE/Pong-v5?"),
+        ("FrozenLake-v0", "did you mean Gymnasium's FrozenLake-v1?"),
+        ("Walker9000", "gpusim envs, or gpusim.env_ids(), lists those there are."),
+        ("xyzzy/plugh-v0", "gpusim envs, or gpusim.env_ids(), lists those there are."),
+    ],
+)
+def test_only_what_is_near_is_suggested(id, hint):
+    if "ALE/" in hint:
+        pytest.importorskip("ale_py", reason='Atari needs ale-py (pip install "gpusim[atari]")')
+    with pytest.raises(gpusim.InputError) as error:
+        environments.describe(id)
+    assert str(error.value) == f"no environment has the id {id!r}; {hint}"
+
+
+@pytest.mark.parametrize(
     ("args", "sentence"),
     [
         (("LunarLandr-v3",), "no environment has the id 'LunarLandr-v3'; did you mean Gymnasium's LunarLander-v3?"),

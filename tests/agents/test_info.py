@@ -1,6 +1,7 @@
 """`gpusim info` judges made-up machines, and describes this one without falling over."""
 
 import dataclasses
+import importlib.util
 import subprocess
 import sys
 
@@ -163,11 +164,18 @@ def test_the_report_names_what_was_asked_for():
         assert word in report
 
 
+def test_libraries_of_the_host_are_told_with_their_versions():
+    told = dict(info.describe(dataclasses.replace(GPU_BOX, ale_py="0.12.1", box2d="2.3.10")))
+    assert [told[name] for name in ("ale-py", "Box2D", "EnvPool")] == ["0.12.1", "2.3.10", "not installed"]
+
+
 def test_this_machine_is_found_and_described():
     found = machine.probe()
     assert found.torch
     assert found.cores >= 1
     assert found.triton or sys.platform != "linux"
+    assert bool(found.ale_py) == bool(importlib.util.find_spec("ale_py"))
+    assert bool(found.box2d) == bool(importlib.util.find_spec("Box2D"))
     assert dict(info.describe(found))["Python"].startswith(found.python)
     assert next(b for b in info.backends(found) if (b.name, b.device) == ("eager", "cpu")).problem is None
 

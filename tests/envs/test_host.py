@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -12,10 +13,11 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import RecordEpisodeStatistics
+from torch.profiler import profile
 
 import gpusim
-from gpusim.adapters import from_gymnasium, gymnasium_host
-from gpusim.adapters.gymnasium_host import EnvPool
+from gpusim.adapters import from_gymnasium, libraries
+from gpusim.adapters.engines.envpool import EnvPool
 from gpusim.host import HostEnv, HostVectorEnv
 from gpusim.testing import check_vector_env
 from tests.envs import hosted
@@ -90,6 +92,81 @@ def test_a_rollout_is_what_its_steps_are():
     assert (tally.obs, tally.episodes) == (None, 3 * N)
 
 
+@pytest.mark.parametrize("engine", ["sync", "async"])
+def test_writing_steps_down_late_changes_nothing(engine):
+    """Rollouts, which write a step down while the next is made, are what single steps tell: lives, frames, last ones."""
+    late, prompt = (from_gymnasium("GuessLives-v0", N, device="cpu", engine=engine) for _ in range(2))
+    policy = lambda obs: (obs[:, 0, 0, 0] % 7 % 2).long()  # noqa: E731
+    late.reset(seed=3)
+    obs, _ = prompt.reset(seed=3)
+    ended = 0
+    for length in (1, 4, 8, 2):
+        rollout = late.rollout(length, policy)
+        for t in range(length):
+            assert torch.equal(rollout.obs[t], obs)
+            action = policy(obs)
+            obs, reward, terminated, truncated, infos = prompt.step(action)
+            told = (reward, terminated, truncated, infos["final_obs"], infos["episode"]["r"], infos["episode"]["l"])
+            kept = (rollout.reward, rollout.terminated, rollout.truncated, rollout.next_obs)
+            kept += (rollout.episode_return, rollout.episode_length)
+            assert all(torch.equal(mine[t], other.to(mine.dtype)) for mine, other in zip(kept, told, strict=True))
+            assert torch.equal(rollout.action[t], action)
+            assert torch.equal(rollout.extras["life_lost"][t], infos["life_lost"])
+            ended += int(terminated.sum())
+        assert torch.equal(rollout.last_obs, obs)
+        assert late.clock == prompt.clock
+        mask = torch.tensor([length == 8, False, False])
+        if mask.any():
+            late.reset(options={"reset_mask": mask})
+            obs, _ = prompt.reset(options={"reset_mask": mask})
+    assert ended == 2 * N
+    late.close()
+    prompt.close()
+
+
+def test_a_step_is_written_down_while_the_next_is_made(monkeypatch):
+    env, order = from_gymnasium("Guess-v0", N, device="cpu", engine="sync"), []
+    env.reset(seed=0)
+    for owner, name in ((env._engine, "send"), (env._engine, "receive"), (env, "_account")):
+        real = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, real=real, name=name: order.append(name) or real(*a))
+    env.rollout(3, lambda obs: obs.argmax(-1))
+    assert order == ["send", "receive", *(["send", "_account", "receive"] * 2), "_account"]
+
+
+def test_a_step_of_a_rollout_costs_four_operations_on_tensors():
+    """Copies: of the observation to the device and for the policy, of the actions as checked and to the host."""
+    env = from_gymnasium("Guess-v0", N, device="cpu", engine="sync", validate=False)
+    env.reset(seed=0)
+    action = torch.zeros(N, dtype=torch.int64)
+
+    def made(num_steps):
+        with profile() as profiled:
+            env.rollout(num_steps, lambda obs: action)
+        counts = {each.key: each.count for each in profiled.key_averages()}
+        return sum(counts.get(name, 0) for name in ("aten::copy_", "aten::ne", "aten::bitwise_or", "aten::stack"))
+
+    assert (made(20) - made(12)) / 8 == 4.0
+
+
+def test_a_policy_that_fails_leaves_the_environments_where_they_are():
+    failed, other = (from_gymnasium("Guess-v0", N, device="cpu", engine="sync") for _ in range(2))
+
+    def policy(obs):
+        if failed.clock == 3:
+            raise ArithmeticError("no action")
+        return obs.argmax(-1)
+
+    failed.reset(seed=1)
+    other.reset(seed=1)
+    with pytest.raises(ArithmeticError):
+        failed.rollout(5, policy)
+    other.rollout(3, lambda obs: obs.argmax(-1))
+    one, two = (env.rollout(2, lambda obs: obs.argmax(-1)) for env in (failed, other))
+    assert torch.equal(one.episode_length, torch.tensor([[4.0] * N, [1.0] * N]))
+    assert all(torch.equal(a, b) for a, b in zip(one[:9], two[:9], strict=True))
+
+
 def test_spaces_become_those_that_learners_use():
     env = from_gymnasium("GuessOdd-v0", N, device="cpu", engine="async")
     assert env.single_observation_space == gymnasium.spaces.Box(0.0, 1.0, (3,), np.float32)
@@ -147,6 +224,28 @@ def test_an_interrupt_ends_the_processes():
     assert env.closed
 
 
+def _interrupts_in_a_child(pipe):
+    """How this process, a user's own, and those that step environments take Ctrl-C."""
+    here = from_gymnasium("Guess-v0", 1, device="cpu", engine="sync")
+    there = from_gymnasium("Guess-v0", 2, device="cpu", engine="async")
+    there.reset(seed=0)
+    statuses = [Path(f"/proc/{process.pid}/status").read_text() for process in there._engine.vector.processes]
+    masks = [int(status.partition("SigIgn:")[2].split()[0], 16) for status in statuses]
+    pipe.send((signal.getsignal(signal.SIGINT) == signal.SIG_IGN, [bool(m >> signal.SIGINT - 1 & 1) for m in masks]))
+    here.close()
+    there.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="how a process takes signals is read from /proc")
+def test_only_our_processes_leave_ctrl_c_to_who_started_them():
+    mine, its = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=_interrupts_in_a_child, args=(its,))
+    child.start()
+    assert mine.poll(30)
+    assert mine.recv() == (False, [True, True])
+    child.join()
+
+
 def test_the_state_cannot_be_had():
     env = from_gymnasium("Guess-v0", 1, device="cpu", engine="sync")
     assert not hasattr(env, "get_state")
@@ -158,7 +257,8 @@ def test_the_state_cannot_be_had():
     ("args", "sentence"),
     [
         (("Guess-v0", 0), "num_envs must be a positive whole number"),
-        (("Guessed-v0", 1), "Gymnasium has no environment 'Guessed-v0'"),
+        (("Guessed-v0", 1), r"Gymnasium has no environment 'Guessed-v0'; did you mean Guess-v0 or GuessOdd-v0\?"),
+        (("nowhere:Guess-v0", 1), "Gymnasium has no environment 'nowhere:Guess-v0': .*nowhere"),
         (("Blackjack-v1", 1, "cpu", "threads"), "backend 'threads' is not known"),
         (("Guess-v0", 1, "cpu", "envpool"), "EnvPool"),
         (("Guess-v0", 1, "teapot"), "is not a device"),
@@ -175,9 +275,10 @@ def test_a_missing_library_is_named(monkeypatch):
     def fails(name, *args, **kwargs):
         raise ImportError(name)
 
-    monkeypatch.setattr(gymnasium_host, "import_module", fails)
-    with pytest.raises(gpusim.InputError, match=r'ALE/Pong-v5 needs ale-py .*pip install "gpusim\[atari\]"'):
-        from_gymnasium("ALE/Pong-v5", 1)
+    monkeypatch.setattr(libraries, "import_module", fails)
+    for id in ("ALE/Pong-v5", "PongNoFrameskip-v4"):
+        with pytest.raises(gpusim.InputError, match=rf'{id} needs ale-py .*pip install "gpusim\[atari\]"'):
+            from_gymnasium(id, 1)
     monkeypatch.setattr(gymnasium, "make", fails)
     with pytest.raises(gpusim.InputError, match=r'LunarLander-v3 needs box2d, .* pip install "gpusim\[box2d\]"'):
         from_gymnasium("LunarLander-v3", 1)
@@ -198,10 +299,14 @@ class Pool:
         self.over[rows] = False
         return self.at[rows], {}
 
-    def step(self, actions):
+    def send(self, actions):
+        self.actions = actions
+
+    def recv(self, reset, return_info):
+        assert (reset, return_info) == (False, True)
         filler, self.at[:, 1] = self.over.copy(), self.at[:, 1] + 1
         self.reset(filler.nonzero()[0])
-        reward = np.where(filler, 0.0, actions).astype(np.float32)
+        reward = np.where(filler, 0.0, self.actions).astype(np.float32)
         self.over = self.at[:, 1] == self.length
         late = np.arange(len(self.over)) == 1
         return self.at, reward, self.over & ~late, self.over & late, {}
@@ -248,3 +353,29 @@ def test_atari(engine):
     assert not torch.equal(rollout.next_obs[:-1][done[:-1]], rollout.obs[1:][done[:-1]])
     assert torch.equal(env.reset(seed=1)[0], obs)
     env.close()
+
+
+@pytest.mark.parametrize(
+    ("id", "sticky", "engine"), [("PongNoFrameskip-v4", 0.0, "ale"), ("BreakoutNoFrameskip-v0", 0.25, "sync")]
+)
+@pytest.mark.filterwarnings("ignore:.*is out of date:DeprecationWarning")
+def test_ids_of_old_are_the_games_of_today_but_for_sticky_actions(id, sticky, engine):
+    pytest.importorskip("ale_py", reason='Atari needs ale-py (pip install "gpusim[atari]")')
+    pytest.importorskip("cv2", reason='Atari needs opencv-python-headless (pip install "gpusim[atari]")')
+    today, rollouts = f"ALE/{id.partition('NoFrameskip')[0]}-v5", {}
+    for chance, name, kwargs in (
+        ("its own", id, {}),
+        *((p, today, {"repeat_action_probability": p}) for p in (0.0, 0.25)),
+    ):
+        env = from_gymnasium(name, 2, device="cpu", engine=engine, **kwargs)
+        env.reset(seed=5)
+        rollouts[chance] = env.rollout(40, lambda obs, env=env: (torch.arange(2) + env.clock // 3) % 4)
+        env.close()
+    assert torch.equal(rollouts["its own"].obs, rollouts[sticky].obs)
+    assert not torch.equal(rollouts["its own"].obs, rollouts[0.25 - sticky].obs)
+
+
+def test_ids_of_random_length_actions_are_refused():
+    pytest.importorskip("ale_py", reason='Atari needs ale-py (pip install "gpusim[atari]")')
+    with pytest.raises(gpusim.InputError, match=r"of Pong-v4 lasts .* use PongNoFrameskip-v4 or ALE/Pong-v5\.$"):
+        from_gymnasium("Pong-v4", 1)

@@ -21,7 +21,7 @@ def make(env="CartPole-v1", **kwargs):
 ARGUMENTS = [
     ({"env": "CartPoel-v1"}, "no environment has the id 'CartPoel-v1'; did you mean CartPole-v1"),
     ({"env": "gpusim/cartpole"}, "did you mean CartPole-v1"),
-    ({"env": "zzz"}, "there are CartPole-v1, Acrobot-v1"),
+    ({"env": "zzz"}, r"no environment has the id 'zzz'; gpusim envs, or gpusim.env_ids\(\), lists those there are\.$"),
     ({"num_envs": 0}, "num_envs must be a positive whole number, not 0"),
     ({"num_envs": 2.5}, "num_envs must be a positive whole number, not 2.5"),
     ({"num_envs": True}, "num_envs must be a positive whole number, not True"),

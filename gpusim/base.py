@@ -1,0 +1,48 @@
+"""What Gymnasium's vector interface on torch tensors has in common, wherever the environments step."""
+
+from functools import cached_property
+from typing import Any
+
+import gymnasium
+import torch
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from gpusim import checks
+from gpusim.errors import InputError
+
+
+class TensorVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
+    """The base of `VectorEnv` and `HostVectorEnv`."""
+
+    device: torch.device
+
+    @cached_property
+    def observation_space(self) -> gymnasium.Space:  # type: ignore[override]
+        return batch_space(self.single_observation_space, self.num_envs)
+
+    @cached_property
+    def action_space(self) -> gymnasium.Space:  # type: ignore[override]
+        return batch_space(self.single_action_space, self.num_envs)
+
+    def _live(self) -> Any:
+        """Raises InputError where this has been closed, ResetNeeded where it was never reset."""
+        raise NotImplementedError
+
+    def _masked(self, seed: int | None, options: dict | None, look: bool) -> Tensor | None:
+        """The mask in what `reset` was given, bool `[N]`, looked at if so wished; None: all environments are to be reset."""
+        if not isinstance(options, dict | None):
+            raise InputError(f"options must be a dict, not {type(options).__name__}.")
+        options = dict(options or {})
+        mask = options.pop("reset_mask", None)
+        if options:
+            raise InputError(f'reset knows the option "reset_mask" and no other, not {sorted(options)}.')
+        if mask is None:
+            return None
+        mask = checks.mask(mask, self.num_envs, self.device)
+        if seed is not None:
+            raise InputError("a seed belongs to all environments: call reset(seed=...) without a reset_mask.")
+        self._live()
+        if look and not mask.any():
+            raise InputError("reset_mask is all False: at least one environment must be reset.")
+        return mask

@@ -1,0 +1,168 @@
+"""`Compiled`: a function of trees of tensors as few loops, by TorchInductor.
+
+On a GPU it is `torch.compile`. On the CPU Inductor is called without Dynamo, which at every call makes sure that nothing the
+function read has changed: at a few thousand environments that takes half as long as the step.
+"""
+
+import itertools
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+OPTIONS = {"max_fusion_size": 4096, "cpp.min_chunk_size": 2**13}
+
+
+class Made(NamedTuple):
+    """What the function became for some inputs."""
+
+    read: Callable[[tuple], tuple[list[Tensor], tuple]]  # of its arguments: the tensors, and the rest with its types
+    rest: tuple
+    dtypes: list[torch.dtype]
+    shapes: list[torch.Size]
+    threads: int  # in which Inductor compiles
+    run: Callable[[list[Tensor]], Any]  # raises AssertionError for other sizes or strides
+    fill: Callable[[Any], Any]  # tensors in their places in what the function returns
+
+
+class Compiled:
+    """A pure function, compiled when it is first called; numbers among its arguments are constants of the code.
+
+    The first sizes that it meets are compiled in; once it meets others, those that differ are left open.
+
+    Args:
+        function: of trees (tuples, lists, dicts) of tensors and numbers, to such a tree. Whatever else it reads is read
+            once.
+        options: Inductor's.
+    """
+
+    def __init__(self, function: Callable, **options: Any):
+        self.function, self.options = function, OPTIONS | options
+        self.made: list[Made] = []  # the last one used comes first
+        self.by_dynamo: Callable | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        if self.by_dynamo:
+            return self.by_dynamo(*args)
+        threads = torch.get_num_threads()
+        for i, made in enumerate(self.made):
+            try:
+                tensors, rest = made.read(args)
+                if made.rest == rest and made.dtypes == [x.dtype for x in tensors] and made.threads == threads:
+                    out = made.run(tensors)
+                    if i:
+                        self.made.insert(0, self.made.pop(i))
+                    return made.fill(out)
+            except (AssertionError, AttributeError, LookupError, TypeError):
+                continue  # it was made for other inputs
+        self._make(args)
+        return self(*args)
+
+    def _make(self, args: tuple) -> None:
+        read = _reader(args)
+        tensors, rest = read(args)
+        if tensors[0].device.type != "cpu":
+            self.by_dynamo = _by_dynamo(self.function, self.options)
+            return
+        alike = [m.shapes for m in self.made if len(m.shapes) == len(tensors)]
+        run, fill = _compiled(self.function, self.options, args, tensors, alike)
+        dtypes, shapes = ([getattr(x, what) for x in tensors] for what in ("dtype", "shape"))
+        self.made.insert(0, Made(read, rest, dtypes, shapes, torch.get_num_threads(), run, fill))
+
+
+def _compiled(function: Callable, options: dict, args: tuple, tensors: list[Tensor], before: list) -> tuple[Any, Any]:
+    """`run` and `fill` of `Made`; `before` holds the shapes of earlier inputs."""
+    from torch._inductor import config
+    from torch._inductor.compile_fx import compile_fx_inner
+    from torch._inductor.decomposition import select_decomp_table
+    from torch._subclasses import FakeTensorMode
+    from torch.fx.experimental.proxy_tensor import make_fx
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    place, fill = _writer(args), None
+
+    def flat(*inputs: Tensor) -> list[Tensor]:
+        nonlocal fill
+        result = function(*place(inputs))
+        fill = _writer(result)
+        return _reader(result)(result)[0]
+
+    mode = FakeTensorMode(shape_env=ShapeEnv())
+    with torch.no_grad():
+        fakes = [_fake(mode, i, x, [shapes[i] for shapes in before]) for i, x in enumerate(tensors)]
+        with mode:
+            graph = make_fx(flat, decomposition_table=select_decomp_table())(*fakes)
+        with config.patch(options | {"size_asserts": True}):
+            return compile_fx_inner(graph, fakes, is_inference=True), fill
+
+
+def _fake(mode: Any, number: int, x: Tensor, before: list[torch.Size]) -> Tensor:
+    """A stand-in for `x`; sizes above 1 are left open where earlier inputs had others."""
+    from torch._dynamo.source import ConstantSource
+    from torch.fx.experimental.symbolic_shapes import DimDynamic, StatelessSymbolicContext
+
+    others = zip(*before, strict=True) if before else [()] * x.ndim
+    sizes = [
+        DimDynamic.DUCK if size > 1 and any(size != o > 1 for o in other) else DimDynamic.STATIC
+        for size, other in zip(x.shape, others, strict=True)
+    ]
+    context: Any = StatelessSymbolicContext(dynamic_sizes=sizes)
+    return mode.from_tensor(x, symbolic_context=context, source=ConstantSource(f"input_{number}"))
+
+
+def _by_dynamo(function: Callable, options: dict) -> Callable:
+    """Whole or not at all (`fullgraph`). The code object is the function's own, as Dynamo's cache hangs on that."""
+    code = function.__code__.replace()
+    own = types.FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
+    constant = tuple(f"L['{name}']" for name in code.co_freevars)
+
+    def of_arguments(guards: Any) -> list[bool]:
+        """A look at every constant would take longer than the step."""
+        return [not (g.is_global or g.name.startswith(constant)) for g in guards]
+
+    return torch.compile(own, fullgraph=True, options=options | {"guard_filter_fn": of_arguments})
+
+
+# Trees are taken apart and put together by functions written for them: a walk over one takes as long as a step.
+
+
+def _reader(tree: Any) -> Callable[[Any], tuple[list[Tensor], tuple]]:
+    """The function that gives, of a tree like this one, its tensors, and all else in a tuple, each after its type."""
+    tensors, rest = [], []
+
+    def visit(x: Any, at: str) -> None:
+        if isinstance(x, Tensor):
+            tensors.append(at)
+        elif isinstance(x, tuple | list | dict):
+            for key, each in x.items() if isinstance(x, dict) else enumerate(x):
+                visit(each, f"{at}[{key!r}]")
+        else:
+            rest.append(f"type({at}), {at}, ")
+
+    visit(tree, "tree")
+    return eval(f"lambda tree: ([{', '.join(tensors)}], ({''.join(rest)}))")
+
+
+def _writer(tree: Any) -> Callable[[Any], Any]:
+    """The function that makes a tree like this one, with the tensors that it is given in place of its own."""
+    kept: list[Any] = []
+    number = itertools.count()
+
+    def keep(x: Any) -> str:
+        kept.append(x)
+        return f"kept[{len(kept) - 1}]"
+
+    def visit(x: Any) -> str:
+        if isinstance(x, Tensor):
+            return f"tensors[{next(number)}]"
+        if isinstance(x, dict):
+            return "{" + "".join(f"{key!r}: {visit(each)}, " for key, each in x.items()) + "}"
+        if isinstance(x, tuple | list):
+            each = "".join(f"{visit(each)}, " for each in x)
+            record = keep(type(x)) if hasattr(x, "_fields") else ""
+            return f"[{each}]" if isinstance(x, list) else f"{record}({each})"
+        return keep(x)
+
+    return eval(f"lambda tensors: {visit(tree)}", {"kept": kept})
