@@ -11,7 +11,7 @@ PIP_INSTALL = -m pip --disable-pip-version-check --quiet install
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help train test lint docs kernel-report gpu report peers trainers results clean FORCE
+.PHONY: help train test lint docs kernel-report gpu report peers trainers test-trainers results clean FORCE
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ peers: $(PEERS:=/done)  ## virtual environments for the peers that benchmarks me
 
 trainers: $(VENV)/dev $(TRAINERS:=/done)  ## what adapters cost, with the trainers that install beside gpusim and those that do not
 	$(BIN)/python benchmarks/adapters.py
+
+test-trainers: $(TRAINERS:=/done)  ## adapters' tests and pages, with the trainers that do not install beside gpusim's others
+	@for name in $(TRAINERS:benchmarks/trainers/.venv-%=%); do \
+	  test -e benchmarks/trainers/.venv-$$name/done || continue; echo "$$name"; \
+	  PYTHONPATH=$(CURDIR) OMP_NUM_THREADS=1 benchmarks/trainers/.venv-$$name/bin/python -m pytest tests/adapters/test_$$name.py \
+	    tests/test_docs.py -k "test_$$name or $$name.md" || exit 1; done
 
 results: $(VENV)/dev  ## the ten-seed tables of README.md (takes long)
 	$(BIN)/python benchmarks/ten_seeds.py
@@ -91,21 +97,26 @@ $(VENV)/train $(VENV)/dev: $(VENV)/made pyproject.toml
 	@rm $(VENV)/unfinished
 	@touch $@ $(if $(filter dev,$(notdir $@)),$(VENV)/train)
 
-# One that does not install does not stop the others: pip's last word stays in `failed`, and the next make tries again. What is
-# in NAME.nodeps is installed without what it asks for.
+# One that does not install does not stop the others: what pip says of it stays in `failed`, and the next make tries again. What
+# is in NAME.nodeps is installed without what it asks for, and built, where it has to be, beside what is there.
 define make_venv
 	$(check_python)
 	@echo "Installing $* into $(@D)."
 	@rm -rf $(@D)
 	@"$(PYTHON)" -m venv $(@D)
-	@if $(@D)/bin/python $(PIP_INSTALL) -r $< 2> $(@D)/said && \
-	  { ! test -f $(<:.txt=.nodeps) || $(@D)/bin/python $(PIP_INSTALL) --no-deps -r $(<:.txt=.nodeps) 2>> $(@D)/said; }; \
+	@if $(@D)/bin/python $(PIP_INSTALL) -r $< 2> $(@D)/said && { ! test -f $(<:.txt=.nodeps) || \
+	  $(BUILT_WITH) $(@D)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -r $(<:.txt=.nodeps) 2>> $(@D)/said; }; \
 	  then touch $@; else \
-	  grep '^ERROR' $(@D)/said | tail -n 1 > $(@D)/failed; echo "$* does not install here: $$(cat $(@D)/failed)" >&2; fi
+	  { grep -Eo '[A-Za-z]+Error: .*' $(@D)/said || grep -i '^error' $(@D)/said || cat $(@D)/said; } | tail -n 1 > $(@D)/failed; \
+	  echo "$* does not install here: $$(cat $(@D)/failed)" >&2; fi
 endef
 
 benchmarks/peers/.venv-%/done: benchmarks/peers/%.txt
 	$(make_venv)
+
+# PufferLib's own environments in C fetch a library from GitHub; and where it finds nvcc it wants a torch with CUDA.
+benchmarks/trainers/.venv-pufferlib/done: BUILT_WITH = NO_OCEAN=1 PYTHONPATH=$(CURDIR)/benchmarks/trainers/pufferlib_build \
+  $(if $(shell command -v nvidia-smi),,PATH=/usr/bin:/bin)
 
 benchmarks/trainers/.venv-%/done: benchmarks/trainers/%.txt
 	$(make_venv)

@@ -36,6 +36,7 @@ from gpusim import checks
 from gpusim.agents.bench.provenance import busy, hardware, provenance
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from readme import write_readme
 from report import publish, say
 
 TRAINERS = Path(__file__).resolve().parent / "trainers"
@@ -59,6 +60,8 @@ class Config:
     """Measurements of each."""
     seconds: float = 0.3
     """Least length of one measurement [s]."""
+    patience: float = 900.0
+    """How long one trainer may take [s]."""
     out: Path | None = None
     """Folder of the result files; None: benchmarks/results/HARDWARE."""
 
@@ -74,6 +77,8 @@ def main(config: Config) -> None:
     missing = {f["name"]: f["missing"] for f in found if "missing" in f}
     result = {"config": settings, "device": str(device), **origin, "trainers": measured, "not_measured": missing}
     publish("adapters", result, table(result), config.out)
+    if config.out is None:
+        write_readme()  # the tables of docs/trainers/index.md
 
 
 def driven(name: str, device: Any, config: Config) -> dict[str, Any]:
@@ -92,9 +97,14 @@ def driven(name: str, device: Any, config: Config) -> dict[str, Any]:
     sizes = [str(size) for size in config.sizes]
     command = [python, "-P", str(TRAINERS / "run.py"), name, "--device", str(device), "--sizes", *sizes]
     command += ["--rounds", str(config.rounds), "--seconds", str(config.seconds)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=config.patience)
+    except subprocess.TimeoutExpired:
+        return {"name": name, "missing": f"its driver was not done after {config.patience:g} s"}
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
+        say(done.stderr)
         return {"name": name, "missing": f"its driver failed with exit code {done.returncode}"}
     return json.loads(lines[-1])
 
@@ -120,7 +130,8 @@ def table(result: dict[str, Any]) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        f"On {hardware(result, result['device'])}. The tax: time of a step through the adapter over the bare one's.",
+        f"On {hardware(result, result['device'])}, load {result['load']} at the start; medians of "
+        f"{result['config']['rounds']} rounds. The tax: time of a step through the adapter over the bare one's.",
     ]
     lines += [f"Not measured: {name} ({why})." for name, why in result["not_measured"].items()]
     return lines

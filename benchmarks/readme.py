@@ -1,4 +1,4 @@
-"""Puts the result tables into README.md, where a pair of comments names the file that a table comes from.
+"""Puts the result tables into README.md and the page of trainers, where two comments name the file a table comes from.
 
     <!-- results: benchmarks/results/HARDWARE/throughput.md -->
     ...
@@ -25,7 +25,7 @@ def filled(text: str, root: Path = ROOT) -> str:
 
 
 def write_readme() -> None:
-    for name in ("README.md", "README.zh-CN.md"):
+    for name in ("README.md", "README.zh-CN.md", "docs/trainers/index.md"):
         if (ROOT / name).is_file():
             (ROOT / name).write_text(filled((ROOT / name).read_text()))
 

@@ -73,8 +73,9 @@ def row(driver: Any, num_envs: int, device: torch.device, args: Any) -> dict[str
         for who, play in plays.items():
             rates[who].append(rate(play, num_envs, device, args.seconds))
     through, alone = (statistics.median(rates[who]) for who in ("through", "bare"))
-    tax = statistics.median(b / t for b, t in zip(rates["bare"], rates["through"], strict=True))
-    return {"num_envs": num_envs, "through": through, "bare": alone, "tax": tax}
+    taxes = [b / t for b, t in zip(rates["bare"], rates["through"], strict=True)]
+    spread = {"tax_low": min(taxes), "tax_high": max(taxes)}
+    return {"num_envs": num_envs, "through": through, "bare": alone, "tax": statistics.median(taxes), **spread}
 
 
 def random_actions(space: Any, num_envs: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ import jax
 import torch
 
 from gpusim.adapters.common import require_env, to_device
-from gpusim.vector import _tree
+from gpusim.vector import tree_map
 
 
 class Infos(Mapping):
@@ -17,7 +17,7 @@ class Infos(Mapping):
         self._tensors = tensors
 
     def __getitem__(self, name: str) -> Any:
-        return _tree(jax.dlpack.from_dlpack, self._tensors[name])
+        return tree_map(jax.dlpack.from_dlpack, self._tensors[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -61,6 +61,6 @@ class JaxEnv:
 
     def _given(self, returned: tuple) -> Any:
         if not self.env.copy:  # the environment will write to these tensors again
-            returned = _tree(torch.clone, returned)
+            returned = tree_map(torch.clone, returned)
         *arrays, infos = returned
-        return (*_tree(jax.dlpack.from_dlpack, tuple(arrays)), Infos(infos))
+        return (*tree_map(jax.dlpack.from_dlpack, tuple(arrays)), Infos(infos))

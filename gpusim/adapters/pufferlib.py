@@ -4,12 +4,9 @@ from typing import Any
 
 import pufferlib
 import torch
-from gymnasium.spaces import Box
 from torch import Tensor
 
-from gpusim.adapters.common import require_env, require_mode, to_device
-from gpusim.errors import InputError
-from gpusim.wrappers import ClipAction
+from gpusim.adapters.common import clipped, require_copy, require_env, require_mode, to_device
 
 
 class GpusimPufferEnv(pufferlib.PufferEnv):
@@ -34,11 +31,8 @@ class GpusimPufferEnv(pufferlib.PufferEnv):
     def __init__(self, env: Any):
         require_env(env, "to_pufferlib")
         require_mode(env, "same_step", "PufferLib")
-        if not env.copy:
-            raise InputError(
-                "PufferLib reads an observation after the next step: make this environment with copy=True."
-            )
-        self.env = ClipAction(env) if isinstance(env.single_action_space, Box) else env
+        require_copy(env, "PufferLib")
+        self.env = clipped(env)
         self.single_observation_space = env.single_observation_space
         self.single_action_space = env.single_action_space
         self.num_agents: int = env.num_envs

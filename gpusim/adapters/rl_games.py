@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from gymnasium.spaces import Box
 from rl_games.common import env_configurations, vecenv
 from rl_games.common.ivecenv import IVecEnv
 from torch import Tensor
 
 import gpusim
-from gpusim.adapters.common import require_mode
-from gpusim.wrappers import ClipAction
+from gpusim.adapters.common import clipped, require_copy, require_mode
 
 
 class RlGamesVecEnv(IVecEnv):
@@ -23,13 +21,15 @@ class RlGamesVecEnv(IVecEnv):
         seed: of the first reset; rl_games gives its own where the config has an `env_config`.
 
     Raises:
-        InputError: what `gpusim.make` cannot make, or an environment that is not in SAME_STEP.
+        InputError: what `gpusim.make` cannot make, an environment that is not in SAME_STEP, or one that fills the same
+            tensors anew (`copy=False`).
     """
 
     def __init__(self, id: str, num_actors: int, seed: int | None = None, **kwargs: Any):
         env: Any = gpusim.make(id, num_actors, **kwargs)
         require_mode(env, "same_step", "rl_games")
-        self.env = ClipAction(env) if isinstance(env.single_action_space, Box) else env
+        require_copy(env, "rl_games")
+        self.env = clipped(env)
         self.observation_space = env.single_observation_space
         self.action_space = env.single_action_space
         self._seed = seed

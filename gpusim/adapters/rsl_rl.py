@@ -7,9 +7,8 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
-from gpusim.adapters.common import require_continuous, require_env, require_mode
+from gpusim.adapters.common import clipped, require_continuous, require_copy, require_env, require_mode
 from gpusim.errors import InputError
-from gpusim.wrappers import ClipAction
 
 
 class RslRlVecEnv(VecEnv):
@@ -21,25 +20,25 @@ class RslRlVecEnv(VecEnv):
     was acted on, not of the one that followed. No environment can mend that; `extras["final_obs"]` holds the latter, for a
     PPO of one's own.
 
+    Args:
+        seed: of the reset with which the first episodes begin; rsl_rl itself never resets. None: random streams go on.
+
     Raises:
         InputError: no gpusim environment, not in SAME_STEP, discrete actions, or one that fills the same tensors anew
             (`copy=False`).
     """
 
-    def __init__(self, env: Any):
+    def __init__(self, env: Any, seed: int | None = None):
         require_env(env, "to_rsl_rl")
         require_mode(env, "same_step", "rsl_rl")
         require_continuous(env, "rsl_rl")
-        if not env.copy:
-            raise InputError(
-                "rsl_rl keeps an observation until after the next step: make this environment with copy=True."
-            )
-        self.env = ClipAction(env)
+        require_copy(env, "rsl_rl")
+        self.env = clipped(env)
         self.num_envs: int = env.num_envs
         (self.num_actions,) = env.single_action_space.shape
         self.device = env.device
         self.cfg = {"env": env.unwrapped.env.id, "num_envs": env.num_envs}
-        self._obs, _ = env.reset()
+        self._obs, _ = env.reset(seed=seed)
 
     @property
     def max_episode_length(self) -> int:

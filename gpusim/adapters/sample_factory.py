@@ -4,15 +4,13 @@ from functools import partial
 from typing import Any
 
 import gymnasium
-from gymnasium.spaces import Box
 from sample_factory.algo.utils.make_env import BatchedListToDictWrapper
 from sample_factory.envs.env_utils import register_env
 from torch import Tensor
 
 import gpusim
-from gpusim.adapters.common import require_env, require_mode, require_several, to_device
+from gpusim.adapters.common import clipped, require_env, require_mode, require_several, to_device
 from gpusim.errors import InputError
-from gpusim.wrappers import ClipAction
 
 # Sample Factory reads `num_agents` through this wrapper; since Gymnasium 1.0 a wrapper passes no attributes on.
 BatchedListToDictWrapper.num_agents = property(lambda self: self.env.num_agents)
@@ -37,7 +35,7 @@ class SampleFactoryEnv(gymnasium.Env):
         require_env(env, "to_sample_factory")
         require_mode(env, "same_step", "Sample Factory")
         require_several(env, "Sample Factory")
-        self.env = ClipAction(env) if isinstance(env.single_action_space, Box) else env
+        self.env = clipped(env)
         self.num_agents: int = env.num_envs
         self.observation_space = env.single_observation_space
         self.action_space = env.single_action_space

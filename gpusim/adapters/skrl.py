@@ -4,21 +4,19 @@ from typing import Any
 
 import torch
 from gymnasium import Space
-from gymnasium.spaces import Box
 from skrl import config
 from skrl.envs.wrappers.torch import Wrapper
 from torch import Tensor
 
-from gpusim.adapters.common import require_env, require_mode
-from gpusim.errors import InputError
-from gpusim.wrappers import ClipAction
+from gpusim.adapters.common import clipped, require_copy, require_env, require_mode
 
 
 class SkrlWrapper(Wrapper):
     """A gpusim environment in SAME_STEP as skrl's trainers step it.
 
     Observations are float32 `[N, d]`, images flattened as skrl wants them; rewards and flags `[N, 1]`. Continuous actions
-    are clipped to the action space. The first reset takes the seed of `skrl.utils.set_seed`.
+    are clipped to the action space. The first reset takes the seed of `skrl.utils.set_seed`, which skrl's `Runner` calls;
+    where nobody has, random streams go on, or begin from the operating system's entropy.
 
     Run with skrl 2.1.1. Copies per step: none. skrl never reads the observation in which an episode was cut off by the time
     limit, and no environment can mend that: PPO and its kin carry advantages across the reset, or, with
@@ -32,12 +30,9 @@ class SkrlWrapper(Wrapper):
     def __init__(self, env: Any):
         require_env(env, "to_skrl")
         require_mode(env, "same_step", "skrl")
-        if not env.copy:
-            raise InputError(
-                "skrl keeps an observation until after the next step: make this environment with copy=True."
-            )
+        require_copy(env, "skrl")
         super().__init__(env)
-        self._stepped = ClipAction(env) if isinstance(env.single_action_space, Box) else env
+        self._stepped = clipped(env)
         self._begun = False
 
     @property
@@ -49,7 +44,7 @@ class SkrlWrapper(Wrapper):
         return self._env.single_action_space
 
     def reset(self) -> tuple[Tensor, dict[str, Any]]:
-        obs, infos = self._env.reset(seed=None if self._begun else config.torch.key)
+        obs, infos = self._env.reset(seed=None if self._begun else _seed())
         self._begun = True
         return _flat(obs), infos
 
@@ -67,6 +62,11 @@ class SkrlWrapper(Wrapper):
 
     def close(self) -> None:
         self._env.close()
+
+
+def _seed() -> int | None:
+    """What `set_seed` was given: without it skrl's key is 0, but torch's seed is not."""
+    return config.torch.key if config.torch.key or torch.initial_seed() == 0 else None
 
 
 def _flat(obs: Tensor) -> Tensor:

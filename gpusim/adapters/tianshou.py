@@ -5,19 +5,20 @@ from typing import Any
 import numpy as np
 import tianshou  # noqa: F401  so that it is missed here, not by the caller's own first import of it
 import torch
-from gymnasium.spaces import Box
+from gymnasium.error import ResetNeeded
 from torch import Tensor
 
-from gpusim.adapters.common import Host, require_env, require_mode, to_device
-from gpusim.vector import _tree
-from gpusim.wrappers import ClipAction
+from gpusim import checks
+from gpusim.adapters.common import Host, clipped, idling, require_env, require_mode, to_device
+from gpusim.vector import VectorState
 
 
 class TianshouVectorEnv:
     """A gpusim environment with autoreset disabled, with the methods of a `BaseVectorEnv` that a `Collector` calls.
 
     Tianshou resets what is over itself, by number, so that `obs_next` is always the true successor; infos are empty dicts.
-    Continuous actions are clipped to the action space. Environments that a step leaves out stay as they are.
+    Continuous actions are clipped to the action space. Environments that a step leaves out stay as they are, and wrappers
+    count nothing of them.
 
     Run with Tianshou 2.0.1. Copies per step on a GPU: one to the host and one of the actions to the device, two more at a
     reset. An end by the time limit is bootstrapped from the terminal observation, correctly.
@@ -31,13 +32,12 @@ class TianshouVectorEnv:
     def __init__(self, env: Any):
         require_env(env, "to_tianshou")
         require_mode(env, "disabled", "Tianshou")
-        self.env = ClipAction(env) if isinstance(env.single_action_space, Box) else env
+        self.env = clipped(env)
         self.env_num: int = env.num_envs
         self.observation_space = env.single_observation_space
         self.action_space = env.single_action_space
         self._host = Host(env)
         self._all = np.arange(env.num_envs)
-        self._infos = np.array([{} for _ in self._all], dtype=object)
         self._seed: int | None = None
 
     def __len__(self) -> int:
@@ -52,32 +52,49 @@ class TianshouVectorEnv:
         if env_id is None:
             obs, _ = self.env.reset(**{"seed": self._seed} | kwargs)
             self._seed = None
-            return self._host(obs)[0], self._infos.copy()
-        ids = np.atleast_1d(env_id)
+            return self._host(obs)[0], _infos(self.env_num)
+        ids = np.ascontiguousarray(env_id)
         obs, _ = self.env.reset(options={"reset_mask": self._mask(ids)}, **kwargs)
-        return self._host(obs[torch.from_numpy(ids).to(obs.device)])[0], self._infos[ids]
+        return self._host(obs[torch.from_numpy(ids).to(obs.device)])[0], _infos(len(ids))
 
     def step(self, action: Any, id: Any = None) -> tuple[np.ndarray, ...]:
         """Steps all environments, or those whose numbers are given, with one action for each."""
-        ids = self._all if id is None else np.atleast_1d(id)
-        if len(ids) == self.env_num:
+        ids = self._all if id is None else np.ascontiguousarray(id)
+        if np.array_equal(ids, self._all):
             obs, reward, terminated, truncated, _ = self.env.step(to_device(action, self.env))
-            return *self._host(obs, reward, terminated, truncated), self._infos.copy()
+            return *self._host(obs, reward, terminated, truncated), _infos(self.env_num)
         stepped = self._step_some(np.asarray(action), ids)
-        return *(array[ids] for array in self._host(*stepped)), self._infos[ids]
+        return *(array[ids] for array in self._host(*stepped)), _infos(len(ids))
 
     def _step_some(self, action: np.ndarray, ids: np.ndarray) -> tuple[Tensor, ...]:
-        actions = np.zeros((self.env_num, *action.shape[1:]), action.dtype)
-        actions[ids] = action
+        """The others are over for as long as this step takes: then their rows idle, in the environment and its wrappers."""
         base, mask = self.env.unwrapped, self._mask(ids)
         before = base.get_state()
-        stepped = self.env.step(to_device(actions, self.env))[:4]
+        actions = self._spread(action, ids)
+        self._check(before, actions, ids)
+        base.set_state(before._replace(truncated=before.truncated | ~mask))
+        try:
+            with idling(self.env):
+                return self.env.step(actions)[:4]
+        finally:
+            after = base.get_state()
+            flags = {f: torch.where(mask, getattr(after, f), getattr(before, f)) for f in ("terminated", "truncated")}
+            base.set_state(after._replace(**flags))
 
-        def chosen(new: Tensor, old: Tensor) -> Tensor:
-            return torch.where(mask.view(-1, *[1] * (new.ndim - 1)), new, old) if new.ndim else new
+    def _spread(self, action: np.ndarray, ids: np.ndarray) -> Tensor:
+        """The actions of some as actions of all; those of the others do not matter."""
+        actions = np.zeros((self.env_num, *action.shape[1:]), action.dtype)
+        actions[ids] = action
+        return to_device(actions, self.env)
 
-        base.set_state(_tree(chosen, base.get_state(), before))
-        return stepped
+    def _check(self, state: VectorState, actions: Tensor, ids: np.ndarray) -> None:
+        """What the environment looks at when all are stepped."""
+        if not self.env.validate:
+            return
+        chosen = torch.from_numpy(ids).to(self.env.device)
+        checks.actions(actions[chosen], self.env.single_action_space, len(ids), self.env.device, True)
+        if over := ids[(state.terminated | state.truncated)[chosen].cpu().numpy()].tolist():
+            raise ResetNeeded(f"environment {over[0]} is over: reset it by reset(env_id=[{over[0]}]).")
 
     def _mask(self, ids: np.ndarray) -> Tensor:
         mask = torch.zeros(self.env_num, dtype=torch.bool)
@@ -89,3 +106,8 @@ class TianshouVectorEnv:
 
     def close(self) -> None:
         self.env.close()
+
+
+def _infos(count: int) -> np.ndarray:
+    """An empty info for each, its own."""
+    return np.array([{} for _ in range(count)], dtype=object)

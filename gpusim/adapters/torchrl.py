@@ -1,7 +1,6 @@
 """TorchRL's `EnvBase`; entered by `gpusim.adapters.to_torchrl`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from torchrl.data import Bounded, Categorical, Composite, Unbounded
 from torchrl.envs import EnvBase
 
-from gpusim.adapters.common import require_copy, require_env, require_mode
+from gpusim.adapters.common import idling, require_copy, require_env, require_mode
 
 
 class TorchRLEnv(EnvBase):
@@ -51,22 +50,12 @@ class TorchRLEnv(EnvBase):
         return self._dict({"observation": obs})
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
-        with self._idling(tensordict.get("_step", None) is not None):
+        until_all_are_over = tensordict.get("_step", None) is not None
+        with idling(self._env) if until_all_are_over else nullcontext():
             obs, reward, terminated, truncated, _ = self._env.step(tensordict.get("action"))
         flags = {"terminated": terminated, "truncated": truncated, "done": terminated | truncated}
         columns = {name: column.unsqueeze(-1) for name, column in {"reward": reward, **flags}.items()}
         return self._dict({"observation": obs, **columns})
-
-    @contextmanager
-    def _idling(self, allowed: bool) -> Iterator[None]:
-        """TorchRL may step on until the last environment is over; until then those that are over repeat themselves."""
-        core = self._env.unwrapped
-        validate = core.validate
-        core.validate = validate and not allowed
-        try:
-            yield
-        finally:
-            core.validate = validate
 
     def _dict(self, tensors: dict[str, Tensor]) -> TensorDictBase:
         return TensorDict(tensors, self.batch_size, self.device)

@@ -15,7 +15,7 @@ from gpusim.engine import Step, Tally
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.rollout import Rollout, rollout
-from gpusim.vector import VectorEnv, _tree
+from gpusim.vector import VectorEnv, tree_map
 
 
 class WrapperState(NamedTuple):
@@ -107,7 +107,7 @@ class Wrapper(gymnasium.vector.VectorWrapper):
 
     def get_state(self) -> WrapperState:
         """A copy of the wrapped environment's state and of what the wrapper remembers."""
-        return WrapperState(self.env.get_state(), _tree(torch.clone, self.own))
+        return WrapperState(self.env.get_state(), tree_map(torch.clone, self.own))
 
     def set_state(self, state: WrapperState | dict) -> None:
         """Puts back what `get_state` gave, here or around another environment of this kind.
@@ -198,7 +198,7 @@ class Wrapper(gymnasium.vector.VectorWrapper):
 
     def _step(self, actions: Tensor, look: bool = True, tally: Tally | None = None) -> tuple[Step, Tally | None]:
         step = Returned(*self.step(actions))
-        step = step if self.copy else _tree(torch.clone, step)
+        step = step if self.copy else tree_map(torch.clone, step)
         ended, episode = step.infos["_final_obs"], step.infos["episode"]
         if tally:
             more = ended.float(), episode["r"] * ended, episode["l"] * ended

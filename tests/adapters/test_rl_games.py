@@ -21,9 +21,16 @@ with warnings.catch_warnings():
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def test_an_environment_in_another_mode_is_refused():
-    name = to_rl_games("CartPole-v1", device="cpu", autoreset_mode="next_step")
-    with pytest.raises(gpusim.InputError, match=r"rl_games .* autoreset_mode=\"same_step\", not \"next_step\"\.$"):
+@pytest.mark.parametrize(
+    ("kwargs", "sentence"),
+    [
+        ({"autoreset_mode": "next_step"}, r'rl_games .* autoreset_mode="same_step", not "next_step"\.$'),
+        ({"copy": False}, "rl_games keeps the tensors of earlier steps: make this environment with copy=True"),
+    ],
+)
+def test_an_environment_that_rl_games_cannot_use_is_refused(kwargs, sentence):
+    name = to_rl_games("CartPole-v1", device="cpu", **kwargs)
+    with pytest.raises(gpusim.InputError, match=sentence):
         vecenv.create_vec_env(name, 2)
 
 

@@ -23,7 +23,11 @@ def make(env="Pendulum-v1", num_envs=8, **kwargs):
     [
         ("Pendulum-v1", {"autoreset_mode": "next_step"}, r'rsl_rl .* autoreset_mode="same_step", not "next_step"\.$'),
         ("CartPole-v1", {}, r"^rsl_rl has continuous actions only, and those of CartPole-v1 are Discrete\(2\)"),
-        ("Pendulum-v1", {"copy": False}, r"rsl_rl keeps an observation .* copy=True\.$"),
+        (
+            "Pendulum-v1",
+            {"copy": False},
+            "rsl_rl keeps the tensors of earlier steps: make this environment with copy=True",
+        ),
     ],
 )
 def test_an_environment_that_rsl_rl_cannot_use_is_refused(env, kwargs, sentence):
@@ -52,6 +56,22 @@ def test_the_storage_holds_what_the_bare_environment_gives():
         ends += int(truncated.sum())
     assert ends == 8
     assert (stored.actions.abs() > 2).any()
+
+
+def test_first_episodes_begin_from_the_seed_or_go_on():
+    obs = to_rsl_rl(make(), seed=3).get_observations()["policy"]
+    assert torch.equal(obs, make().reset(seed=3)[0])
+    assert not torch.equal(to_rsl_rl(make()).get_observations()["policy"], obs)
+
+
+def test_a_training_is_repeated_by_its_seeds():
+    def outcome(seed):
+        torch.manual_seed(0)
+        return driver.trained(to_rsl_rl(make(), seed=seed), 1).alg.storage.rewards
+
+    first = outcome(1)
+    assert torch.equal(first, outcome(1))
+    assert not torch.equal(first, outcome(2))
 
 
 def test_the_environment_outlives_inference_mode():

@@ -5,8 +5,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from gymnasium.error import ResetNeeded
 
 import gpusim
+from gpusim.wrappers import FrameStackObservation, NormalizeObservation, RecordEpisodeStatistics, TransformReward
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -87,6 +89,77 @@ def test_environments_that_a_step_leaves_out_stay_as_they_are():
     later, again = to_tianshou(make()), some.step(ones[rest], rest)[0]
     later.reset(seed=5)
     np.testing.assert_array_equal(again, later.step(ones)[0][rest])
+
+
+def test_actions_belong_to_the_numbers_beside_them():
+    some, bare = to_tianshou(make()), make()
+    some.seed(5)
+    some.reset()
+    bare.reset(seed=5)
+    ids = np.arange(N)[::-1]
+    actions = (np.arange(N) < 3).astype(np.int64)
+    got = some.step(actions[ids], ids)[0]
+    np.testing.assert_array_equal(got, bare.step(torch.from_numpy(actions))[0].numpy()[ids])
+
+
+def test_a_step_that_fails_changes_nothing_of_what_it_leaves_out():
+    def fail(_reward):
+        raise ArithmeticError
+
+    env = to_tianshou(TransformReward(make(), fail))
+    env.reset(seed=0)
+    with pytest.raises(ArithmeticError):
+        env.step(np.ones(2, np.int64), [0, 1])
+    assert not env.env.unwrapped.get_state().truncated.any()
+
+
+def test_wrappers_count_nothing_of_what_a_step_leaves_out():
+    frames, whole = (FrameStackObservation(make(), 3) for _ in range(2))
+    moments = NormalizeObservation(make())
+    counted = RecordEpisodeStatistics(make())
+    ids, rest, ones = np.array([5, 0, 2]), np.array([1, 3, 4, 6, 7]), np.ones(N, np.int64)
+    some = [to_tianshou(env) for env in (frames, moments, counted)]
+    for env in some:
+        env.seed(5)
+        env.reset()
+        env.step(ones[ids], ids)
+    begun, _ = whole.reset(seed=5)
+    assert torch.equal(frames.get_state().own.frames[rest], begun[rest])
+    bare = make()
+    rows = torch.cat([bare.reset(seed=5)[0], bare.step(torch.ones(N, dtype=torch.int64))[0][ids]]).double()
+    assert moments.obs_rms.count == pytest.approx(N + 3 + 1e-4)
+    assert torch.allclose(moments.obs_rms.mean, rows.mean(0), rtol=1e-4)
+    assert counted.get_state().own.episode_length.tolist() == [1, 0, 1, 0, 0, 1, 0, 0]
+    some[0].step(ones[rest], rest)
+    whole.step(torch.ones(N, dtype=torch.int64))
+    assert torch.equal(frames.get_state().own.frames, whole.get_state().own.frames)
+
+
+def test_a_part_of_the_environments_is_stepped_while_others_are_over():
+    env = to_tianshou(make(max_episode_steps=5))
+    env.reset(seed=0)
+    for _ in range(4):
+        env.step(np.ones(N, np.int64))
+    first, second = np.arange(4), np.arange(4, N)
+    assert env.step(np.ones(4, np.int64), first)[3].all()
+    assert env.step(np.ones(4, np.int64), second)[3].all()
+    with pytest.raises(ResetNeeded, match=r"^environment 1 is over: reset it by reset\(env_id=\[1\]\)\.$"):
+        env.step(np.ones(2, np.int64), [1, 2])
+    env.reset(env_id=[2])
+    with pytest.raises(gpusim.InputError, match="7"):
+        env.step(np.array([7]), [2])
+    env.step(np.array([1]), [2])
+    assert env.env.get_state().elapsed.tolist() == [5, 5, 1, 5, 5, 5, 5, 5]
+    assert env.env.validate
+
+
+def test_every_environment_has_an_info_of_its_own():
+    env = to_tianshou(make())
+    _, infos = env.reset()
+    for given in (infos, env.step(np.ones(N, np.int64))[4], env.step(np.ones(2, np.int64), [0, 1])[4]):
+        assert list(given) == [{}] * len(given)
+        given[0]["mine"] = 1
+        assert "mine" not in given[1]
 
 
 def test_a_reset_by_number_gives_those_alone():
