@@ -1,6 +1,6 @@
 """Settings by algorithm and environment; what is not named here is the algorithm's default.
 
-They were seen to work, but for DQN's on LunarLander and Atari's, which are published ones and wait for a run long enough.
+They were seen to work, but for DQN's on LunarLander and Atari, which are published ones and wait for a run long enough.
 """
 
 from typing import Any

@@ -77,10 +77,11 @@ def simulate(
     after = Episodes(*(tuple(map(torch.empty_like, x)) if isinstance(x, tuple) else torch.empty_like(x) for x in e))
     n = len(e.elapsed)
     block, warps = (IMAGE_BLOCK, IMAGE_WARPS) if game.cells else (BLOCK, WARPS)
+    chunk = CHUNK // 2 if len(game.widths) > 24 else CHUNK  # a large state leaves few registers for cells
     warps = 8 if max(game.widths) > 16 else warps  # many entities of one environment are shared among threads
     launch(
         simulate_kernel, (triton.cdiv(n, block),), e, after, seed, clock, n, steps, actions, kept, last_obs, tally,
-        num_warps=warps, fp_fusion=False, GAME=game, BLOCK=block, CHUNK=CHUNK,
+        num_warps=warps, fp_fusion=False, GAME=game, BLOCK=block, CHUNK=chunk,
     )  # fmt: skip
     return after
 

@@ -103,10 +103,11 @@ MUTATIONS = {
     ],
     "Seaquest": [
         ("where(full, -1, aboard - to_int(up))", "where(full, 0, aboard - to_int(up))"),
-        ("foes.wait == min_(where(here, foes.wait, 99))[:, None]", "foes.wait >= 0"),
-        ("(f.dx != dx[:, None])", "(f.dx == dx[:, None])"),
-        ("(foes.reload == 0)\n", "(foes.reload == 1)\n"),
-        ("(s.surfaced | up)", "s.surfaced"),
+        ("first & -first", "first"),
+        ("(s.right ^ right)", "~(s.right ^ right)"),
+        ("where(now == 0, BEATS, now) - 1", "where(now == 0, BEATS, now)"),
+        ("moving & -(wait & 1)", "moving & -(wait & 0)"),
+        ("s.surfaced | to_int(up)", "s.surfaced"),
         ("(s.ramp_index & 1) == 1", "(s.ramp_index & 1) == 0"),
     ],
 }

@@ -7,10 +7,12 @@ enemy and diver), enemy bullet, fish, enemy submarine, oxygen gauge, diver gauge
 (Young & Tian, 2019), see `gpusim.envs.minatar.shared`.
 
 How many of each there can be: the player fires every fifth step at most and its bullet flies nine, two; divers come every
-thirtieth step and stay 59, two; enemies stay 60 steps at most while one comes every 14th step or later, and 30 when one
-comes at every step, so 32 are enough. Enemies in one row go one way. Those in one cell came to it at different times, so
-that of them the oldest has the shortest wait; and a wait is never caught up with, so no two of a kind move onto one cell
-at once. Enemy bullets all move at every step, and two in one cell and one direction are as good as one: they are bits.
+thirtieth step and stay 59, two. Enemies are bits, one word for each trait and one bit for each place on their way:
+3 * (cells to go) + (steps until the next move, 2 at most; what is more is a trait too). No two are ever at one place. While
+they wait more than two steps, the next comes 15 steps later or more, and follows 9 steps behind at least however often
+they become faster, so that it never shares a cell; later they wait two steps each, one comes at a step, and three share a
+cell, the oldest with the shortest wait. Enemies in one row go one way. A submarine shoots every 11th step, its beat, which
+is a trait as well. Enemy bullets all move at every step, and two in one cell and one direction are as good as one: bits.
 """
 
 from dataclasses import replace
@@ -27,23 +29,18 @@ from gpusim.envs.minatar.shared import (
     UP,
     board,
     down_to_zero,
-    free_before,
     moved,
     sticky,
 )
 from gpusim.kernels.lang import (
     Lane,
     Rng,
-    any_,
     below,
-    clip,
+    floor,
     floor_divide,
     maximum,
-    min_,
-    ones_like,
-    or_,
+    minimum,
     remainder,
-    slots,
     to_float,
     to_int,
     where,
@@ -53,47 +50,48 @@ from gpusim.kernels.lang import (
 OXYGEN = 200
 SPAWN_SPEED, DIVER_SPAWN_SPEED = 20, 30  # steps between two arrivals
 MOVE_SPEED, LEAST_MOVE_SPEED, DIVER_MOVE_SPEED = 5, 2, 5  # steps between two moves
-COOL_DOWN, ENEMY_SHOT_INTERVAL = 5, 10  # steps between two shots
-FOES = 32
-NOTHING, FISH, SUBMARINE = 0, 1, 2
-NOT_FIRST = 2**30 - 1 - (1 + 2**10 + 2**20)  # of three rows, all cells but those of the first column
-NOT_LAST = 2**30 - 1 - (2**9 + 2**19 + 2**29)
+COOL_DOWN = 5  # steps between two shots of the player
+AIR = 3277  # 10 / OXYGEN * 2**16, rounded up: exact for so few
+NOWHERE = 13  # the column of what is not there
+BEATS = 11  # steps from one shot of a submarine to the next
+ENTRY = 2**29  # the place where enemies come
+DUE = 0o1111111111  # the places from which they move on at their next turn, one of each cell
 
 
 class State(NamedTuple):
-    """int32 but for `surfaced`. What is not there has column -1."""
+    """int32. Of enemies and their bullets bits are set, see `Traits` and `Rows`."""
 
     x: Lane  # column of the player
     y: Lane  # its row, 0 to 8; 0 is the surface
     dx: Lane  # 1: it looks to the right, -1: to the left
     oxygen: Lane
     aboard: Lane  # divers
-    surfaced: Lane  # whether it has been at the surface since it came up, bool
-    old_x: Lane  # the older friendly bullet
-    old_y: Lane
-    old_dx: Lane
-    new_x: Lane  # the other, fired last
-    new_y: Lane
-    new_dx: Lane
-    first_x: Lane  # the diver who came first
-    first_y: Lane
-    first_dx: Lane
-    first_wait: Lane  # steps until he moves
-    second_x: Lane  # the other
-    second_y: Lane
-    second_dx: Lane
-    second_wait: Lane
-    foes: Lane  # [N, 32] enemies, see `packed`
+    surfaced: Lane  # 1: it is at the surface since it came up, or since the beginning
+    old: Lane  # the older friendly bullet, see `entity`
+    new: Lane  # the other, fired last
+    first: Lane  # the diver who came first
+    second: Lane  # the other
+    fish: Lane
+    subs: Lane
+    right: Lane
+    row_1: Lane
+    row_2: Lane
+    row_4: Lane
+    beat_1: Lane
+    beat_2: Lane
+    beat_4: Lane
+    beat_8: Lane
+    late_1: Lane
+    late_2: Lane
     right_top: Lane  # enemy bullets to the right, in rows 1 to 3
     right_middle: Lane  # 4 to 6
     right_bottom: Lane  # 7 to 9
     left_top: Lane  # and to the left
     left_middle: Lane
     left_bottom: Lane
-    shot_timer: Lane
+    clock: Lane  # beat, 0 to 10, + 16 * shot timer + 128 * diver timer
     spawn_timer: Lane
     spawn_speed: Lane
-    diver_timer: Lane
     move_speed: Lane
     ramp_index: Lane  # how often it has become harder
     last_action: Lane
@@ -112,34 +110,39 @@ class Sub(NamedTuple):
     dx: Lane
 
 
-class Shot(NamedTuple):
-    """A friendly bullet."""
+class Entity(NamedTuple):
+    """A friendly bullet or a diver."""
 
-    x: Lane  # -1: none
+    x: Lane  # NOWHERE: none
     y: Lane
     dx: Lane
+    wait: Lane  # steps until a diver moves
 
 
-class Diver(NamedTuple):
-    x: Lane  # -1: none
-    y: Lane
-    dx: Lane
-    wait: Lane
+class Swarm(NamedTuple):
+    """The places of fish and of submarines."""
+
+    fish: Lane
+    subs: Lane
 
 
-class Foes(NamedTuple):
-    """`[N, 32]`."""
+class Traits(NamedTuple):
+    """Of the enemy at each place, what is the same or counts down until it leaves; bits where nobody is mean nothing."""
 
-    kind: Lane  # NOTHING, FISH or SUBMARINE
-    x: Lane
-    y: Lane
-    dx: Lane
-    wait: Lane  # steps until it moves
-    reload: Lane  # steps until it shoots, if a submarine
+    right: Lane  # whether it goes to the right
+    row_1: Lane  # bits of its row less 1
+    row_2: Lane
+    row_4: Lane
+    beat_1: Lane  # bits of the beat at which it shoots, if a submarine
+    beat_2: Lane
+    beat_4: Lane
+    beat_8: Lane
+    late_1: Lane  # bits of how many steps it waits beyond the two of its place
+    late_2: Lane
 
 
 class Rows(NamedTuple):
-    """Rows 1 to 9 as bits, 10 * row + column - 10 - 30 * (which of the three)."""
+    """Rows 1 to 9 as bits, 3 * (cells to go) + row - 1 - 3 * (which of the three)."""
 
     top: Lane
     middle: Lane
@@ -148,42 +151,39 @@ class Rows(NamedTuple):
 
 def init(rng: Rng, p: Params) -> State:
     zero = to_int(rng.env * 0)
-    none = zero - 1
     return State(
-        zero + 5, zero, none, zero + OXYGEN, zero, zero == 0,
-        none, zero, zero, none, zero, zero,
-        none, zero, zero, zero, none, zero, zero, zero,
-        0 * slots(zero, FOES),
+        zero + 5, zero, zero - 1, zero + OXYGEN, zero, zero + 1,
+        zero + NOWHERE, zero + NOWHERE, zero + NOWHERE, zero + NOWHERE,
+        zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
         zero, zero, zero, zero, zero, zero,
-        zero, zero + SPAWN_SPEED, zero + SPAWN_SPEED, zero + DIVER_SPAWN_SPEED, zero + MOVE_SPEED, zero, zero,
+        zero + 128 * DIVER_SPAWN_SPEED, zero + SPAWN_SPEED, zero + SPAWN_SPEED, zero + MOVE_SPEED, zero, zero,
     )  # fmt: skip
 
 
 def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane]:
     a, b, c, d = words(rng, 0)
     action = sticky(a, p.sticky, s.last_action, action)
-    foes = arrived(unpacked(s.foes), below(b, 16), below(c, 3), s)
-    first, second = divers(s, below(d, 16))
-    old, new = shots(s, (action == FIRE) & (s.shot_timer == 0))
+    beat, shot_timer, diver_timer = s.clock & 15, (s.clock >> 4) & 7, s.clock >> 7
+    fires = (action == FIRE) & (shot_timer == 0)
+    foes, traits = arrived(s, beat, below(b, 16), below(c, 3))
+    first, second = divers(s, diver_timer == 0, below(d, 16))
+    old, new = shots(s, fires)
     dx = where(action == LEFT, -1, where(action == RIGHT, 1, s.dx))
     sub = Sub(moved(s.x, action, LEFT, RIGHT, 0, 9), moved(s.y, action, UP, DOWN, 0, 8), dx)
-    new, foes, hit_by_new = struck(new, foes)
-    old, foes, hit_by_old = struck(old, foes)
+    new, foes, hit_by_new = struck(new, foes, traits)
+    old, foes, hit_by_old = struck(old, foes, traits)
     second, aboard = swum(second, sub, s.aboard)
     first, aboard = swum(first, sub, aboard)
-    met = any_(touching(foes, sub))
-    foes, advanced, shooting = swarm(foes, s.move_speed)
-    met = met | any_(touching(foes, sub))
-    advanced = advanced & ~touching(foes, sub)
-    right, left = bombs(s, foes, shooting)
-    met = met | bit_at(right, 10 * sub.y + sub.x) | bit_at(left, 10 * sub.y + sub.x)
-    right, left = to_the_right(right), to_the_left(left)
-    met = met | bit_at(right, 10 * sub.y + sub.x) | bit_at(left, 10 * sub.y + sub.x)
-    old, foes, ran_1 = run_into(old, foes, advanced & (foes.kind == SUBMARINE))
-    new, foes, ran_2 = run_into(new, foes, advanced & (foes.kind == SUBMARINE))
-    old, foes, ran_3 = run_into(old, foes, advanced & (foes.kind == FISH))
-    new, foes, ran_4 = run_into(new, foes, advanced & (foes.kind == FISH))
-    rises = (sub.y == 0) & ~s.surfaced
+    met = (foes.fish | foes.subs) & at(traits, sub.x, sub.y)
+    foes, traits, moving = advanced(foes, traits, s.move_speed)
+    touching = (foes.fish | foes.subs) & at(traits, sub.x, sub.y)
+    right, left = bombs(s, foes.subs & shooting(traits, beat), traits)
+    met = met | touching | bombed(right, left, sub)
+    right, left = flown_on(right), flown_on(left)
+    met = met | bombed(right, left, sub)
+    old, foes, ran_1 = taken(old, foes, moving & ~touching & at(traits, old.x, old.y))
+    new, foes, ran_2 = taken(new, foes, moving & ~touching & (foes.fish | foes.subs) & at(traits, new.x, new.y))
+    rises = (sub.y == 0) & (s.surfaced == 0)
     up = rises & (aboard != 0)
     full = up & (aboard == 6)
     on = up & ((s.spawn_speed > 1) | (s.move_speed > LEAST_MOVE_SPEED)) & (p.ramping > 0)
@@ -192,192 +192,209 @@ def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane
         sub.x, sub.y, sub.dx,
         where(up, OXYGEN, s.oxygen - to_int(sub.y > 0)),
         where(full, -1, aboard - to_int(up)),
-        (sub.y == 0) & (s.surfaced | up),
-        old.x, old.y, old.dx, new.x, new.y, new.dx,
-        first.x, first.y, first.dx, first.wait, second.x, second.y, second.dx, second.wait,
-        packed(foes),
+        where(sub.y == 0, s.surfaced | to_int(up), 0),
+        packed(old), packed(new), packed(first), packed(second),
+        foes.fish, foes.subs, traits.right, traits.row_1, traits.row_2, traits.row_4,
+        traits.beat_1, traits.beat_2, traits.beat_4, traits.beat_8, traits.late_1, traits.late_2,
         right.top, right.middle, right.bottom, left.top, left.middle, left.bottom,
-        down_to_zero(where((action == FIRE) & (s.shot_timer == 0), COOL_DOWN, s.shot_timer)),
+        where(beat == BEATS - 1, 0, beat + 1)
+        | (down_to_zero(where(fires, COOL_DOWN, shot_timer)) << 4)
+        | (down_to_zero(where(diver_timer == 0, DIVER_SPAWN_SPEED, diver_timer)) << 7),
         down_to_zero(where(s.spawn_timer == 0, s.spawn_speed, s.spawn_timer)),
         s.spawn_speed - to_int(on & (s.spawn_speed > 1)),
-        down_to_zero(where(s.diver_timer == 0, DIVER_SPAWN_SPEED, s.diver_timer)),
         s.move_speed - to_int(faster),
         s.ramp_index + to_int(on),
         action,
     )  # fmt: skip
-    struck_foes = hit_by_new + hit_by_old + ran_1 + ran_2 + ran_3 + ran_4
-    reward = struck_foes + where(full, floor_divide(10 * s.oxygen, OXYGEN), 0)
-    return after, to_float(reward), met | (s.oxygen <= 0) | (rises & (aboard == 0))
+    hits = hit_by_new + hit_by_old + ran_1 + ran_2
+    reward = to_float(hits) + where(full, floor(to_float(s.oxygen) * (10 / OXYGEN)), 0.0)
+    ended = (met != 0) | (s.oxygen <= 0) | (rises & (aboard == 0))
+    return after, reward, ended
 
 
-def packed(f: Foes) -> Lane:
-    """One number for each enemy, 0 for none: what a game remembers is held in registers twice, so it has to be small."""
-    code = f.kind | (f.x << 2) | (f.y << 6) | (to_int(f.dx > 0) << 10) | (f.wait << 11) | (f.reload << 14)
-    return where(f.kind == NOTHING, 0, code)
-
-
-def unpacked(code: Lane) -> Foes:
-    return Foes(
-        code & 3, (code >> 2) & 15, (code >> 6) & 15, 2 * ((code >> 10) & 1) - 1, (code >> 11) & 7, (code >> 14) & 15
-    )
-
-
-def arrived(f: Foes, where_from: Lane, third: Lane, s: State) -> Foes:
+def arrived(s: State, now: Lane, where_from: Lane, third: Lane) -> tuple[Swarm, Traits]:
     """The enemies, with another when one is due, unless others in its row go the other way."""
-    y, dx = (where_from >> 1) + 1, 2 * (where_from & 1) - 1
-    free = f.kind == NOTHING
-    against = any_(~free & (f.y == y[:, None]) & (f.dx != dx[:, None]))
-    first = free_before(free, slots(y, FOES)) == 0
-    come = free & first & ((s.spawn_timer == 0) & ~against)[:, None]
-    return Foes(
-        where(come, (to_int(third == 0) + FISH)[:, None], f.kind),
-        where(come, where(dx > 0, 0 * dx, 9)[:, None], f.x),
-        where(come, y[:, None], f.y),
-        where(come, dx[:, None], f.dx),
-        where(come, s.move_speed[:, None], f.wait),
-        where(come, ENEMY_SHOT_INTERVAL, f.reload),
-    )
+    row, right = where_from >> 1, -(where_from & 1)
+    t = Traits(
+        s.right, s.row_1, s.row_2, s.row_4, s.beat_1, s.beat_2, s.beat_4, s.beat_8, s.late_1, s.late_2
+    )  # fmt: skip
+    against = (s.fish | s.subs) & in_row(t.row_1, t.row_2, t.row_4, row) & (s.right ^ right)
+    come = where((s.spawn_timer == 0) & (against == 0), 0 * row + ENTRY, 0)
+    fish, beat, late = where(third == 0, 0, come), where(now == 0, BEATS, now) - 1, s.move_speed - 2
+    traits = Traits(
+        t.right | (come & right),
+        t.row_1 | (come & -(row & 1)), t.row_2 | (come & -((row >> 1) & 1)), t.row_4 | (come & -(row >> 2)),
+        t.beat_1 | (come & -(beat & 1)), t.beat_2 | (come & -((beat >> 1) & 1)),
+        t.beat_4 | (come & -((beat >> 2) & 1)), t.beat_8 | (come & -(beat >> 3)),
+        t.late_1 | (come & -(late & 1)), t.late_2 | (come & -(late >> 1)),
+    )  # fmt: skip
+    return Swarm(s.fish | fish, s.subs | (come & ~fish)), traits
 
 
-def divers(s: State, where_from: Lane) -> tuple[Diver, Diver]:
+def in_row(row_1: Lane, row_2: Lane, row_4: Lane, row: Lane) -> Lane:
+    """The places whose enemy, if there is one, is in row `row + 1`, by those traits."""
+    return ~((row_1 ^ -(row & 1)) | (row_2 ^ -((row >> 1) & 1)) | (row_4 ^ -((row >> 2) & 1)))
+
+
+def at(t: Traits, x: Lane, y: Lane) -> Lane:
+    """The places whose enemy, if there is one, is in a cell; `x` may be NOWHERE."""
+    column = minimum(x, 9)
+    here = (t.right & rightward(column, 0)) | (~t.right & leftward(column, 0))
+    return where((x <= 9) & (y >= 1), here & in_row(t.row_1, t.row_2, t.row_4, y - 1), 0)
+
+
+def rightward(column: Lane, behind: Lane) -> Lane:
+    """The places from which one that goes to the right is in a column or, `behind` being 1, has it behind itself."""
+    return ((0 * column + 7) << 27) >> (3 * (column + behind))
+
+
+def leftward(column: Lane, behind: Lane) -> Lane:
+    return ((0 * column + 7) << (3 * column)) >> (3 * behind)
+
+
+def packed(e: Entity) -> Lane:
+    """A whole entity, its column and row in the lowest eight bits."""
+    return e.x | (e.y << 4) | (to_int(e.dx > 0) << 8) | (e.wait << 9)
+
+
+def entity(code: Lane) -> Entity:
+    return Entity(code & 15, (code >> 4) & 15, looking(code), code >> 9)
+
+
+def looking(code: Lane) -> Lane:
+    """`dx`."""
+    return ((code >> 7) & 2) - 1
+
+
+def divers(s: State, come: Lane, where_from: Lane) -> tuple[Entity, Entity]:
     """The divers, with another when one is due; then the first of the two before has left."""
-    come, dx = s.diver_timer == 0, 2 * (where_from & 1) - 1
-    first = Diver(
-        where(come, s.second_x, s.first_x), where(come, s.second_y, s.first_y), where(come, s.second_dx, s.first_dx),
-        where(come, s.second_wait, s.first_wait),
-    )  # fmt: skip
-    second = Diver(
-        where(come, where(dx > 0, 0 * dx, 9), s.second_x), where(come, (where_from >> 1) + 1, s.second_y),
-        where(come, dx, s.second_dx), where(come, DIVER_MOVE_SPEED, s.second_wait),
-    )  # fmt: skip
-    return first, second
+    dx = 2 * (where_from & 1) - 1
+    another = Entity(where(dx > 0, 0 * dx, 9), (where_from >> 1) + 1, dx, 0 * dx + DIVER_MOVE_SPEED)
+    return entity(where(come, s.second, s.first)), entity(where(come, packed(another), s.second))
 
 
-def shots(s: State, fires: Lane) -> tuple[Shot, Shot]:
+def shots(s: State, fires: Lane) -> tuple[Entity, Entity]:
     """The friendly bullets, each a cell on, with another where the player fires; then the older one has left."""
-    old = Shot(where(fires, s.new_x, s.old_x), where(fires, s.new_y, s.old_y), where(fires, s.new_dx, s.old_dx))
-    new = Shot(where(fires, s.x, s.new_x), where(fires, s.y, s.new_y), where(fires, s.dx, s.new_dx))
-    return Shot(flown(old), old.y, old.dx), Shot(flown(new), new.y, new.dx)
+    fired = packed(Entity(s.x, s.y, s.dx, 0 * s.x))
+    return flown(entity(where(fires, s.new, s.old))), flown(entity(where(fires, fired, s.new)))
 
 
-def flown(shot: Shot) -> Lane:
-    x = shot.x + shot.dx
-    return where((shot.x < 0) | (x < 0) | (x > 9), -1, x)
+def flown(shot: Entity) -> Entity:
+    return Entity(inside(shot.x + shot.dx), shot.y, shot.dx, shot.wait)
 
 
-def struck(shot: Shot, foes: Foes) -> tuple[Shot, Foes, Lane]:
+def inside(x: Lane) -> Lane:
+    return where((x < 0) | (x > 9), NOWHERE, x)
+
+
+def struck(shot: Entity, foes: Swarm, traits: Traits) -> tuple[Entity, Swarm, Lane]:
     """A bullet takes one enemy of its cell with it: a fish rather than a submarine, and the oldest of them."""
-    here = (foes.kind != NOTHING) & (foes.x == shot.x[:, None]) & (foes.y == shot.y[:, None])
-    fish = any_(here & (foes.kind == FISH))
-    here = here & (foes.kind == (to_int(~fish) + FISH)[:, None])
-    return taken(shot, foes, here & (foes.wait == min_(where(here, foes.wait, 99))[:, None]))
+    here = at(traits, shot.x, shot.y)
+    first = where((foes.fish & here) != 0, foes.fish & here, foes.subs & here)
+    return taken(shot, foes, first & -first)
 
 
-def run_into(shot: Shot, foes: Foes, advanced: Lane) -> tuple[Shot, Foes, Lane]:
-    """An enemy that has just moved onto a bullet goes with it."""
-    return taken(shot, foes, advanced & (foes.x == shot.x[:, None]) & (foes.y == shot.y[:, None]))
-
-
-def taken(shot: Shot, foes: Foes, which: Lane) -> tuple[Shot, Foes, Lane]:
+def taken(shot: Entity, foes: Swarm, which: Lane) -> tuple[Entity, Swarm, Lane]:
     """Both sides without the bullet and its target, where there is one, and 1 there."""
-    left = Foes(where(which, NOTHING, foes.kind), foes.x, foes.y, foes.dx, foes.wait, foes.reload)
-    hit = any_(which)
-    return Shot(where(hit, -1, shot.x), shot.y, shot.dx), left, to_int(hit)
+    hit = which != 0
+    left = Entity(where(hit, NOWHERE, shot.x), shot.y, shot.dx, shot.wait)
+    return left, Swarm(foes.fish & ~which, foes.subs & ~which), to_int(hit)
 
 
-def swum(diver: Diver, sub: Sub, aboard: Lane) -> tuple[Diver, Lane]:
+def swum(diver: Entity, sub: Sub, aboard: Lane) -> tuple[Entity, Lane]:
     """A diver who meets the player, before or after his move, comes aboard while there is room."""
-    there, room = (diver.x >= 0) & (diver.y == sub.y), aboard < 6
-    met = there & room & (diver.x == sub.x)
-    moves = (diver.wait == 0) & (diver.x >= 0)
-    x = where(moves, diver.x + diver.dx, diver.x)
-    met = met | (there & room & (x == sub.x))
+    x = where(diver.wait == 0, inside(diver.x + diver.dx), diver.x)
+    met = (diver.y == sub.y) & (aboard < 6) & ((diver.x == sub.x) | (x == sub.x))
     wait = where(diver.wait == 0, DIVER_MOVE_SPEED, diver.wait - 1)
-    return Diver(where(met | (x < 0) | (x > 9), -1, x), diver.y, diver.dx, wait), aboard + to_int(met)
+    return Entity(where(met, NOWHERE, x), diver.y, diver.dx, wait), aboard + to_int(met)
 
 
-def touching(foes: Foes, sub: Sub) -> Lane:
-    return (foes.kind != NOTHING) & (foes.x == sub.x[:, None]) & (foes.y == sub.y[:, None])
+def advanced(foes: Swarm, t: Traits, speed: Lane) -> tuple[Swarm, Traits, Lane]:
+    """The enemies after their turn, and the places to which some have moved."""
+    there, late = foes.fish | foes.subs, t.late_1 | t.late_2
+    stay, go = there & late, there & ~late
+    moving, wait = (go & DUE) >> 1, speed - 2
+    traits = Traits(
+        on(t.right, stay, go), on(t.row_1, stay, go), on(t.row_2, stay, go), on(t.row_4, stay, go),
+        on(t.beat_1, stay, go), on(t.beat_2, stay, go), on(t.beat_4, stay, go), on(t.beat_8, stay, go),
+        (stay & ~t.late_1) | (moving & -(wait & 1)), (stay & t.late_1 & t.late_2) | (moving & -(wait >> 1)),
+    )  # fmt: skip
+    return Swarm(on(foes.fish, stay, go), on(foes.subs, stay, go)), traits, moving
 
 
-def swarm(foes: Foes, speed: Lane) -> tuple[Foes, Lane, Lane]:
-    """The enemies after their turn; which have moved, and which shoot."""
-    advanced = (foes.kind != NOTHING) & (foes.wait == 0)
-    x = where(advanced, foes.x + foes.dx, foes.x)
-    inside = (x >= 0) & (x <= 9)
-    kind = where(inside, foes.kind, NOTHING)
-    wait = where(foes.wait == 0, speed[:, None], foes.wait - 1)
-    reload = where(foes.reload == 0, ENEMY_SHOT_INTERVAL, foes.reload - 1)
-    shooting = (kind == SUBMARINE) & (foes.reload == 0)
-    return Foes(kind, x, foes.y, foes.dx, wait, reload), advanced & inside, shooting
+def on(trait: Lane, stay: Lane, go: Lane) -> Lane:
+    return (trait & stay) | ((trait & go) >> 1)
 
 
-def bombs(s: State, foes: Foes, shooting: Lane) -> tuple[Rows, Rows]:
-    """The enemy bullets to the right and to the left, with those that are fired now."""
-    right, left = rows(foes.x, foes.y, shooting & (foes.dx > 0)), rows(foes.x, foes.y, shooting & (foes.dx < 0))
+def shooting(t: Traits, beat: Lane) -> Lane:
+    """The places whose enemy shoots now, if it is a submarine."""
+    low = (t.beat_1 ^ -(beat & 1)) | (t.beat_2 ^ -((beat >> 1) & 1))
+    return ~(low | (t.beat_4 ^ -((beat >> 2) & 1)) | (t.beat_8 ^ -(beat >> 3)))
+
+
+def bombs(s: State, which: Lane, t: Traits) -> tuple[Rows, Rows]:
+    """The enemy bullets to the right and to the left, with those of the submarines that shoot now."""
+    right, left = rows(t, which & t.right), rows(t, which & ~t.right)
     return (
         Rows(s.right_top | right.top, s.right_middle | right.middle, s.right_bottom | right.bottom),
         Rows(s.left_top | left.top, s.left_middle | left.middle, s.left_bottom | left.bottom),
     )
 
 
-def rows(x: Lane, y: Lane, which: Lane) -> Rows:
-    """The cells of some entities."""
-    top, bottom = y <= 3, y >= 7
-    place = 10 * y + x - where(top, ones_like(x) * 10, where(bottom, ones_like(x) * 70, 40))
-    bit = where(which, ones_like(x) << clip(place, 0, 29), 0)
-    return Rows(or_(where(top, bit, 0)), or_(where(top | bottom, 0, bit)), or_(where(bottom, bit, 0)))
+def rows(t: Traits, which: Lane) -> Rows:
+    """The cells of some enemies."""
+    return Rows(
+        cells(t, which, 0) | (cells(t, which, 1) << 1) | (cells(t, which, 2) << 2),
+        cells(t, which, 3) | (cells(t, which, 4) << 1) | (cells(t, which, 5) << 2),
+        cells(t, which, 6) | (cells(t, which, 7) << 1),
+    )
 
 
-def bit_at(r: Rows, place: Lane) -> Lane:
-    """Whether the cell 10 * row + column is set."""
-    top, bottom = place < 40, place >= 70
-    lane = where(top, r.top, where(bottom, r.bottom, r.middle))
-    bit = place - where(top, ones_like(place) * 10, where(bottom, ones_like(place) * 70, 40))
-    return (place >= 10) & (((lane >> maximum(bit, 0)) & 1) == 1)
+def cells(t: Traits, which: Lane, row: Lane) -> Lane:
+    """Those of a row, as the lowest of three bits for each."""
+    here = which & in_row(t.row_1, t.row_2, t.row_4, row)
+    return (here | (here >> 1) | (here >> 2)) & DUE
 
 
-def to_the_right(r: Rows) -> Rows:
-    return Rows((r.top & NOT_LAST) << 1, (r.middle & NOT_LAST) << 1, (r.bottom & NOT_LAST) << 1)
+def word_of(r: Rows, y: Lane) -> Lane:
+    return where(y <= 3, r.top, where(y >= 7, r.bottom, r.middle))
 
 
-def to_the_left(r: Rows) -> Rows:
-    return Rows((r.top & NOT_FIRST) >> 1, (r.middle & NOT_FIRST) >> 1, (r.bottom & NOT_FIRST) >> 1)
+def bombed(right: Rows, left: Rows, sub: Sub) -> Lane:
+    """Not 0 where the player meets an enemy bullet."""
+    here = (word_of(right, sub.y) & rightward(sub.x, 0)) | (word_of(left, sub.y) & leftward(sub.x, 0))
+    return where(sub.y >= 1, here & of_row(sub.y), 0)
+
+
+def of_row(y: Lane) -> Lane:
+    """The bits of a row in its word."""
+    return (0 * y + DUE) << maximum(y - 1 - 3 * (to_int(y >= 4) + to_int(y >= 7)), 0)
+
+
+def flown_on(r: Rows) -> Rows:
+    return Rows(r.top >> 3, r.middle >> 3, r.bottom >> 3)
 
 
 def observe(s: State, cell: Lane, p: Params) -> Lane:
     place, channel = floor_divide(cell, 10), remainder(cell, 10)
     row, column = floor_divide(place, 10), remainder(place, 10)
-    f = unpacked(s.foes)
-    fish, submarine, behind = rows(f.x, f.y, f.kind == FISH), rows(f.x, f.y, f.kind == SUBMARINE), f.x - f.dx
-    trail = rows(behind, f.y, (f.kind != NOTHING) & (behind >= 0) & (behind <= 9))
-    trailing = bit_at(trail, place)
-    trailing = trailing | at(row, column, s.first_x, s.first_y, s.first_dx)
-    trailing = trailing | at(row, column, s.second_x, s.second_y, s.second_dx)
-    bomb = Rows(s.right_top | s.left_top, s.right_middle | s.left_middle, s.right_bottom | s.left_bottom)
-    shot = at(row, column, s.old_x, s.old_y, 0) | at(row, column, s.new_x, s.new_y, 0)
-    diver = at(row, column, s.first_x, s.first_y, 0) | at(row, column, s.second_x, s.second_y, 0)
-    foe = chosen(channel, bomb, fish, submarine)
-    gauge = (column >= 9 - s.aboard) & (column < 9)
-    gauge = (row == 9) & where(channel == 7, column < floor_divide(maximum(s.oxygen, 0) * 10, OXYGEN), gauge)
-    seen = where(channel < 7, bit_at(foe, place), where(channel == 9, diver, gauge))
-    seen = where(channel == 2, shot, where(channel == 3, trailing, seen))
+    bomb, behind = channel == 4, to_int(channel == 3)
+    these = where(bomb, word_of(Rows(s.right_top, s.right_middle, s.right_bottom), row), s.right)
+    these = these & rightward(column, behind)
+    left = where(bomb, word_of(Rows(s.left_top, s.left_middle, s.left_bottom), row), ~s.right)
+    these = these | (left & leftward(column, behind))
+    these = these & where(bomb, of_row(row), in_row(s.row_1, s.row_2, s.row_4, row - 1))
+    these = these & where(channel == 5, s.fish, where(channel == 6, s.subs, where(bomb, -1, s.fish | s.subs)))
+    seen = (these != 0) & (row >= 1) & (row <= 8)
+    here, first, second = column + 16 * row, s.first & 255, s.second & 255
+    trail = (here == first - looking(s.first)) | (here == second - looking(s.second))
+    seen = seen | ((channel == 3) & trail)
+    seen = where(channel == 9, (here == first) | (here == second), seen)
+    seen = where(channel == 2, (here == (s.old & 255)) | (here == (s.new & 255)), seen)
+    air = column < (maximum(s.oxygen, 0) * AIR) >> 16
+    seen = where(channel == 7, (row == 9) & air, seen)
+    seen = where(channel == 8, (row == 9) & (column >= 9 - s.aboard) & (column < 9), seen)
     return where(channel < 2, (row == s.y) & (column == s.x - where(channel == 1, s.dx, 0)), seen)
-
-
-def at(row: Lane, column: Lane, x: Lane, y: Lane, dx: Lane) -> Lane:
-    """Whether this is the cell that something is in (`dx` 0) or has behind it."""
-    return (x >= 0) & (row == y) & (column == x - dx)
-
-
-def chosen(channel: Lane, bomb: Rows, fish: Rows, submarine: Rows) -> Rows:
-    """What channels 4, 5 and 6 show."""
-    b, f = channel == 4, channel == 5
-    return Rows(
-        where(b, bomb.top, where(f, fish.top, submarine.top)),
-        where(b, bomb.middle, where(f, fish.middle, submarine.middle)),
-        where(b, bomb.bottom, where(f, fish.bottom, submarine.bottom)),
-    )
 
 
 SEAQUEST = Env(
