@@ -132,20 +132,29 @@ def makers(config: Config, env: str, num_envs: int) -> Makers:
 
 def ours(config: Config, env: str, num_envs: int, backend: str, mode: str) -> Contestant:
     driver = [sys.executable, str(FOLDER / "gpusim_rollout.py")]
-    order = (env, num_envs, steps(env, num_envs, mode), mode, config.seconds, backend, checks.device(config.device))
+    order = (
+        env,
+        num_envs,
+        steps(config, env, num_envs, mode),
+        mode,
+        config.seconds,
+        backend,
+        checks.device(config.device),
+    )
     return Contestant(
         "gpusim", env, num_envs, backend, mode, Running("gpusim", [*driver, *map(str, order)], num_envs), []
     )
 
 
 def theirs(config: Config, peer: Peer, env: str, num_envs: int, mode: str) -> Contestant:
-    thing = peer.start(env, num_envs, steps(env, num_envs, mode), mode, config.seconds)
+    thing = peer.start(env, num_envs, steps(config, env, num_envs, mode), mode, config.seconds)
     return Contestant(peer.name, env, num_envs, peer.runs, mode, thing, [])
 
 
-def steps(env: str, num_envs: int, mode: str) -> int:
+def steps(config: Config, env: str, num_envs: int, mode: str) -> int:
     """Of one call: for all alike."""
-    return steps_for(gpusim.make(env, num_envs, device="cpu", backend="eager"), "sim" if mode == "bare" else mode)
+    ours = gpusim.make(env, num_envs, device=config.device, backend="eager")
+    return steps_for(ours, "sim" if mode == "bare" else mode)
 
 
 def gather(makers: Makers, missing: dict[str, str]) -> list[Contestant]:

@@ -38,7 +38,7 @@ class BenchConfig:
     env.step gives; collect: PPO's own rollouts; train: PPO whole."""
     steps: int | None = None
     """Steps in one call of rollout, or calls of env.step between two readings of the clock; None: 64, or what 1 GiB
-    holds; for collect and train what the preset says."""
+    holds, on a CPU fewer where 64 would be more than 2**24 steps; for collect and train what the preset says."""
     rounds: int = 7
     """Measurements of each, in turn, of which the median is reported."""
     seconds: float = 0.3

@@ -28,6 +28,7 @@ MODES: dict[str, str] = {
     "train": "PPO whole: rollout, advantages, updates, by its preset",
 }
 MOST_STEPS = 64
+MOST_ON_CPU = 2**24  # environment steps of one call, which are seconds there
 MOST_BYTES = 2**30  # that one call returns
 
 
@@ -40,7 +41,7 @@ class Point:
     device: str = "auto"
     backend: str = "auto"
     mode: Mode = "sim"
-    steps: int | None = None  # in one call; None: 64, or as many as return 1 GiB
+    steps: int | None = None  # in one call; None: what `steps_for` gives
     seconds: float = 0.3  # least length of a round
 
     def check(self) -> None:
@@ -92,10 +93,15 @@ def make(point: Point) -> tuple[VectorEnv, Callable[[], Any], int]:
 
 
 def steps_for(env: VectorEnv, mode: str) -> int:
-    """Steps of a call: 64, fewer where what they return would not fit."""
+    """Steps of a call: 64, fewer where what they return would not fit, or where a CPU would take seconds for them."""
     space = env.single_observation_space
     each = 2 * math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize + 32
-    return MOST_STEPS if mode == "sim" else max(1, min(MOST_STEPS, MOST_BYTES // (each * env.num_envs)))
+    limits = [MOST_STEPS]
+    if env.device.type == "cpu":
+        limits.append(MOST_ON_CPU // env.num_envs)
+    if mode != "sim":
+        limits.append(MOST_BYTES // (each * env.num_envs))
+    return max(1, min(limits))
 
 
 def caller(env: VectorEnv, mode: str, steps: int) -> Callable[[], Any]:

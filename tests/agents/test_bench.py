@@ -9,7 +9,7 @@ import torch
 import gpusim
 from gpusim.agents.bench import command, memory, roofline, startup
 from gpusim.agents.bench.command import BenchConfig
-from gpusim.agents.bench.measure import MODES, Point, Rate, make, on_threads, prepare, ratio, summarize
+from gpusim.agents.bench.measure import MODES, Point, Rate, make, on_threads, prepare, ratio, steps_for, summarize
 
 SMALL = BenchConfig(
     num_envs=(8,), device="cpu", backend=("eager",), steps=4, rounds=3, seconds=1e-3, startup=False, memory=False
@@ -41,6 +41,16 @@ def test_a_call_takes_as_many_steps_as_it_is_counted_for(mode):
     ready.call()
     assert ready.env.clock - before == 4
     assert ready.work == 4 * 8
+
+
+@pytest.mark.parametrize(
+    ("num_envs", "mode", "steps"),
+    [(4_096, "sim", 64), (2**20, "sim", 16), (2**20, "step", 16), (2**22, "step", 4), (2**26, "sim", 1)],
+)
+def test_a_call_on_a_cpu_does_not_take_seconds(num_envs, mode, steps):
+    env = gpusim.make("CartPole-v1", 1, device="cpu")
+    env.num_envs = num_envs
+    assert steps_for(env, mode) == steps
 
 
 def test_every_combination_is_a_row_and_every_size_is_there():

@@ -130,3 +130,37 @@ def test_what_does_not_fit_is_refused(changes, sentence):
     with pytest.raises(gpusim.InputError) as error:
         ppo.train(ppo.Config(**changes))
     assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize("cls", [ActorCritic, QNetwork])
+def test_layers_of_images_in_bf16(cls):
+    """Near the same in float32, and not the same; the last layers, the gradient and what comes out are float32."""
+    fine, coarse = (network(PHOTO, cls, precision=precision) for precision in ("tf32x3", "bf16"))
+    obs = images(PHOTO, 2, 5)
+    a, b = fine.value(obs), coarse.value(obs)
+    assert b.dtype == torch.float32
+    assert not torch.equal(a, b)
+    torch.testing.assert_close(a, b, atol=0.02, rtol=0.02)
+    b.sum().backward()
+    assert all(p.grad.dtype == torch.float32 and p.grad.abs().sum() > 0 for p in coarse.body.parameters())
+
+
+def test_vectors_do_not_ask_for_bf16():
+    space = Box(-1, 1, (4,), np.float32)
+    fine, coarse = (network(space, precision=precision) for precision in ("tf32x3", "bf16"))
+    obs = torch.rand(5, 4, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(fine.value(obs), coarse.value(obs))
+
+
+@pytest.mark.parametrize("cls", [a2c.A2C, pqn.PQN, ppo.PPO])
+def test_values_of_next_observations_on_images_are_those_of_the_next_rows(cls):
+    """But where an episode ended, and after the last step."""
+    module = {a2c.A2C: a2c, pqn.PQN: pqn, ppo.PPO: ppo}[cls]
+    learner = cls(module.Config(env="MinAtar/Breakout-v1", device="cpu", num_envs=8, num_steps=32, hidden=(16,)))
+    rollout = learner.collect(32)
+    done = rollout.terminated | rollout.truncated
+    assert done[:-1].any()
+    assert not done.all()
+    with torch.no_grad():
+        ours = learner._next_value(rollout.next_obs, done, learner.network.value(rollout.obs))
+        torch.testing.assert_close(ours, learner.network.value(rollout.next_obs), atol=1e-5, rtol=1e-5)
