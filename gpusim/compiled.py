@@ -57,19 +57,19 @@ class Compiled:
                     return made.fill(out)
             except (AssertionError, AttributeError, LookupError, TypeError):
                 continue  # it was made for other inputs
-        self._make(args)
-        return self(*args)
+        return self._first(args)
 
-    def _make(self, args: tuple) -> None:
+    def _first(self, args: tuple) -> Any:
         read = _reader(args)
         tensors, rest = read(args)
         if tensors[0].device.type != "cpu":
             self.by_dynamo = _by_dynamo(self.function, self.options)
-            return
-        alike = [m.shapes for m in self.made if len(m.shapes) == len(tensors)]
-        run, fill = _compiled(self.function, self.options, args, tensors, alike)
+            return self.by_dynamo(*args)
         dtypes, shapes = ([getattr(x, what) for x in tensors] for what in ("dtype", "shape"))
+        alike = [m.shapes for m in self.made if [*map(len, m.shapes)] == [*map(len, shapes)]]
+        run, fill = _compiled(self.function, self.options, args, tensors, alike)
         self.made.insert(0, Made(read, rest, dtypes, shapes, torch.get_num_threads(), run, fill))
+        return fill(run(tensors))
 
 
 def _compiled(function: Callable, options: dict, args: tuple, tensors: list[Tensor], before: list) -> tuple[Any, Any]:
