@@ -74,6 +74,7 @@ class Compiled:
 
 def _compiled(function: Callable, options: dict, args: tuple, tensors: list[Tensor], before: list) -> tuple[Any, Any]:
     """`run` and `fill` of `Made`; `before` holds the shapes of earlier inputs."""
+    from torch._dispatch.python import enable_python_dispatcher
     from torch._inductor import config
     from torch._inductor.compile_fx import compile_fx_inner
     from torch._inductor.decomposition import select_decomp_table
@@ -92,7 +93,7 @@ def _compiled(function: Callable, options: dict, args: tuple, tensors: list[Tens
     mode = FakeTensorMode(shape_env=ShapeEnv())
     with torch.no_grad():
         fakes = [_fake(mode, i, x, [shapes[i] for shapes in before]) for i, x in enumerate(tensors)]
-        with mode:
+        with mode, enable_python_dispatcher():
             graph = make_fx(flat, decomposition_table=select_decomp_table())(*fakes)
         with config.patch(options | {"size_asserts": True}):
             return compile_fx_inner(graph, fakes, is_inference=True), fill
