@@ -229,7 +229,7 @@ def evaluation(args: list[str]) -> int:
 def _film(policy: Any, asked: Any) -> bool:
     """Whether the video is written; it is not after Ctrl-C."""
     from gpusim import checks
-    from gpusim.agents.evaluate import record
+    from gpusim.agents.film import record
     from gpusim.errors import InputError
 
     num_envs, steps = checks.positive("video_envs", asked.video_envs), asked.video_steps
@@ -238,7 +238,7 @@ def _film(policy: Any, asked: Any) -> bool:
     if not asked.video_seconds > 0:
         raise InputError(f"video_seconds must be positive, not {asked.video_seconds!r}.")
     if asked.oracle:
-        raise InputError("--video films gpusim's own environment: leave --oracle out.")
+        raise InputError("--video films the environment that was learned: leave --oracle out.")
     terminal = sys.stdout.isatty()
 
     def progress(done: int, most: int) -> None:

@@ -1,6 +1,5 @@
 """A trained policy, loaded from its run, and played: here, or in Gymnasium's own environment."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from gpusim.agents.environments import describe, make, on_host
 from gpusim.agents.networks import ActorCritic
 from gpusim.agents.run import RunFolder
 from gpusim.errors import InputError
-from gpusim.render import problem
-from gpusim.render.video import Video
 
 LONGEST = 100_000  # steps of an episode without a time limit
 ON_HOST = 8  # environments that play on the host
@@ -97,51 +94,6 @@ def evaluate_on_host(policy: Any, env: Any, episodes: int, seed: int, device: st
     finally:
         venv.close()
     return torch.tensor([r for played in returns for r in played])
-
-
-@torch.no_grad()
-def record(
-    policy: Any,
-    path: str | Path,
-    num_envs: int,
-    seed: int,
-    steps: int | None = None,
-    seconds: float = 60.0,
-    device: str = "auto",
-    progress: Callable[[int, int], None] = lambda done, most: None,
-) -> tuple[int, Tensor]:
-    """A video of one episode in each of `num_envs` environments, which are the first that `evaluate` plays with that seed.
-
-    It ends with the last episode, or after so many steps, or seconds of the video; one that ended sooner stands still.
-
-    Args:
-        path: .mp4 or .gif.
-        progress: told of every frame how many there are, and can be.
-
-    Returns:
-        frames: how many.
-        returns: `[num_envs]`, of unfinished episodes so far.
-
-    Raises:
-        InputError: the environment cannot be drawn, or the file not be written.
-    """
-    if on_host(policy.env):
-        raise InputError(f"{policy.env.id} steps on the host: a video needs one of gpusim's own environments.")
-    if sentence := problem(policy.env):
-        raise InputError(sentence)
-    venv = gpusim.make(policy.env, num_envs, device=device, autoreset_mode="disabled", validate=False)
-    rate = venv.metadata["render_fps"]
-    most = min(venv.max_episode_steps or LONGEST, steps or LONGEST, max(1, int(seconds * rate)))
-    with Video(path, rate) as video:
-        obs, _ = venv.reset(seed=seed)
-        video.add(gpusim.render(venv))
-        for _ in range(most):
-            obs, _, terminated, truncated, infos = venv.step(policy(obs))
-            video.add(gpusim.render(venv))
-            progress(video.frames, most + 1)
-            if (terminated | truncated).all():
-                break
-    return video.frames, infos["episode"]["r"].cpu()
 
 
 def evaluate_oracle(policy: Any, env_id: str, episodes: int, seed: int) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium
 
+from gpusim.adapters.atari import FRAMES
 from gpusim.adapters.engines.ale import Ale
 from gpusim.adapters.engines.envpool import EnvPool
 from gpusim.adapters.engines.vector import in_turn, processes
@@ -85,6 +86,21 @@ def host_env(id: str, **kwargs: Any) -> HostEnv:
     if atari:
         engines = {"ale": partial(Ale.start, found.kwargs | kwargs)} | engines
     return HostEnv(found.id, space, action_space, steps, found.reward_threshold, engines)  # type: ignore[arg-type]
+
+
+def pictured(id: str, num_envs: int) -> tuple[list[gymnasium.Env], float]:
+    """Environments one by one that draw themselves, `[H, W, 3]` uint8, in the form that learners use; steps in a second.
+
+    Raises:
+        InputError: they cannot be made, or do not draw.
+    """
+    found = _spec(id)
+    atari = _is_screen(found)
+    with told(id, found.entry_point):
+        envs = [build(id, atari, {"render_mode": "rgb_array"}) for _ in range(num_envs)]
+    if envs[0].render_mode != "rgb_array":
+        raise InputError(f"{id} does not draw itself (it has no render mode rgb_array).")
+    return envs, 60 / FRAMES if atari else envs[0].metadata.get("render_fps", 30)  # a console made 60 frames a second
 
 
 def _cost(env: gymnasium.Env) -> float:

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -14,9 +15,10 @@ from PIL import Image
 
 import gpusim
 from gpusim import InputError
-from gpusim.agents import evaluate as module
+from gpusim.agents import film as module
 from gpusim.agents.cli import main
-from gpusim.agents.evaluate import evaluate, load_policy, record
+from gpusim.agents.evaluate import evaluate, load_policy
+from gpusim.agents.film import record
 from gpusim.agents.run import RunFolder, make_learner, preset
 from tests.envs.toys import TOY
 
@@ -121,3 +123,28 @@ def test_ctrl_c_leaves_no_broken_file(run, tmp_path):
     assert out.endswith("stopped: no video was written\n")
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("id", ["LunarLander-v3", "Quiet-v0"])
+def test_environments_of_the_host_draw_themselves(id, tmp_path, monkeypatch):
+    pytest.importorskip("Box2D")
+    monkeypatch.setattr(module, "Video", Kept)
+    gymnasium.register("Quiet-v0", lambda **_: gymnasium.make("CartPole-v1"))
+    try:
+        path, config = tmp_path / "run", preset("ppo", id, device="cpu", num_envs=2, num_steps=4, minibatches=1)
+        learner = make_learner("ppo", config)
+        RunFolder.create(path, "ppo", config).checkpoint(learner, [])
+        learner.env.close()
+        policy = load_policy(path, deterministic=True, device="cpu")
+        if id == "Quiet-v0":
+            with pytest.raises(InputError, match="Quiet-v0 does not draw itself"):
+                record(policy, "z", 2, 5)
+            return
+        frames, returns = record(policy, "z", 2, 5)
+        assert torch.allclose(returns, evaluate(policy, id, 2, 5, "cpu"), atol=1e-4)
+        video = Kept.made["z"]
+        assert (video.fps, video.all[0].shape) == (50, (802, 600, 3))
+        assert frames == len(video.all) > 50
+        assert not np.array_equal(video.all[0], video.all[40])
+    finally:
+        gymnasium.registry.pop("Quiet-v0")

@@ -1,0 +1,93 @@
+"""A policy filmed while it plays: gpusim's environments as `gpusim.render` draws them, others as they draw themselves."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import gpusim
+from gpusim.adapters.gymnasium_host import pictured
+from gpusim.agents.environments import on_host
+from gpusim.agents.evaluate import LONGEST
+from gpusim.errors import InputError
+from gpusim.render import problem
+from gpusim.render.grid import grid
+from gpusim.render.video import Video
+
+Progress = Callable[[int, int], None]
+
+
+@torch.no_grad()
+def record(
+    policy: Any,
+    path: str | Path,
+    num_envs: int,
+    seed: int,
+    steps: int | None = None,
+    seconds: float = 60.0,
+    device: str = "auto",
+    progress: Progress = lambda done, most: None,
+) -> tuple[int, Tensor]:
+    """A video of one episode in each of `num_envs` environments, which are the first that `evaluate` plays with that seed.
+
+    It ends with the last episode, or after so many steps, or seconds of the video; one that ended sooner stands still.
+
+    Args:
+        path: .mp4 or .gif.
+        progress: told of every frame how many there are, and can be.
+
+    Returns:
+        frames: how many.
+        returns: `[num_envs]`, of unfinished episodes so far.
+
+    Raises:
+        InputError: the environment cannot be drawn, or the file not be written.
+    """
+    if on_host(policy.env):
+        return _record_on_host(policy, path, num_envs, seed, steps, seconds, progress)
+    if sentence := problem(policy.env):
+        raise InputError(sentence)
+    venv = gpusim.make(policy.env, num_envs, device=device, autoreset_mode="disabled", validate=False)
+    rate = venv.metadata["render_fps"]
+    most = min(venv.max_episode_steps or LONGEST, steps or LONGEST, max(1, int(seconds * rate)))
+    with Video(path, rate) as video:
+        obs, _ = venv.reset(seed=seed)
+        video.add(gpusim.render(venv))
+        for _ in range(most):
+            obs, _, terminated, truncated, infos = venv.step(policy(obs))
+            video.add(gpusim.render(venv))
+            progress(video.frames, most + 1)
+            if (terminated | truncated).all():
+                break
+    return video.frames, infos["episode"]["r"].cpu()
+
+
+def _record_on_host(
+    policy: Any, path: str | Path, num_envs: int, seed: int, steps: int | None, seconds: float, progress: Progress
+) -> tuple[int, Tensor]:
+    games, rate = pictured(policy.env.id, num_envs)
+    most = min(policy.env.max_episode_steps or LONGEST, steps or LONGEST, max(1, int(seconds * rate)))
+    returns, playing = torch.zeros(num_envs), [True] * num_envs
+    with Video(path, rate) as video:
+        try:
+            seen = [game.reset(seed=seed + i)[0] for i, game in enumerate(games)]
+            frames = [game.render() for game in games]
+            video.add(grid(frames, num_envs))
+            for _ in range(most):
+                actions = policy(np.stack(seen))
+                for i, game in enumerate(games):
+                    if playing[i]:
+                        seen[i], reward, terminated, truncated, _ = game.step(actions[i])
+                        returns[i] += float(reward)
+                        frames[i], playing[i] = game.render(), not (terminated or truncated)
+                video.add(grid(frames, num_envs))
+                progress(video.frames, most + 1)
+                if not any(playing):
+                    break
+        finally:
+            for game in games:
+                game.close()
+    return video.frames, returns
