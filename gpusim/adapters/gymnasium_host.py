@@ -88,7 +88,7 @@ def host_env(id: str, **kwargs: Any) -> HostEnv:
     return HostEnv(found.id, space, action_space, steps, found.reward_threshold, engines)  # type: ignore[arg-type]
 
 
-def pictured(id: str, num_envs: int) -> tuple[list[gymnasium.Env], float]:
+def pictured(id: str, num_envs: int) -> tuple[list[Any], float]:
     """Environments one by one that draw themselves, `[H, W, 3]` uint8, in the form that learners use; steps in a second.
 
     Raises:
