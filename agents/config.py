@@ -50,7 +50,7 @@ class RunConfig:
     """tanh or relu."""
     precision: str = "tf32x3"
     """How fused kernels multiply on tensor cores: tf32x3 (close to float32), tf32 or bf16. Layers of images multiply in
-    bf16 if it says so (a CPU with AMX learns three times as fast), else in float32 as torch has it set."""
+    bf16 if it says so (which takes a CPU with AMX 0.4 of the time), else in float32 as torch has it set."""
     normalize_obs: bool = False
     """Pass observations through running mean and variance."""
     initial_log_std: float = 0.0

@@ -31,7 +31,7 @@ def record(
     device: str = "auto",
     progress: Progress = lambda done, most: None,
 ) -> tuple[int, Tensor]:
-    """A video of one episode in each of `num_envs` environments, which are the first that `evaluate` plays with that seed.
+    """A video of one episode in each of `num_envs` environments; of gpusim's, the first that `evaluate` plays by that seed.
 
     It ends with the last episode, or after so many steps, or seconds of the video; one that ended sooner stands still.
 

@@ -24,8 +24,10 @@ free.
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -98,14 +100,19 @@ def driven(name: str, device: Any, config: Config) -> dict[str, Any]:
     command = [python, "-P", str(TRAINERS / "run.py"), name, "--device", str(device), "--sizes", *sizes]
     command += ["--rounds", str(config.rounds), "--seconds", str(config.seconds)]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=config.patience)
-    except subprocess.TimeoutExpired:
-        return {"name": name, "missing": f"its driver was not done after {config.patience:g} s"}
-    lines = done.stdout.splitlines()
-    if done.returncode or not lines:
-        say(done.stderr)
-        return {"name": name, "missing": f"its driver failed with exit code {done.returncode}"}
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, env=env, start_new_session=True, **pipes) as driver:
+        try:
+            out, errors = driver.communicate(timeout=config.patience)
+        except subprocess.TimeoutExpired:
+            return {"name": name, "missing": f"its driver was not done after {config.patience:g} s"}
+        finally:
+            with suppress(ProcessLookupError):  # with what it has started
+                os.killpg(driver.pid, signal.SIGKILL)
+    lines = out.splitlines()
+    if driver.returncode or not lines:
+        say(errors)
+        return {"name": name, "missing": f"its driver failed with exit code {driver.returncode}"}
     return json.loads(lines[-1])
 
 

@@ -5,12 +5,15 @@ function read has changed: at a few thousand environments that takes half as lon
 """
 
 import itertools
+import re
 import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from gpusim.errors import InputError
 
 OPTIONS = {"max_fusion_size": 4096, "cpp.min_chunk_size": 2**13}
 
@@ -23,7 +26,7 @@ class Made(NamedTuple):
     dtypes: list[torch.dtype]
     shapes: list[torch.Size]
     threads: int  # in which Inductor compiles
-    run: Callable[[list[Tensor]], Any]  # raises AssertionError for other sizes or strides
+    run: Callable[[list[Tensor]], Any]  # raises AssertionError before a loop would read other sizes or strides
     fill: Callable[[Any], Any]  # tensors in their places in what the function returns
 
 
@@ -33,9 +36,12 @@ class Compiled:
     The first sizes that it meets are compiled in; once it meets others, those that differ are left open.
 
     Args:
-        function: of trees (tuples, lists, dicts) of tensors and numbers, to such a tree. Whatever else it reads is read
-            once.
+        function: of trees (tuples, lists, dicts) of tensors and numbers, to such a tree; all tensors, of all calls, are on
+            the CPU or all on GPUs. Whatever else it reads is read once. It must not branch on values or sizes of tensors.
         options: Inductor's.
+
+    Raises:
+        InputError: at the first call: the function looks at a tensor's values.
     """
 
     def __init__(self, function: Callable, **options: Any):
@@ -50,13 +56,14 @@ class Compiled:
         for i, made in enumerate(self.made):
             try:
                 tensors, rest = made.read(args)
-                if made.rest == rest and made.dtypes == [x.dtype for x in tensors] and made.threads == threads:
-                    out = made.run(tensors)
-                    if i:
-                        self.made.insert(0, self.made.pop(i))
-                    return made.fill(out)
+                if made.rest != rest or made.dtypes != [x.dtype for x in tensors] or made.threads != threads:
+                    continue
+                out = made.run(tensors)
             except (AssertionError, AttributeError, LookupError, TypeError):
                 continue  # it was made for other inputs
+            if i:
+                self.made.insert(0, self.made.pop(i))
+            return made.fill(out)
         return self._first(args)
 
     def _first(self, args: tuple) -> Any:
@@ -79,8 +86,9 @@ def _compiled(function: Callable, options: dict, args: tuple, tensors: list[Tens
     from torch._inductor.compile_fx import compile_fx_inner
     from torch._inductor.decomposition import select_decomp_table
     from torch._subclasses import FakeTensorMode
+    from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
     from torch.fx.experimental.proxy_tensor import make_fx
-    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
 
     place, fill = _writer(args), None
 
@@ -90,11 +98,17 @@ def _compiled(function: Callable, options: dict, args: tuple, tensors: list[Tens
         fill = _writer(result)
         return _reader(result)(result)[0]
 
-    mode = FakeTensorMode(shape_env=ShapeEnv())
+    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     with torch.no_grad():
         fakes = [_fake(mode, i, x, [shapes[i] for shapes in before]) for i, x in enumerate(tensors)]
-        with mode, enable_python_dispatcher():
-            graph = make_fx(flat, decomposition_table=select_decomp_table())(*fakes)
+        try:
+            with mode, enable_python_dispatcher():
+                graph = make_fx(flat, decomposition_table=select_decomp_table())(*fakes)
+        except (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode) as error:
+            raise InputError(
+                f"what looks at a tensor's values ({error}) cannot be compiled: use gpusim.kernels.lang.where, "
+                'or backend="eager".'
+            ) from error
         with config.patch(options | {"size_asserts": True}):
             return compile_fx_inner(graph, fakes, is_inference=True), fill
 
@@ -110,18 +124,18 @@ def _fake(mode: Any, number: int, x: Tensor, before: list[torch.Size]) -> Tensor
         for size, other in zip(x.shape, others, strict=True)
     ]
     context: Any = StatelessSymbolicContext(dynamic_sizes=sizes)
-    return mode.from_tensor(x, symbolic_context=context, source=ConstantSource(f"input_{number}"))
+    own = x.detach()  # one tensor that is given twice is two
+    return mode.from_tensor(own, symbolic_context=context, source=ConstantSource(f"input_{number}"))
 
 
 def _by_dynamo(function: Callable, options: dict) -> Callable:
     """Whole or not at all (`fullgraph`). The code object is the function's own, as Dynamo's cache hangs on that."""
     code = function.__code__.replace()
     own = types.FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
-    constant = tuple(f"L['{name}']" for name in code.co_freevars)
 
     def of_arguments(guards: Any) -> list[bool]:
         """A look at every constant would take longer than the step."""
-        return [not (g.is_global or g.name.startswith(constant)) for g in guards]
+        return [not (g.is_global or re.split(r"[.\[]", g.name)[0] in code.co_freevars) for g in guards]
 
     return torch.compile(own, fullgraph=True, options=options | {"guard_filter_fn": of_arguments})
 

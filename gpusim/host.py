@@ -311,7 +311,7 @@ class HostVectorEnv(TensorVectorEnv):
         return self.call(name)
 
     def render(self) -> None:
-        """Nothing: a policy is shown by `gpusim.render` and `gpusim eval --video`."""
+        """Nothing: `gpusim eval RUN --video` films a policy."""
         return None
 
     def __getattr__(self, name: str) -> Any:

@@ -375,7 +375,7 @@ def _observe(env: Env, c: Carry, compiled: bool) -> Any:
     if not compiled:
         return engine.observe(env, c)
     with torch.no_grad():
-        return _pictures(env, _compiled_observe(env)(_columns(c.state), c.params))
+        return _pictures(env, _compiled_observe(env, c.elapsed.device.type)(_columns(c.state), c.params))
 
 
 def _seen(env: Env, out: Step) -> Step:
@@ -391,7 +391,7 @@ def _pictures(env: Env, obs: Any) -> Any:
 
 
 @functools.cache
-def _compiled_observe(env: Env) -> Callable:
+def _compiled_observe(env: Env, device: str) -> Callable:
     def function(state, params):
         return engine.observe(env, Carry(state, params, *[None] * 6))
 
@@ -408,7 +408,7 @@ def _compiled_fresh(env: Env, mode: Mode, count: bool) -> Callable:
 
 
 @functools.cache
-def compiled_actions(env: Env) -> Callable:
+def compiled_actions(env: Env, device: str) -> Callable:
     def function(seed, index, block):
         return engine.random_actions(env.action_space, seed, index, block)
 

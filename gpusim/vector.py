@@ -48,10 +48,10 @@ class VectorEnv(TensorVectorEnv):
         env: an id, with or without `gpusim/` before it, or an `Env`.
         num_envs: N.
         device: `"auto"` (CUDA where there is a GPU), `"cpu"`, `"cuda"`, `"cuda:N"`.
-        backend: `"eager"`, `"compile"` (`torch.compile`, seconds of compilation at the first step), `"triton"` (a fused
-            kernel; needs a GPU, or TRITON_INTERPRET=1), or `"auto"`: eager on the CPU, on a GPU triton where the
-            environment can be lowered, else compile. Eagerly on the CPU, an environment made of the vocabulary alone is
-            computed by NumPy in the tensors' memory, with less overhead; any other by torch.
+        backend: `"eager"`, `"compile"` (TorchInductor, on a GPU by `torch.compile`; seconds of compilation at the first
+            step), `"triton"` (a fused kernel; needs a GPU, or TRITON_INTERPRET=1), or `"auto"`: eager on the CPU, on a GPU
+            triton where the environment can be lowered, else compile. Eagerly on the CPU, an environment made of the
+            vocabulary alone is computed by NumPy in the tensors' memory, with less overhead; any other by torch.
         autoreset_mode: what `step` does with an episode that ends (Gymnasium's `AutoresetMode` or its name).
             `"same_step"` resets it at once, `"next_step"` at the next call, whose row is then no transition,
             `"disabled"` leaves it to `reset(options={"reset_mask": mask})`; meanwhile its row repeats itself with reward 0.
@@ -254,7 +254,7 @@ class VectorEnv(TensorVectorEnv):
         with torch.inference_mode(False), torch.no_grad():
             blocks = torch.arange(block, block + count, device=self.device)
             eager = partial(engine.random_actions, self.single_action_space)
-            draw = compiled_actions(self.env) if self.backend == "compile" else eager
+            draw = compiled_actions(self.env, self.device.type) if self.backend == "compile" else eager
             return draw(self._live().seed, self._index, blocks)
 
     def _deliver(self, returned: tuple) -> tuple:
@@ -332,7 +332,7 @@ class VectorEnv(TensorVectorEnv):
 
     def set_attr(self, name: str, values: Any) -> None:
         """Sets a parameter from the next step on: a number for all, one for each, or a `gpusim.Uniform` (from the next
-        reset on).
+        reset on). Compiled, another number for all is compiled anew; one for each is not.
 
         Raises:
             InputError: the environment has no such parameter, or the values do not fit.

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import gpusim
 from gpusim.compiled import Compiled
 
 pytestmark = [
@@ -90,3 +91,20 @@ def test_what_goes_wrong_in_the_function_is_told():
 
 def wrong(x):
     raise ValueError("its own")
+
+
+TABLE = torch.tensor([10.0, 20.0])
+
+
+def test_a_tensor_given_twice_and_one_that_is_no_argument():
+    function = Compiled(lambda x, y: x + 2.0 * y + TABLE)
+    x, y = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
+    for _ in range(2):
+        for args in ((y, y), (x, y)):
+            assert torch.equal(function(*args), args[0] + 2.0 * args[1] + TABLE)
+    assert len(function.made) == 1
+
+
+def test_a_look_at_a_value_is_refused():
+    with pytest.raises(gpusim.InputError, match=r'cannot be compiled: .* backend="eager"'):
+        Compiled(lambda x: x + 1 if x.sum() > 0 else x)(torch.ones(3))

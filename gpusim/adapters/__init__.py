@@ -18,9 +18,9 @@ __all__ = [
 
 NO_OCEAN = "NO_OCEAN=1 PYTHONPATH=$PWD/benchmarks/trainers/pufferlib_build "
 
-# Of those that pin an older Gymnasium, from the root of the repository; `make trainers` does so too.
+# Of those that pin an older Gymnasium; `make trainers` does so too.
 WITHOUT_PINS = (
-    "pip install -r benchmarks/trainers/{0}.txt, then "
+    "in the repository pip install -r benchmarks/trainers/{0}.txt, then "
     "{1}pip install --no-deps --no-build-isolation -r benchmarks/trainers/{0}.nodeps"
 )
 
@@ -46,7 +46,7 @@ def _module(name: str, function: str) -> Any:
         return import_module(f"gpusim.adapters.{name}")
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
-        if missing == "gpusim":
+        if missing in ("", "gpusim"):
             raise
         problem = "is not installed" if missing == imported else f"lacks {missing}"
         raise InputError(f"{function} needs {library}, which {problem}: {remedy}.") from None

@@ -96,10 +96,20 @@ def pictured(id: str, num_envs: int) -> tuple[list[Any], float]:
     """
     found = _spec(id)
     atari = _is_screen(found)
-    with told(id, found.entry_point):
-        envs = [build(id, atari, {"render_mode": "rgb_array"}) for _ in range(num_envs)]
-    if envs[0].render_mode != "rgb_array":
-        raise InputError(f"{id} does not draw itself (it has no render mode rgb_array).")
+    envs: list[Any] = []
+    try:
+        for _ in range(num_envs):
+            with told(id, found.entry_point):
+                envs.append(build(id, atari, {"render_mode": "rgb_array"}))
+        if envs[0].render_mode != "rgb_array":
+            raise InputError(f"{id} does not draw itself (it has no render mode rgb_array).")
+        with told(id, None, "drawn"):  # some import only now what they draw with
+            envs[0].reset()
+            envs[0].render()
+    except BaseException:
+        for env in envs:
+            env.close()
+        raise
     return envs, 60 / FRAMES if atari else envs[0].metadata.get("render_fps", 30)  # a console made 60 frames a second
 
 
@@ -145,5 +155,5 @@ def _in_envpool(found: Any, atari: bool, kwargs: dict[str, Any]) -> tuple[str, d
     if not atari:
         return found.id, kwargs
     names = ("repeat_action_probability", "full_action_space")
-    game = bare(found.id).removesuffix("NoFrameskip")
+    game = bare(found.id).removesuffix("NoFrameskip").removesuffix("Deterministic")
     return f"{game}-v5", {name: found.kwargs[name] for name in names if name in found.kwargs} | kwargs

@@ -32,17 +32,17 @@ def require_ale(id: str) -> None:
 
 
 @contextmanager
-def told(id: str, entry_point: Any) -> Iterator[None]:
-    """A missing library becomes a sentence, and so does whatever else keeps an environment from being made."""
+def told(id: str, entry_point: Any, what: str = "made") -> Iterator[None]:
+    """A missing library becomes a sentence, and so does whatever else keeps an environment from being made (or drawn)."""
     try:
         yield
     except InputError:
         raise
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         library = next((k for k in NEEDS if str(entry_point).startswith(k)), None)
-        raise (_lacking(id, library) if library else _unmade(id, error)) from None
+        raise (_lacking(id, library) if library else _unmade(id, what, error)) from None
     except Exception as error:
-        raise _unmade(id, error) from error
+        raise _unmade(id, what, error) from error
 
 
 def sentence(error: Exception) -> str:
@@ -55,5 +55,5 @@ def _lacking(id: str, library: str) -> InputError:
     return InputError(f"{id} needs {needs} not installed: {remedy}.")
 
 
-def _unmade(id: str, error: Exception) -> InputError:
-    return InputError(f"{id} cannot be made: {sentence(error)}.")
+def _unmade(id: str, what: str, error: Exception) -> InputError:
+    return InputError(f"{id} cannot be {what}: {sentence(error)}.")

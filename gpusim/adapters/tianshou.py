@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gpusim import checks
 from gpusim.adapters.common import Host, clipped, idling, require_env, require_mode, to_device
+from gpusim.errors import InputError
 from gpusim.vector import VectorState
 
 
@@ -83,6 +84,8 @@ class TianshouVectorEnv:
 
     def _spread(self, action: np.ndarray, ids: np.ndarray) -> Tensor:
         """The actions of some as actions of all; those of the others do not matter."""
+        if len(action) != len(ids):
+            raise InputError(f"{len(ids)} environments are stepped and {len(action)} actions given: give one for each.")
         actions = np.zeros((self.env_num, *action.shape[1:]), action.dtype)
         actions[ids] = action
         return to_device(actions, self.env)

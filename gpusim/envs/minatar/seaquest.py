@@ -8,7 +8,9 @@ enemy and diver), enemy bullet, fish, enemy submarine, oxygen gauge, diver gauge
 
 How many of each there can be: the player fires every fifth step at most and its bullet flies nine, two; divers come every
 thirtieth step and stay 59, two. Enemies are bits, one word for each trait and one bit for each place on their way:
-3 * (cells to go) + (steps until the next move, 2 at most; what is more is a trait too). No two are ever at one place. While
+3 * (cells to go) + (steps until the next move, 2 at most). So ten cells are thirty places, enemies come at place 29, a turn
+shifts the word by one, and what falls off has left; with g cells to go one is in column 9 - g, or g if it goes to the left.
+What is more than two steps is a trait too, `late`, and whoever has some stays. No two are ever at one place. While
 they wait more than two steps, the next comes 15 steps later or more, and follows 9 steps behind at least however often
 they become faster, so that it never shares a cell; later they wait two steps each, one comes at a step, and three share a
 cell, the oldest with the shortest wait. Enemies in one row go one way. A submarine shoots every 11th step, its beat, which
@@ -186,8 +188,8 @@ def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane
     rises = (sub.y == 0) & (s.surfaced == 0)
     up = rises & (aboard != 0)
     full = up & (aboard == 6)
-    on = up & ((s.spawn_speed > 1) | (s.move_speed > LEAST_MOVE_SPEED)) & (p.ramping > 0)
-    faster = on & (s.move_speed > LEAST_MOVE_SPEED) & ((s.ramp_index & 1) == 1)
+    harder = up & ((s.spawn_speed > 1) | (s.move_speed > LEAST_MOVE_SPEED)) & (p.ramping > 0)
+    faster = harder & (s.move_speed > LEAST_MOVE_SPEED) & ((s.ramp_index & 1) == 1)
     after = State(
         sub.x, sub.y, sub.dx,
         where(up, OXYGEN, s.oxygen - to_int(sub.y > 0)),
@@ -201,9 +203,9 @@ def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane
         | (down_to_zero(where(fires, COOL_DOWN, shot_timer)) << 4)
         | (down_to_zero(where(diver_timer == 0, DIVER_SPAWN_SPEED, diver_timer)) << 7),
         down_to_zero(where(s.spawn_timer == 0, s.spawn_speed, s.spawn_timer)),
-        s.spawn_speed - to_int(on & (s.spawn_speed > 1)),
+        s.spawn_speed - to_int(harder & (s.spawn_speed > 1)),
         s.move_speed - to_int(faster),
-        s.ramp_index + to_int(on),
+        s.ramp_index + to_int(harder),
         action,
     )  # fmt: skip
     hits = hit_by_new + hit_by_old + ran_1 + ran_2
@@ -315,14 +317,14 @@ def advanced(foes: Swarm, t: Traits, speed: Lane) -> tuple[Swarm, Traits, Lane]:
     stay, go = there & late, there & ~late
     moving, wait = (go & DUE) >> 1, speed - 2
     traits = Traits(
-        on(t.right, stay, go), on(t.row_1, stay, go), on(t.row_2, stay, go), on(t.row_4, stay, go),
-        on(t.beat_1, stay, go), on(t.beat_2, stay, go), on(t.beat_4, stay, go), on(t.beat_8, stay, go),
+        shifted(t.right, stay, go), shifted(t.row_1, stay, go), shifted(t.row_2, stay, go), shifted(t.row_4, stay, go),
+        shifted(t.beat_1, stay, go), shifted(t.beat_2, stay, go), shifted(t.beat_4, stay, go), shifted(t.beat_8, stay, go),
         (stay & ~t.late_1) | (moving & -(wait & 1)), (stay & t.late_1 & t.late_2) | (moving & -(wait >> 1)),
     )  # fmt: skip
-    return Swarm(on(foes.fish, stay, go), on(foes.subs, stay, go)), traits, moving
+    return Swarm(shifted(foes.fish, stay, go), shifted(foes.subs, stay, go)), traits, moving
 
 
-def on(trait: Lane, stay: Lane, go: Lane) -> Lane:
+def shifted(trait: Lane, stay: Lane, go: Lane) -> Lane:
     return (trait & stay) | ((trait & go) >> 1)
 
 
