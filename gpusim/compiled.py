@@ -82,6 +82,7 @@ class Compiled:
 def _compiled(function: Callable, options: dict, args: tuple, tensors: list[Tensor], before: list) -> tuple[Any, Any]:
     """`run` and `fill` of `Made`; `before` holds the shapes of earlier inputs."""
     from torch._dispatch.python import enable_python_dispatcher
+    from torch._guards import TracingContext, tracing
     from torch._inductor import config
     from torch._inductor.compile_fx import compile_fx_inner
     from torch._inductor.decomposition import select_decomp_table
@@ -109,7 +110,7 @@ def _compiled(function: Callable, options: dict, args: tuple, tensors: list[Tens
                 f"what looks at a tensor's values ({error}) cannot be compiled: use gpusim.kernels.lang.where, "
                 'or backend="eager".'
             ) from error
-        with config.patch(options | {"size_asserts": True}):
+        with tracing(TracingContext(mode)), config.patch(options | {"size_asserts": True}):  # whose cache asks for it
             return compile_fx_inner(graph, fakes, is_inference=True), fill
 
 

@@ -108,3 +108,17 @@ def test_a_tensor_given_twice_and_one_that_is_no_argument():
 def test_a_look_at_a_value_is_refused():
     with pytest.raises(gpusim.InputError, match=r'cannot be compiled: .* backend="eager"'):
         Compiled(lambda x: x + 1 if x.sum() > 0 else x)(torch.ones(3))
+
+
+def test_what_was_compiled_is_kept_for_other_processes():
+    """In Inductor's cache, which a new object asks as a new process does."""
+    from torch._dynamo.utils import counters
+
+    before = dict(counters["inductor"])
+    for _ in range(2):
+        assert torch.equal(Compiled(lambda x: x * 3.0 + 0.125)(torch.ones(11)), torch.full((11,), 3.125))
+    more = {
+        name: counters["inductor"][name] - before.get(name, 0) for name in ("fxgraph_cache_hit", "fxgraph_cache_bypass")
+    }
+    assert more["fxgraph_cache_hit"] >= 1
+    assert more["fxgraph_cache_bypass"] == 0

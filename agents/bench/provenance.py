@@ -56,15 +56,20 @@ def hardware(result: dict[str, Any], device: str) -> str:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that gpusim runs from, "-dirty" if files have changed since; None outside of one."""
+    """The commit of the checkout that gpusim runs from, "-dirty" if files have changed since, other than results; None
+    outside of one."""
     root = Path(gpusim.__file__).resolve().parents[1]
     git = ["git", "-C", str(root)]
     try:
         top = subprocess.run([*git, "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True).stdout
         if Path(top.strip()).resolve() != root:
             return None
-        named = subprocess.run([*git, "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True)
-        return named.stdout.strip() or None
+        named = subprocess.run(
+            [*git, "describe", "--always", "--abbrev=12"], capture_output=True, text=True
+        ).stdout.strip()
+        changed = [*git, "status", "--porcelain", "--untracked-files=no", "--", ":!benchmarks/results"]
+        dirty = subprocess.run(changed, capture_output=True, text=True).stdout.strip()
+        return f"{named}-dirty" if named and dirty else named or None
     except (OSError, subprocess.CalledProcessError):
         return None
 
