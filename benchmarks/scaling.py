@@ -3,7 +3,7 @@
     python benchmarks/scaling.py [--device cpu|cuda] [--rounds 5]
 
 `scaling`: CartPole from 1,024 to 1,048,576. `modes`: CartPole in every mode, and its start-up. `memory`: every environment,
-a million of each (of the games with boards 65,536).
+262,144 of each (of the games with boards 16,384).
 """
 
 from dataclasses import dataclass, replace
@@ -70,8 +70,8 @@ def memory(config: Config, common: dict[str, Any]) -> dict[str, Any]:
     ids = [env for env in gpusim.env_ids() if not env.endswith("-v0") or "/" not in env]
     boards = tuple(env for env in ids if len(gpusim.spec(env).observation_space.shape) > 1)
     few: dict[str, Any] = {"steps": 1, "startup": False, "mode": ("step",)} | common | {"rounds": 1, "seconds": 0.01}
-    lanes = BenchConfig(env=tuple(env for env in ids if env not in boards), num_envs=(config.largest,), **few)
-    images = BenchConfig(env=boards, num_envs=(min(65_536, config.largest),), **few)
+    lanes = BenchConfig(env=tuple(env for env in ids if env not in boards), num_envs=(min(262_144, config.largest),), **few)
+    images = BenchConfig(env=boards, num_envs=(min(16_384, config.largest),), **few)
     first, second = bench(lanes), bench(images)
     return {**first, "rows": first["rows"] + second["rows"]}
 
