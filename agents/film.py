@@ -71,8 +71,8 @@ def _record_on_host(
     games, rate = pictured(policy.env.id, num_envs)
     most = min(policy.env.max_episode_steps or LONGEST, steps or LONGEST, max(1, int(seconds * rate)))
     returns, playing = torch.zeros(num_envs), [True] * num_envs
-    with Video(path, rate) as video:
-        try:
+    try:
+        with Video(path, rate) as video:
             seen = [game.reset(seed=seed + i)[0] for i, game in enumerate(games)]
             frames = [game.render() for game in games]
             video.add(grid(frames, num_envs))
@@ -87,7 +87,7 @@ def _record_on_host(
                 progress(video.frames, most + 1)
                 if not any(playing):
                     break
-        finally:
-            for game in games:
-                game.close()
+    finally:
+        for game in games:
+            game.close()
     return video.frames, returns
