@@ -70,7 +70,9 @@ def memory(config: Config, common: dict[str, Any]) -> dict[str, Any]:
     ids = [env for env in gpusim.env_ids() if not env.endswith("-v0") or "/" not in env]
     boards = tuple(env for env in ids if len(gpusim.spec(env).observation_space.shape) > 1)
     few: dict[str, Any] = {"steps": 1, "startup": False, "mode": ("step",)} | common | {"rounds": 1, "seconds": 0.01}
-    lanes = BenchConfig(env=tuple(env for env in ids if env not in boards), num_envs=(min(262_144, config.largest),), **few)
+    lanes = BenchConfig(
+        env=tuple(env for env in ids if env not in boards), num_envs=(min(262_144, config.largest),), **few
+    )
     images = BenchConfig(env=boards, num_envs=(min(16_384, config.largest),), **few)
     first, second = bench(lanes), bench(images)
     return {**first, "rows": first["rows"] + second["rows"]}
