@@ -52,7 +52,7 @@ def record(
         raise InputError(sentence)
     venv = gpusim.make(policy.env, num_envs, device=device, autoreset_mode="disabled", validate=False)
     rate = venv.metadata["render_fps"]
-    most = min(venv.max_episode_steps or LONGEST, steps or LONGEST, max(1, int(seconds * rate)))
+    most = _most(venv, rate, steps, seconds)
     with Video(path, rate) as video:
         obs, _ = venv.reset(seed=seed)
         video.add(gpusim.render(venv))
@@ -69,7 +69,7 @@ def _record_on_host(
     policy: Any, path: str | Path, num_envs: int, seed: int, steps: int | None, seconds: float, progress: Progress
 ) -> tuple[int, Tensor]:
     games, rate = pictured(policy.env.id, num_envs)
-    most = min(policy.env.max_episode_steps or LONGEST, steps or LONGEST, max(1, int(seconds * rate)))
+    most = _most(policy.env, rate, steps, seconds)
     returns, playing = torch.zeros(num_envs), [True] * num_envs
     try:
         with Video(path, rate) as video:
@@ -91,3 +91,8 @@ def _record_on_host(
         for game in games:
             game.close()
     return video.frames, returns
+
+
+def _most(env: Any, rate: float, steps: int | None, seconds: float) -> int:
+    """Steps that are filmed if no episode ends sooner."""
+    return min(env.max_episode_steps or LONGEST, steps or LONGEST, max(1, int(seconds * rate)))

@@ -16,6 +16,7 @@ from torch import Tensor
 from gpusim.errors import InputError
 
 OPTIONS = {"max_fusion_size": 4096, "cpp.min_chunk_size": 2**13}
+KEPT = 16  # versions of one function: a sweep over a number would keep one for each value
 
 
 class Made(NamedTuple):
@@ -33,7 +34,8 @@ class Made(NamedTuple):
 class Compiled:
     """A pure function, compiled when it is first called; numbers among its arguments are constants of the code.
 
-    The first sizes that it meets are compiled in; once it meets others, those that differ are left open.
+    The first sizes that it meets are compiled in; once it meets others, those that differ are left open. The versions that
+    were used last are kept, `KEPT` of them.
 
     Args:
         function: of trees (tuples, lists, dicts) of tensors and numbers, to such a tree; all tensors, of all calls, are on
@@ -76,6 +78,7 @@ class Compiled:
         alike = [m.shapes for m in self.made if [*map(len, m.shapes)] == [*map(len, shapes)]]
         run, fill = _compiled(self.function, self.options, args, tensors, alike)
         self.made.insert(0, Made(read, rest, dtypes, shapes, torch.get_num_threads(), run, fill))
+        del self.made[KEPT:]
         return fill(run(tensors))
 
 

@@ -122,3 +122,12 @@ def test_what_was_compiled_is_kept_for_other_processes():
     }
     assert more["fxgraph_cache_hit"] >= 1
     assert more["fxgraph_cache_bypass"] == 0
+
+
+def test_the_versions_used_last_are_kept(monkeypatch):
+    monkeypatch.setattr("gpusim.compiled.KEPT", 2)
+    function = Compiled(lambda x, k: x * k)
+    x = torch.ones(3)
+    for k in (2.0, 3.0, 2.0, 4.0):
+        assert function(x, k).tolist() == [k] * 3
+    assert [made.rest[1] for made in function.made] == [4.0, 2.0]
