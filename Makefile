@@ -5,11 +5,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := $(patsubst benchmarks/peers/%.txt,benchmarks/peers/.venv-%,$(wildcard benchmarks/peers/*.txt))
+ifndef CLEANRL  # what it imports is of no use without a copy of its repository
+PEERS := $(filter-out %-cleanrl,$(PEERS))
+endif
 TRAINERS := $(patsubst benchmarks/trainers/%.txt,benchmarks/trainers/.venv-%,$(wildcard benchmarks/trainers/*.txt))
 PIP_INSTALL = -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
+ifndef TWO_AT_ONCE
 .NOTPARALLEL:
+endif
 .DELETE_ON_ERROR:
 .PHONY: help train test lint docs kernel-report gpu report peers trainers test-trainers results clean FORCE
 
@@ -40,10 +45,11 @@ gpu: $(VENV)/dev  ## on a machine with a CUDA GPU: the tests that need one, then
 report: $(VENV)/train peers  ## benchmarks/REPORT.md from nothing: speed beside peers, scaling, memory, time to solve (an hour)
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/throughput.py --rounds 5
-	$(BIN)/python benchmarks/time_to_solve.py --seeds 3
+	$(BIN)/python benchmarks/time_to_solve.py --seeds 3 --limit 180
 	$(BIN)/python benchmarks/write_report.py
 
-peers: $(PEERS:=/done)  ## virtual environments for the peers that benchmarks measure beside gpusim
+peers:  ## virtual environments for the peers that benchmarks measure beside gpusim
+	@$(MAKE) --no-print-directory -j2 TWO_AT_ONCE=yes $(PEERS:=/done)
 
 trainers: $(VENV)/dev $(TRAINERS:=/done)  ## what adapters cost, with the trainers that install beside gpusim and those that do not
 	$(BIN)/python benchmarks/adapters.py
@@ -59,7 +65,7 @@ results: $(VENV)/dev  ## the ten-seed tables of README.md (takes long)
 	$(BIN)/python benchmarks/write_report.py
 
 clean:  ## remove what was installed and cached; runs/ stays
-	rm -rf $(VENV) $(PEERS) $(TRAINERS) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/peers/.venv-* $(TRAINERS) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps. `made` says that the virtual environment is whole and which folder it was made for: it is made again
