@@ -45,7 +45,7 @@ gpu: $(VENV)/dev  ## on a machine with a CUDA GPU: the tests that need one, then
 report: $(VENV)/train peers  ## benchmarks/REPORT.md from nothing: speed beside peers, scaling, memory, time to solve (an hour)
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/throughput.py --rounds 5
-	$(BIN)/python benchmarks/time_to_solve.py --seeds 3 --limit 150
+	$(BIN)/python benchmarks/time_to_solve.py --seeds 3 --limit 120
 	$(BIN)/python benchmarks/write_report.py
 
 peers:  ## virtual environments for the peers that benchmarks measure beside gpusim

@@ -7,7 +7,8 @@ before Python does, so imports and compilation count; every seed is a new proces
 turns. A peer's run that ends unsolved, or is stopped after `--limit` seconds, counts with all its time, as a lower bound.
 What was learned then plays 100 episodes in Gymnasium's own environment. Peers have the settings that they or their zoo
 publish for CartPole (peers/*_cartpole.py); `make peers` installs them. PureJaxRL and CleanRL are no packages here:
-PUREJAXRL=CHECKOUT and CLEANRL=CHECKOUT name copies of their repositories.
+PUREJAXRL=CHECKOUT and CLEANRL=CHECKOUT name copies of their repositories, for this and for `make peers`, which installs
+what CleanRL imports only then.
 """
 
 import json
