@@ -69,6 +69,8 @@ def bars(axes: Any, rows: list[dict[str, Any]]) -> None:
 
 def time_to_solve(result: dict[str, Any], path: Path) -> None:
     """A panel for each algorithm: a dot for each seed, open where the run ended unsolved."""
+    from matplotlib.ticker import FuncFormatter
+
     algorithms = list(dict.fromkeys(r["algorithm"] for r in result["rows"]))
     made = figure(7.0, 1.9 * len(algorithms) + 0.6)
     for algorithm, axes in zip(algorithms, made.subplots(len(algorithms), squeeze=False).flat, strict=True):
@@ -80,13 +82,17 @@ def time_to_solve(result: dict[str, Any], path: Path) -> None:
                 face = colour if r["solved"] else "none"
                 axes.plot(r["seconds"], i, "o", color=colour, markerfacecolor=face, markersize=6)
             middle = statistics.median(seconds(rows, who))
+            bound = "" if all(r["solved"] for r in rows if r["who"] == who) else "≥ "
             axes.annotate(
-                f"{middle:.1f} s", (middle, i), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
+                f"{bound}{middle:.1f} s", (middle, i), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
             )
         axes.set_yticks(range(len(names)), names)
         axes.set(xscale="log", title=algorithm, ylim=(len(names) - 0.4, -0.8))
+        axes.margins(x=0.08)
+        for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            which(FuncFormatter(lambda value, _: f"{value:g}" if str(value)[0] in "1235" else ""))
         axes.grid(alpha=0.3, axis="x", which="both")
-    axes.set_xlabel("seconds from the start of the process until CartPole is solved (open: ended unsolved)")
+    axes.set_xlabel("from the start of the process until CartPole is solved [s] (open: ended unsolved)", fontsize="small")
     made.suptitle(origin(result), fontsize="small")
     made.savefig(path, dpi=130)
 
