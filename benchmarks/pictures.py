@@ -84,7 +84,12 @@ def time_to_solve(result: dict[str, Any], path: Path) -> None:
             middle = statistics.median(seconds(rows, who))
             bound = "" if all(r["solved"] for r in rows if r["who"] == who) else "≥ "
             axes.annotate(
-                f"{bound}{middle:.1f} s", (middle, i), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
+                f"{bound}{middle:.1f} s",
+                (middle, i),
+                xytext=(0, 7),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
             )
         axes.set_yticks(range(len(names)), names)
         axes.set(xscale="log", title=algorithm, ylim=(len(names) - 0.4, -0.8))
@@ -92,7 +97,9 @@ def time_to_solve(result: dict[str, Any], path: Path) -> None:
         for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
             which(FuncFormatter(lambda value, _: f"{value:g}" if str(value)[0] in "1235" else ""))
         axes.grid(alpha=0.3, axis="x", which="both")
-    axes.set_xlabel("from the start of the process until CartPole is solved [s] (open: ended unsolved)", fontsize="small")
+    axes.set_xlabel(
+        "from the start of the process until CartPole is solved [s] (open: ended unsolved)", fontsize="small"
+    )
     made.suptitle(origin(result), fontsize="small")
     made.savefig(path, dpi=130)
 

@@ -11,7 +11,7 @@ from gpusim import checks
 from gpusim.agents.bench.measure import Point, make
 from gpusim.agents.bench.roofline import state_bytes
 
-SEEN = 2**22  # bytes: less growth of resident memory than this is lost among the pages of everything else
+SEEN = 2**24  # bytes: less growth of resident memory than this is lost among the pages of everything else
 STATUS = Path("/proc/self/status")
 PEAK_RESET = Path("/proc/self/clear_refs")  # writing 5 makes the present size the peak (proc(5))
 
