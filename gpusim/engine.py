@@ -116,7 +116,7 @@ def advance(env: Env, mode: Mode, c: Carry, action: Any, index: Lane, drawn: Any
     elapsed = c.elapsed + 1.0
     truncated = elapsed >= mode.max_episode_steps if mode.max_episode_steps else false_like(terminated)
     episode_return = c.episode_return + reward
-    c = c._replace(state=state, elapsed=elapsed, episode_return=episode_return)
+    c = changed(c, state=state, elapsed=elapsed, episode_return=episode_return)
     out = Step(None, None, reward, terminated, truncated, terminated | truncated, None, episode_return, elapsed)
     return (c, out) if mode.autoreset is AutoresetMode.SAME_STEP else _hold(mode, before, c, out)
 
@@ -126,29 +126,36 @@ def _as(like: Any, state: Any) -> Any:
     return type(like)(*(new.astype(old.dtype, copy=False) for old, new in zip(like, state, strict=True)))
 
 
+def changed(old: Any, **fields: Any) -> Any:
+    """`old._replace(**fields)`, which Dynamo of torch 2.11 cannot follow for a tuple made in what it compiles."""
+    return type(old)(*(fields.get(name, value) for name, value in zip(old._fields, old, strict=True)))
+
+
 def _hold(mode: Mode, before: Carry, c: Carry, out: Step) -> tuple[Carry, Step]:
     """Outside SAME_STEP the row of an episode that was over already is no transition: it resets, or it idles."""
     over = before.terminated | before.truncated
-    out = out._replace(reward=where(over, 0.0, out.reward), valid=~over)
+    out = changed(out, reward=where(over, 0.0, out.reward), valid=~over)
     if mode.autoreset is AutoresetMode.NEXT_STEP:
-        out = out._replace(terminated=out.terminated & ~over, truncated=out.truncated & ~over, reset=over)
+        out = changed(out, terminated=out.terminated & ~over, truncated=out.truncated & ~over, reset=over)
     else:
         choose = _chooser(over)
-        c = _each(choose, before, c._replace(state=_each(choose, before.state, c.state)))
-        out = out._replace(
+        c = _each(choose, before, changed(c, state=_each(choose, before.state, c.state)))
+        out = changed(
+            out,
             terminated=where(over, before.terminated, out.terminated),
             truncated=where(over, before.truncated, out.truncated),
             reset=false_like(over),
             episode_return=c.episode_return + 0.0,
             episode_length=c.elapsed,
         )
-    return c._replace(terminated=out.terminated | False, truncated=out.truncated | False), out
+    return changed(c, terminated=out.terminated | False, truncated=out.truncated | False), out
 
 
 def reset_where(mask: Lane, c: Carry, begun: tuple[Any, Any]) -> Carry:
     """The masked environments begin the episode whose state and parameters are `begun`, given for all of them."""
     choose = _chooser(mask)
-    return c._replace(
+    return changed(
+        c,
         state=_each(choose, begun[0], c.state),
         params=c.params if begun[1] is c.params else _each(choose, begun[1], c.params),
         elapsed=choose(0.0, c.elapsed),
@@ -236,12 +243,12 @@ def transition(
     tally = tally and count(tally, out)
     final_obs = observe(env, after) if look else None
     if mode.autoreset is AutoresetMode.DISABLED:
-        return after, out._replace(obs=final_obs), tally
+        return after, changed(out, obs=final_obs), tally
     new = reset_where(out.reset, after, begun)
     obs = observe(env, new) if look else None
     if mode.autoreset is AutoresetMode.SAME_STEP:
-        return new, out._replace(obs=obs, final_obs=final_obs), tally
-    return new, out._replace(obs=obs, episode_return=new.episode_return + 0.0, episode_length=new.elapsed), tally
+        return new, changed(out, obs=obs, final_obs=final_obs), tally
+    return new, changed(out, obs=obs, episode_return=new.episode_return + 0.0, episode_length=new.elapsed), tally
 
 
 def count(t: Tally, out: Step) -> Tally:

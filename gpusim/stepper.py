@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gpusim import engine
 from gpusim.compiled import Compiled
-from gpusim.engine import Carry, Mode, Step, Tally
+from gpusim.engine import Carry, Mode, Step, Tally, changed
 from gpusim.env import Env
 from gpusim.kernels.lang import STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Lane, Rng, is_lane, words
 from gpusim.kernels.lower import LoweringError, check
@@ -234,14 +234,14 @@ def fresh(env: Env, mode: Mode, c: Carry, index: Lane) -> tuple[Any, Any]:
 def whole(env: Env, mode: Mode, c: Carry, index: Lane, action: Any, look: bool, tally: Any):
     """The step of `SyncFree`: draw, step, reset, in one function that can be captured whole."""
     new, out, tally = engine.transition(env, mode, c, action, index, fresh(env, mode, c, index), look, tally)
-    return new._replace(episode=c.episode + out.reset), out, tally
+    return changed(new, episode=c.episode + out.reset), out, tally
 
 
 def _transition(env: Env, mode: Mode, c: Carry, index: Lane, begun: Any, spent: Lane, action, look, tally, drawn=None):
     """`engine.transition` of a carry whose episode number lags by `spent`."""
-    now = c._replace(episode=c.episode + (spent != 0)) if mode.draws else c
+    now = changed(c, episode=c.episode + (spent != 0)) if mode.draws else c
     new, out, tally = engine.transition(env, mode, now, action, index, begun, look, tally, drawn)
-    return new._replace(episode=c.episode), out, tally
+    return changed(new, episode=c.episode), out, tally
 
 
 @functools.cache
@@ -379,7 +379,7 @@ def _observe(env: Env, c: Carry, compiled: bool) -> Any:
 
 
 def _seen(env: Env, out: Step) -> Step:
-    return out._replace(obs=_pictures(env, out.obs), final_obs=_pictures(env, out.final_obs))
+    return changed(out, obs=_pictures(env, out.obs), final_obs=_pictures(env, out.final_obs))
 
 
 def _pictures(env: Env, obs: Any) -> Any:
