@@ -128,7 +128,7 @@ def _as(like: Any, state: Any) -> Any:
 
 def changed(old: Any, **fields: Any) -> Any:
     """`old._replace(**fields)`, which Dynamo of torch 2.11 cannot follow for a tuple made in what it compiles."""
-    return type(old)(*(fields.get(name, value) for name, value in zip(old._fields, old, strict=True)))
+    return type(old)(**dict(zip(old._fields, old, strict=True)) | fields)
 
 
 def _hold(mode: Mode, before: Carry, c: Carry, out: Step) -> tuple[Carry, Step]:
