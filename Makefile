@@ -21,7 +21,7 @@ endif
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-train: $(VENV)/train  ## install, and train PPO on CartPole until it is solved
+train: $(VENV)/train  ## install, train PPO on CartPole and score it
 	$(BIN)/gpusim train ppo CartPole-v1
 
 test: lint  ## install, check style and types, and run the tests

@@ -109,7 +109,7 @@ def summary(env: str, num_envs: int, runs: list[dict[str, Any]]) -> dict[str, An
 
 def table(result: dict[str, Any]) -> list[str]:
     lines = [
-        "| environment | environments | asked | seeds that reach it | mean | worst seed | first reached at iteration "
+        "| environment | num_envs | target | seeds that reach it | mean | worst seed | first reached at iteration "
         "| of | steps | seconds | commit |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
     ]

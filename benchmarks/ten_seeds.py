@@ -139,7 +139,7 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
 
 def table(result: dict[str, Any]) -> list[str]:
     lines = [
-        "| algorithm | environment | asked | seeds that reach it | IQM | 95 % interval | worst seed | steps | seconds "
+        "| algorithm | environment | target | seeds that reach it | IQM | 95 % interval | worst seed | steps | seconds "
         "| commit |",
         "|---|---|---:|---:|---:|---|---:|---:|---:|---|",
     ]

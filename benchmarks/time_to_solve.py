@@ -110,7 +110,7 @@ def row(who: str, algorithm: str, seed: int, start: float, found: dict[str, Any]
 
 def table(result: dict[str, Any]) -> list[str]:
     lines = [
-        "| learner | by | solved | to solved [s] | of it training [s] | steps | mode's score in Gymnasium | ratio |",
+        "| learner | by | solved | to solved [s] | of which training [s] | steps | mode's score in Gymnasium | ratio |",
         "|---|---|---:|---|---|---:|---:|---:|",
     ]
     for algorithm in dict.fromkeys(r["algorithm"] for r in result["rows"]):

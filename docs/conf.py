@@ -37,6 +37,8 @@ napoleon_custom_sections = [("Returned", "params_style")]
 viewcode_line_numbers = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["code.css"]
 html_title = f"gpusim {__version__}"
 html_show_sphinx = False
 templates_path: list[str] = []
@@ -51,12 +53,13 @@ def as_written(_app: Any, what: str, name: str, _obj: Any, _options: Any, lines:
     """Docstrings as they are meant.
 
     What they indent between paragraphs is code, a bar is a bar, and several things may be returned, each with its name. A
-    field of a `NamedTuple` is described by the comment beside it.
+    field of a `NamedTuple` is described by the comment beside it. What stands before a colon in a field's first line is no
+    type, as napoleon takes it to be unless that line is another: an empty comment.
     """
     if lines and lines[0].startswith("Alias for field number"):
         lines[:] = [comment(name)]
-    if what == "attribute":
-        lines[:] = [line.replace("|", "\\|") for line in lines]
+    if what in ("attribute", "property"):
+        lines[:] = ["..", "", *(line.replace("|", "\\|") for line in lines)]
     several = "Returns:" in lines and NAMED.match(lines[lines.index("Returns:") + 1])
     lines[:] = ["Returned:" if several and line == "Returns:" else line for line in lines]
     marked: list[str] = []

@@ -1,12 +1,18 @@
 """The documentation builds without a warning; every snippet of it runs, and its tables hold what the sources say."""
 
 import ast
+import dataclasses
+import html
+import inspect
+import itertools
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
 from tests.pages import NEEDS, ROOT, blocks, lines, run, understood
 
 DOCS = ROOT / "docs"
@@ -44,6 +50,38 @@ def test_the_site_builds_without_a_warning(tmp_path):
     shown = (tmp_path / "html" / "trainers" / "sb3.html").read_text()
     assert "Copies per step on a GPU: one to the host" in shown
     assert "fonts.googleapis" not in shown
+    assert "white-space: pre-wrap" in (tmp_path / "html" / "_static" / "code.css").read_text()
+    assert 'href="_static/code.css' in (tmp_path / "html" / "quickstart.html").read_text()
+    settings = text(tmp_path / "html" / "api" / "agents.html")
+    assert [name for name in FIELDS if said(name) not in settings] == []
+    for page in (tmp_path / "html" / "api").glob("*.html"):  # types stand in signatures
+        assert "Type:" not in re.sub(r"\s*:", ":", text(page)).split(), page
+
+
+FIELDS = {
+    (module.Config, field.name)
+    for module in (a2c, dqn, ppo, pqn, reinforce)
+    for field in dataclasses.fields(module.Config)
+}
+
+
+def said(field: tuple) -> str:
+    """What the source says beneath a field of a configuration."""
+    for cls in field[0].__mro__:
+        body = ast.parse(inspect.getsource(cls)).body[0].body if dataclasses.is_dataclass(cls) else []
+        for node, after in itertools.pairwise(body):
+            if isinstance(node, ast.AnnAssign) and node.target.id == field[1]:
+                return plain(after.value.value)
+    raise KeyError(field)
+
+
+def text(page: Path) -> str:
+    """What a reader sees of a page."""
+    return plain(html.unescape(re.sub(r"<[^>]*>", "", page.read_text())))
+
+
+def plain(words: str) -> str:
+    return " ".join(words.translate(str.maketrans("“”’", '""\'', "`")).split())
 
 
 def test_the_table_of_trainers_says_what_their_drivers_and_docstrings_do():
