@@ -6,7 +6,7 @@ from typing import Any
 
 from gpusim.agents.bench.provenance import hardware
 
-OURS, THEIRS = "tab:blue", "0.6"
+OURS, THEIRS = "tab:blue", "0.4"
 
 
 def figure(width: float, height: float) -> Any:
@@ -33,9 +33,9 @@ def throughput(result: dict[str, Any], path: Path) -> None:
     for axes in grid[len(groups) :]:
         axes.axis("off")
     for (env, num_envs), axes in zip(groups, grid, strict=False):
-        bars(axes, fastest([r for r in result["rows"] if (r["env"], r["num_envs"]) == (env, num_envs)]))
+        speeds(axes, fastest([r for r in result["rows"] if (r["env"], r["num_envs"]) == (env, num_envs)]))
         axes.set_title(f"{env}, {num_envs:,} environments", fontsize="medium")
-        axes.set_xlabel("environment steps per second", fontsize="small")
+        axes.set_xlabel("environment steps per second, logarithmic", fontsize="small")
     made.suptitle(f"Fastest mode of each, random actions; {origin(result)}", fontsize="medium")
     made.savefig(path, dpi=130)
 
@@ -48,22 +48,23 @@ def fastest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(best.values())
 
 
-def bars(axes: Any, rows: list[dict[str, Any]]) -> None:
-    from matplotlib.ticker import NullFormatter
+def speeds(axes: Any, rows: list[dict[str, Any]]) -> None:
+    """A point for each, as a bar on a logarithmic axis would have a length that means nothing."""
+    from matplotlib.ticker import EngFormatter, NullFormatter
 
     few = [f", {r['ran']:,} envs" if r["ran"] != r["num_envs"] else "" for r in rows]
     names = [f"{r['who']} {r['runs']}\n{r['mode']}{less}" for r, less in zip(rows, few, strict=True)]
-    values = [r["median"] for r in rows]
-    spread = [[r["median"] - r["low"] for r in rows], [r["high"] - r["median"] for r in rows]]
-    colours = [OURS if r["who"] == "gpusim" else THEIRS for r in rows]
-    axes.barh(names, values, xerr=spread, color=colours, error_kw={"elinewidth": 1, "capsize": 2})
-    axes.invert_yaxis()
-    axes.set_xscale("log")
-    axes.tick_params(axis="y", labelsize="x-small")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(min(values) / 3, 6 * max(r["high"] for r in rows))
     for i, r in enumerate(rows):
+        colour = OURS if r["who"] == "gpusim" else THEIRS
+        spread = [[r["median"] - r["low"]], [r["high"] - r["median"]]]
+        axes.errorbar(r["median"], i, xerr=spread, fmt="o", color=colour, capsize=2, elinewidth=1)
         axes.annotate(f"  {r['median'] / 1e6:.3g} M", (r["high"], i), va="center", fontsize="x-small")
+    axes.set_yticks(range(len(rows)), names)
+    axes.set(xscale="log", ylim=(len(rows) - 0.5, -0.5))
+    axes.tick_params(axis="y", labelsize="x-small")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(min(r["low"] for r in rows) / 2, 6 * max(r["high"] for r in rows))
     axes.grid(alpha=0.3, axis="x")
 
 
@@ -77,7 +78,7 @@ def time_to_solve(result: dict[str, Any], path: Path) -> None:
         rows = [r for r in result["rows"] if r["algorithm"] == algorithm]
         names = sorted({r["who"] for r in rows}, key=lambda w: statistics.median(seconds(rows, w)))
         for i, who in enumerate(names):
-            colour = OURS if who == "gpusim" else "0.35"
+            colour = OURS if who == "gpusim" else THEIRS
             for r in (r for r in rows if r["who"] == who):
                 face = colour if r["solved"] else "none"
                 axes.plot(r["seconds"], i, "o", color=colour, markerfacecolor=face, markersize=6)

@@ -130,7 +130,7 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
     for axes, row in zip(figure.axes, rows, strict=True):
         drawn, median = row["curve"], f"median of {len(row['scores'])} seeds"
         line = Line(median, drawn["steps"], drawn["median"], drawn["least"], drawn["greatest"], "all seeds")
-        draw(axes, [line], (row["asked"], "asked of the policy's mode"))
+        draw(axes, [line], (row["asked"], "target of the policy's mode"))
         axes.set(title=f"{row['algorithm']} {row['env']}", xlabel="environment steps", ylabel="return in training")
         axes.locator_params(axis="x", nbins=4)
     figure.axes[0].legend(loc="lower right", frameon=False, fontsize="small")

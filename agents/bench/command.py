@@ -225,34 +225,39 @@ def finish(config: BenchConfig, result: dict[str, Any]) -> None:
         scaling(result, config.plot)
 
 
-def show(result: dict[str, Any]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+WIDE = 120  # columns of a terminal that holds all of the table; on a narrower one it is two
 
-    several = len({r["env"] for r in result["rows"]}) > 1
-    table = Table(box=box.SIMPLE_HEAD)
-    heads = [
-        "environments",
-        "backend",
-        "mode",
-        "M steps/s",
-        "slowest to fastest",
-        "ns/step",
-        "of copy",
-        "of arithmetic",
-    ]
-    heads += ["state B/env", "peak B/env", "first call s"]
-    for head in (["environment"] if several else []) + heads:
-        table.add_column(head, justify="left" if head in ("environment", "backend", "mode") else "right")
-    for row in result["rows"]:
-        table.add_row(*([row["env"]] if several else []), *cells(row))
+
+def show(result: dict[str, Any]) -> None:
+    from rich.console import Console
+
     console = Console()
-    console = console if console.is_terminal else Console(width=180)
+    console = console if console.is_terminal or "COLUMNS" in os.environ else Console(width=180)
     console.print("\n".join(heading(result)), highlight=False)
-    console.print(table)
+    for env in dict.fromkeys(row["env"] for row in result["rows"]):
+        rows = [row for row in result["rows"] if row["env"] == env]
+        for heads in [SPEED + COSTS] if console.width >= WIDE else [SPEED, COSTS]:
+            console.print(table(env, rows, heads))
     for line in notes(result):
         console.print(line, highlight=False)
+
+
+SPEED = ("M steps/s", "slowest to fastest", "ns/step")
+COSTS = ("of copy", "of arithmetic", "state B/env", "peak B/env", "first call s")
+
+
+def table(env: str, rows: list[dict[str, Any]], heads: tuple[str, ...]) -> Any:
+    """Of one environment, those columns."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=env, title_justify="left", box=box.SIMPLE_HEAD)
+    for head in ("num_envs", "backend", "mode", *heads):
+        justify: Any = "left" if head in ("backend", "mode") else "right"
+        made.add_column(head.replace(" ", "\n", 1), justify=justify, no_wrap=True)
+    for row in rows:
+        made.add_row(f"{row['num_envs']:,}", row["backend"], row["mode"], *map(cells(row).get, heads))
+    return made
 
 
 def heading(result: dict[str, Any]) -> list[str]:
@@ -269,21 +274,25 @@ def heading(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def cells(row: dict[str, Any]) -> list[str]:
-    first = [f"{row['num_envs']:,}", row["backend"], row["mode"]]
+def cells(row: dict[str, Any]) -> dict[str, str]:
+    """What stands under each head."""
     if "not_measured" in row:
-        return [*first, "", "not measured"] + [""] * 6
+        return {"M steps/s": "", "slowest to fastest": "not measured"}
     taken = row.get("memory") or {}
-    return [
-        *first,
-        f"{row['median'] / 1e6:,.2f}",
-        f"{row['low'] / 1e6:,.2f} to {row['high'] / 1e6:,.2f}",
-        f"{1e9 / row['median']:,.{0 if row['median'] < 1e7 else 2}f}",
-        percent(row["share_of_copy"]),
-        percent(row["share_of_arithmetic"]),
-        *(f"{taken[k]:,.0f}" if taken.get(k) else "" for k in ("state_bytes_per_env", "peak_bytes_per_env")),
-        f"{row['first_call_s']:.2f}",
-    ]
+    return {
+        "M steps/s": f"{row['median'] / 1e6:,.2f}",
+        "slowest to fastest": f"{row['low'] / 1e6:,.2f} to {row['high'] / 1e6:,.2f}",
+        "ns/step": f"{1e9 / row['median']:,.{0 if row['median'] < 1e7 else 2}f}",
+        "first call s": f"{row['first_call_s']:.2f}",
+        "of copy": percent(row["share_of_copy"]),
+        "of arithmetic": percent(row["share_of_arithmetic"]),
+        "state B/env": bytes_each(taken.get("state_bytes_per_env")),
+        "peak B/env": bytes_each(taken.get("peak_bytes_per_env")),
+    }
+
+
+def bytes_each(count: float | None) -> str:
+    return f"{count:,.0f}" if count else ""
 
 
 def percent(share: float | None) -> str:

@@ -39,6 +39,8 @@ def scaling(result: dict[str, Any], path: Path) -> None:
 
 
 def panel(axes: Any, rows: list[dict[str, Any]], of: Any) -> None:
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
     modes = list(dict.fromkeys(r["mode"] for r in rows))
     backends = list(dict.fromkeys(r["backend"] for r in rows))
     for i, mode in enumerate(modes):
@@ -56,7 +58,10 @@ def panel(axes: Any, rows: list[dict[str, Any]], of: Any) -> None:
     axes.set_yscale("log")
     sizes = sorted({r["num_envs"] for r in rows})
     axes.set_xticks(sizes, [f"{n:,}" for n in sizes], rotation=30, fontsize="small")
-    axes.minorticks_off()
+    axes.xaxis.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="x-small", frameon=False)
 

@@ -190,3 +190,24 @@ def test_threads_are_as_before_after_a_call_on_others():
     before = torch.get_num_threads()
     assert on_threads(before + 1, torch.get_num_threads)() == before + 1
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_table_fits_its_terminal(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    speed = {"median": 123.4e6, "low": 98.7e6, "high": 132.1e6, "first_call_s": 45.67}
+    shares = {"share_of_copy": 0.12, "share_of_arithmetic": 0.034}
+    taken = {"memory": {"state_bytes_per_env": 1044.0, "peak_bytes_per_env": 2345.0}}
+    where = {"num_envs": 1_048_576, "backend": "compile", "mode": "transitions"}
+    rows = [{"env": env, **where, **speed, **shares, **taken} for env in ("CartPole-v1", "MinAtar/SpaceInvaders-v1")]
+    facts = {"device": "cpu", "torch_threads": 2, "commit": "0" * 12, "load": 0.0, "startup": []}
+    hardware = {"versions": {"torch": "2.13.0"}, "hardware": {"processor": "X", "cores": 2}}
+    command.show(
+        facts | hardware | {"rows": rows, "ceiling": {"bytes_per_second": 2e10, "operations_per_second": 2e11}}
+    )
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= columns
+    for shown in ("CartPole-v1", "MinAtar/SpaceInvaders-v1", "123.40", "98.70 to 132.10", "8.10", "45.67"):
+        assert f" {shown} " in printed.replace("\n", " ")
+    for shown in ("1,048,576", "compile", "transitions", "12 %", "3.4 %", "1,044", "2,345"):
+        assert printed.count(f" {shown} ") >= 2
