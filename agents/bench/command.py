@@ -243,7 +243,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 SPEED = ("M steps/s", "slowest to fastest", "ns/step")
-COSTS = ("of copy", "of arithmetic", "state B/env", "peak B/env", "first call s")
+COSTS = ("of copy", "of FLOP/s", "state B/env", "peak B/env", "first call s")
 
 
 def table(env: str, rows: list[dict[str, Any]], heads: tuple[str, ...]) -> Any:
@@ -285,7 +285,7 @@ def cells(row: dict[str, Any]) -> dict[str, str]:
         "ns/step": f"{1e9 / row['median']:,.{0 if row['median'] < 1e7 else 2}f}",
         "first call s": f"{row['first_call_s']:.2f}",
         "of copy": percent(row["share_of_copy"]),
-        "of arithmetic": percent(row["share_of_arithmetic"]),
+        "of FLOP/s": percent(row["share_of_arithmetic"]),
         "state B/env": bytes_each(taken.get("state_bytes_per_env")),
         "peak B/env": bytes_each(taken.get("peak_bytes_per_env")),
     }
