@@ -40,6 +40,7 @@ class Run(NamedTuple):
     config: Any
     x: np.ndarray  # [P] finite
     y: np.ndarray  # [P] finite
+    complete: bool  # whether it has come to its end
     written: float  # when
 
 
@@ -107,7 +108,8 @@ def load(paths: Sequence[str | Path], x: str, metric: str) -> tuple[list[Run], l
         xs, ys = series(readings, x, metric)
         if len(xs):
             written = (path / "metrics.jsonl").stat().st_mtime
-            runs.append(Run(path, folder.algorithm, folder.config, xs, ys, written))
+            complete = (path / "result.json").exists()
+            runs.append(Run(path, folder.algorithm, folder.config, xs, ys, complete, written))
         else:
             lacks = "has no readings yet" if not readings else f"has no {metric} to draw"
             notes.append(f"{path} {lacks}; it is left out.")
@@ -143,12 +145,13 @@ def series(readings: list[dict[str, float]], x: str, metric: str) -> tuple[np.nd
 
 
 def _one_of_each_seed(runs: list[Run], notes: list[str]) -> list[Run]:
-    """The newest of runs that repeat one another, as they are no further evidence."""
+    """Of runs that repeat one another, which are no further evidence, one: complete rather than not, then the newest."""
     kept: dict[Any, Run] = {}
-    for run in sorted(runs, key=lambda run: run.written):
+    for run in sorted(runs, key=lambda run: (run.complete, run.written)):
         key = (run.algorithm, run.config.env, run.config.seed, *setting(run).items())
-        if key in kept:
-            notes.append(f"{kept[key].path} is left out: {run.path} has the same settings and seed, and is newer.")
+        if other := kept.get(key):
+            better = "complete" if run.complete > other.complete else "newer"
+            notes.append(f"{other.path} is left out: {run.path} has the same settings and seed, and is {better}.")
         kept[key] = run
     return [run for run in runs if any(run is other for other in kept.values())]
 

@@ -141,6 +141,15 @@ def test_what_is_left_out_is_said(tmp_path):
     assert len(notes) == 5
 
 
+def test_a_complete_run_is_drawn_rather_than_a_newer_one_that_stopped(tmp_path):
+    whole, stopped = folder(tmp_path / "whole", [(10, 1.0), (20, 2.0)]), folder(tmp_path / "stopped", [(10, 5.0)])
+    (whole / "result.json").write_text("{}")
+    os.utime(whole / "metrics.jsonl", (0, 0))
+    figure, notes = plot.compare([tmp_path])
+    assert lines(figure.axes[0]) == {"ppo, seed 0": [[10, 1], [20, 2]]}
+    assert notes == [f"{stopped} is left out: {whole} has the same settings and seed, and is complete."]
+
+
 def test_environments_have_panels_of_their_own_and_a_metric_may_be_missing(tmp_path):
     folder(tmp_path / "a", [{"steps": 10, "return": -5.0, "kl": 0.5}], env="Pendulum-v1")
     folder(tmp_path / "b", [(10, 1.0), (20, 2.0), (30, 1.0)])
