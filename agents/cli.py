@@ -1,12 +1,19 @@
 """The command line. Each command imports only what it needs; bad input is one sentence and exit code 2."""
 
 import argparse
+import contextlib
 import dataclasses
 import itertools
+import shlex
 import sys
 import typing
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
+
+from gpusim.agents import console, signals
+from gpusim.errors import InputError
 
 USAGE = """\
 usage: gpusim COMMAND ...
@@ -25,30 +32,43 @@ usage: gpusim COMMAND ...
 def main(argv: list[str] | None = None) -> None:
     """Entry point of `gpusim`."""
     args = sys.argv[1:] if argv is None else argv
+    console.prepare()
+    try:
+        with signals.handled(signals.raised):
+            code = _run(args)
+            console.flush()
+    except KeyboardInterrupt as stop:
+        console.warn("stopped")
+        code = signals.exit_code(stop)
+    except BrokenPipeError:  # who reads has seen enough
+        console.mute(sys.stdout)
+        code = 128 + 13
+    sys.exit(code or 0)
+
+
+def _run(args: list[str]) -> Any:
+    """The exit code."""
     if not args or args[0] in ("-h", "--help"):
         print(USAGE)
-        sys.exit(0 if args else 2)
+        return 0 if args else 2
     if args[0] == "--version":
         from gpusim.version import __version__
 
         print(__version__)
-        return
-    if args[0] not in COMMANDS:
-        refuse(f"no command is called {args[0]!r}; there are {', '.join(COMMANDS)}.")
-    from gpusim.errors import InputError
-
+        return 0
     try:
-        code = COMMANDS[args[0]](args[1:])
+        if args[0] not in COMMANDS:
+            refuse(f"no command is called {args[0]!r}; there are {', '.join(COMMANDS)}.")
+        return COMMANDS[args[0]](args[1:])
     except InputError as error:
-        refuse(str(error))
-    except BrokenPipeError:
-        code = 0
-    sys.exit(code or 0)
+        console.warn(str(error))
+        return 2
+    except SystemExit as exit_:
+        return exit_.code
 
 
 def refuse(sentence: str) -> None:
-    print(f"gpusim: {sentence}", file=sys.stderr)
-    sys.exit(2)
+    raise InputError(sentence)
 
 
 # ----------------------------------------------------------------------------------------------------------- train
@@ -62,15 +82,19 @@ def train(args: list[str]) -> int:
             )
             return 0
         refuse("train needs an algorithm and an environment: gpusim train ppo CartPole-v1")
-    from gpusim.agents.run import RunFolder, default_name, make_learner, preset
+    from gpusim.agents.run import RunFolder, check_free, make_learner, preset
 
     algorithm, env = args[:2]
     default = preset(algorithm, env, **_sizes(args[2:], preset(algorithm, env)))
     config = options(default, args[2:], f"gpusim train {algorithm} {env}", hidden=("env",))
     _tell_memory(config)
+    if config.run_dir:
+        check_free(Path(config.run_dir))  # before what takes long
     learner = make_learner(algorithm, config)
-    folder = RunFolder.create(config.run_dir or default_name(algorithm, config), algorithm, config)
-    return _drive(learner, folder, 0.0)
+    make = partial(RunFolder.create, config.run_dir) if config.run_dir else RunFolder.create_new
+    folder = make(algorithm, config)
+    with folder.locked():
+        return _drive(learner, folder, 0.0)
 
 
 def _sizes(args: list[str], config: Any) -> dict[str, int]:
@@ -83,33 +107,72 @@ def _sizes(args: list[str], config: Any) -> dict[str, int]:
 
 
 def resume(args: list[str]) -> int:
-    from gpusim.agents.run import RunFolder, make_learner
+    from gpusim.agents.run import RunFolder
 
     @dataclasses.dataclass(frozen=True)
     class Resume:
-        """Goes on with a run from its newest checkpoint."""
+        """Goes on with a run from its newest checkpoint; one that is finished needs more --total-steps."""
 
         device: str | None = None
-        """Another device than the run's."""
+        """Another device than the run's, this time."""
+        total_steps: int | None = None
+        """Environment steps in all, from now on; schedules that run over them (learning rate, exploration) are stretched."""
+        target_return: float | None = None
+        """Another mean return at which to stop."""
+        log_every: int | None = None
+        """Iterations between two readings of the metrics."""
+        checkpoint_every: int | None = None
+        """Iterations between two checkpoints."""
 
     path, rest = _run_path(args, "resume")
+    if not {"-h", "--help"} & set(rest):
+        _refuse_fixed(RunFolder.open(path), rest, {f.name for f in dataclasses.fields(Resume)})
     asked = options(Resume(), rest, f"gpusim resume {path}")
-    folder = RunFolder.open(path, **({"device": asked.device} if asked.device else {}))
-    _tell_memory(folder.config)
-    learner = make_learner(folder.algorithm, folder.config)
-    checkpoint = folder.load(learner.env.device)
-    from gpusim.errors import InputError
+    changes = {name: value for name, value in vars(asked).items() if value is not None}
+    with RunFolder.open(path).locked():
+        return _go_on(RunFolder.open(path, **changes), changes)
 
-    try:
-        learner.load(checkpoint["state"])
-    except (KeyError, RuntimeError):
-        raise InputError(f"the checkpoint in {path} does not fit its config.json: one of them was changed.") from None
-    if learner.iteration >= folder.config.iterations:
-        print(f"{path} is complete: all {learner.steps:,} steps were made.")
-        return 0
+
+def _refuse_fixed(folder: Any, args: list[str], free: set[str]) -> None:
+    """Raises InputError where a setting is to be changed on which stands what the run has learned."""
+    known = {f.name for f in dataclasses.fields(folder.config)} - free
+    for word in args:
+        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+        name = name if name in known else name.removeprefix("no_")
+        if word.startswith("--") and name in known:
+            raise InputError(
+                f"{name} cannot be changed in a run, as what it has learned stands on it: begin another by "
+                f"`gpusim train {folder.algorithm} {folder.config.env}`; a run that goes on can change "
+                f"{', '.join(sorted(free))}."
+            )
+
+
+def _go_on(folder: Any, changes: dict[str, Any]) -> int:
+    from gpusim.agents.loop import on_target
+
+    _tell_memory(folder.config)
+    learner = folder.make_learner()
+    seconds = folder.restore(learner)
+    lasting = {name: value for name, value in changes.items() if name != "device"}
+    if changes.get("total_steps", learner.steps) < learner.steps:
+        raise InputError(f"{folder.path} has made {learner.steps:,} steps already: total_steps must be more.")
+    reached = any(on_target(learner, reading) for reading in folder.metrics() if reading["steps"] <= learner.steps)
+    if reached or learner.iteration >= folder.config.iterations:
+        if (result := folder.result()) and result.get("steps") == learner.steps:
+            done = "reached its target" if reached else "is complete"
+            console.say(
+                f"{folder.path} {done}: all {learner.steps:,} steps were made; --total-steps makes more of them."
+                if not reached
+                else f"{folder.path} {done} after {learner.steps:,} steps; --target-return sets another."
+            )
+            return 0
+        return _finish(learner, folder, seconds, folder.rewind(learner.iteration), reached)
     folder.rewind(learner.iteration)
-    print(f"going on from step {learner.steps:,}{_afresh(learner)}")
-    return _drive(learner, folder, checkpoint["seconds"])
+    if lasting:
+        folder.change(**lasting)
+    stretched = ", its schedules stretched to the new total" if "total_steps" in changes and learner.iteration else ""
+    console.say(f"going on from step {learner.steps:,}{stretched}{_afresh(learner)}")
+    return _drive(learner, folder, seconds)
 
 
 def _afresh(learner: Any) -> str:
@@ -124,49 +187,69 @@ def _tell_memory(config: Any) -> None:
     """What a learner is about to allocate for its replay, if it has one."""
     config.check()
     if hasattr(config, "memory"):
-        print(f"replay of {config.memory}", flush=True)
+        console.say(f"replay of {config.memory}")
 
 
 def _drive(learner: Any, folder: Any, seconds: float) -> int:
     """Runs the learner with display and folder, and says how it ended."""
     from gpusim.agents.display import Display
-    from gpusim.agents.environments import on_host, remark
-    from gpusim.agents.evaluate import ON_HOST, evaluate
+    from gpusim.agents.environments import remark
     from gpusim.agents.loop import run
 
     env, config = learner.env, learner.config
-    print(
+    console.say(
         f"{remark(env)}{config.env}: {config.num_envs} environments, {env.backend} on {env.device}, "
-        f"learning by {learner.path}; run folder {folder.path}",
-        flush=True,
+        f"learning by {learner.path}; run folder {folder.path}"
     )
     try:
-        with Display(config, learner.steps) as display:
-            result = run(learner, (display, folder), seconds)
-    finally:
-        env.close()
-    if result.ending == "interrupted":
-        folder.close()
-        print(f"stopped at step {learner.steps:,}; go on with: gpusim resume {folder.path}")
-        return 130
-    last = result.metrics[-1]
-    if result.ending == "target":
-        print(f"reached {last['return']:.1f} (target {config.target_return:g}) in {last['seconds']:.1f} s of training")
-    episodes = 4 * ON_HOST if on_host(env) else 100
-    scores = evaluate(
-        lambda obs: learner.network.act(obs, None), env.env, episodes, seed=config.seed + 10_000, device=str(env.device)
+        try:
+            with Display(config, learner.steps) as display:
+                result = run(learner, (display, folder), seconds)
+        finally:
+            env.close()
+    except KeyboardInterrupt as stop:
+        return _stopped(learner, folder, signals.exit_code(stop))
+    if result.signal:
+        code = _stopped(learner, folder, 128 + result.signal)
+        with contextlib.suppress(KeyboardInterrupt):
+            folder.close()
+        return code
+    return _finish(learner, folder, result.metrics[-1]["seconds"], result.metrics, result.ending == "target")
+
+
+def _stopped(learner: Any, folder: Any, code: int) -> int:
+    kept = folder.newest_iteration() * learner.config.steps_per_iteration
+    of_it = "" if kept == learner.steps else f" (from step {kept:,}, the last that was kept)"
+    console.say(f"stopped at step {learner.steps:,}; go on with: gpusim resume {shlex.quote(str(folder.path))}{of_it}")
+    return code
+
+
+def _finish(learner: Any, folder: Any, seconds: float, metrics: list[dict[str, float]], reached: bool) -> int:
+    """The closing evaluation; what comes of it is kept before it is said."""
+    from gpusim.agents.evaluate import closing
+
+    if reached:
+        console.say(
+            f"reached {metrics[-1]['return']:.1f} (target {learner.config.target_return:g}) in {seconds:.1f} s of training"
+        )
+    try:
+        result = closing(learner) | {"steps": learner.steps, "seconds": seconds}
+        folder.close(result)
+    except KeyboardInterrupt as stop:
+        again = f"gpusim resume {shlex.quote(str(folder.path))}"
+        console.say(f"stopped in the closing evaluation, after all {learner.steps:,} steps; finish it with: {again}")
+        return signals.exit_code(stop)
+    threshold = learner.env.env.reward_threshold
+    solved = "solved" if threshold is not None and result["mean"] >= threshold else "not solved"
+    verdict = "" if threshold is None else f" ({solved}: {threshold:g} is asked)"
+    console.say(
+        f"after {learner.steps:,} steps and {seconds:.1f} s the policy's mode scores {result['mean']:.1f} "
+        f"± {result['std']:.1f} over {result['episodes']} episodes{verdict}"
     )
-    mean, threshold = float(scores.mean()), env.env.reward_threshold
-    verdict = (
-        "" if threshold is None else f" ({'solved' if mean >= threshold else 'not solved'}: {threshold:g} is asked)"
-    )
-    print(
-        f"after {learner.steps:,} steps and {last['seconds']:.1f} s the policy's mode scores {mean:.1f} "
-        f"± {float(scores.std()):.1f} over {episodes} episodes{verdict}"
-    )
-    spent = {"steps": learner.steps, "seconds": last["seconds"]}
-    folder.close({"mean": mean, "std": float(scores.std()), "episodes": episodes, **spent})
-    return 0
+    if folder.lost:
+        lost = ", ".join(f"{what} ({why})" for what, why in folder.lost.items())
+        console.warn(f"not everything of {folder.path} was written: {lost}.")
+    return 1 if folder.lost else 0
 
 
 # ------------------------------------------------------------------------------------------------------------ eval
@@ -208,8 +291,8 @@ def evaluation(args: list[str]) -> int:
         import torch
 
         torch.set_num_threads(policy.threads)
-    if asked.video and not _film(policy, asked):
-        return 130
+    if asked.video and (code := _film(policy, asked)):
+        return code
     if asked.oracle:
         import gymnasium
 
@@ -226,11 +309,10 @@ def evaluation(args: list[str]) -> int:
     return 0
 
 
-def _film(policy: Any, asked: Any) -> bool:
-    """Whether the video is written; it is not after Ctrl-C."""
+def _film(policy: Any, asked: Any) -> int:
+    """The exit code; after Ctrl-C there is no video."""
     from gpusim import checks
     from gpusim.agents.film import record
-    from gpusim.errors import InputError
 
     num_envs, steps = checks.positive("video_envs", asked.video_envs), asked.video_steps
     if steps is not None:
@@ -249,12 +331,12 @@ def _film(policy: Any, asked: Any) -> bool:
         frames, returns = record(
             policy, asked.video, num_envs, checks.seed(asked.seed), steps, asked.video_seconds, asked.device, progress
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nstopped: no video was written")
-        return False
+        return signals.exit_code(stop)
     print("\r\033[K" if terminal else "", end="")
     print(f"{asked.video}: {frames:,} frames, returns {', '.join(f'{r:.4g}' for r in returns.tolist())}", flush=True)
-    return True
+    return 0
 
 
 # ------------------------------------------------------------------------------------------------------------ plot

@@ -2,9 +2,11 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from gpusim.agents.config import RunConfig
+from gpusim.agents.console import mute, say
 from gpusim.agents.learner import Learner
 from gpusim.agents.loop import Silent
 
@@ -26,12 +28,20 @@ class Display(Silent):
             from rich.live import Live
 
             self.live = Live(refresh_per_second=8)
-            self.live.start()
+            self._shown(self.live.start)
         return self
 
     def __exit__(self, *_: Any) -> None:
         if self.live:
-            self.live.stop()
+            self._shown(self.live.stop)
+
+    def _shown(self, show: Callable[[], Any]) -> None:
+        """A terminal that is gone ends the table, not the run."""
+        try:
+            show()
+        except OSError:
+            self.live = None
+            mute(sys.stdout)
 
     def reading(self, learner: Learner, metrics: dict[str, float]) -> None:
         spent = time.perf_counter() - self.start
@@ -39,10 +49,11 @@ class Display(Silent):
         speed = (steps - self.first_step) / max(spent, 1e-9)
         left = (self.total - steps) / max(speed, 1e-9)
         if self.live:
-            self.live.update(self._panel(steps, speed, left, metrics))
+            panel = self._panel(steps, speed, left, metrics)
+            self._shown(lambda: self.live.update(panel))
         elif spent - self.last_line >= QUIET or learner.iteration == learner.config.iterations:
             self.last_line = spent
-            print(line(steps, self.total, speed, left, metrics), flush=True)
+            say(line(steps, self.total, speed, left, metrics))
 
     def _panel(self, steps: int, speed: float, left: float, metrics: dict[str, float]) -> Any:
         from rich.panel import Panel

@@ -10,8 +10,10 @@ from torch import Tensor
 
 import gpusim
 from gpusim.agents.environments import describe, make, on_host
+from gpusim.agents.learner import Learner
 from gpusim.agents.networks import ActorCritic
 from gpusim.agents.run import RunFolder
+from gpusim.checks import later_seed
 from gpusim.errors import InputError
 
 LONGEST = 100_000  # steps of an episode without a time limit
@@ -44,15 +46,36 @@ def load_policy(run: str | Path, deterministic: bool = False, device: str = "aut
     Raises:
         InputError: the folder does not exist, is incomplete or damaged, or is of another version.
     """
-    folder = RunFolder.open(run)
-    env = describe(folder.config.env)
-    where = gpusim.checks.device(device)
-    network = folder.config.make_network(env, torch.Generator().manual_seed(0)).to(where)
+    folder, where = RunFolder.open(run), gpusim.checks.device(device)
+    env, network = _untrained(folder, where)
+    checkpoint = folder.load(where)
+    if checkpoint is None:
+        raise InputError(f"{run} is incomplete: it has no checkpoint yet; `gpusim resume {run}` goes on with it.")
     try:
-        network.load_state_dict(folder.load(where)["state"]["network"])
-    except (RuntimeError, KeyError):
-        raise InputError(f"the checkpoint in {run} does not fit its config.json: one of them was changed.") from None
+        network.load_state_dict(checkpoint.state["network"])
+    except Exception:
+        raise folder.misfit() from None
     return Policy(network, env, deterministic, folder.config.seed, folder.config.threads)
+
+
+def _untrained(folder: RunFolder, where: torch.device) -> tuple[Any, ActorCritic]:
+    config = folder.config
+    try:
+        config.check()
+        env = describe(config.env)
+        return env, config.make_network(env, torch.Generator().manual_seed(0)).to(where)
+    except InputError:
+        raise
+    except (TypeError, ValueError, OverflowError, MemoryError, RuntimeError) as error:
+        raise folder.unfit(error) from None
+
+
+def closing(learner: Learner) -> dict[str, Any]:
+    """What the result of a run says of its policy: `mean` and `std` of the returns of its mode over so many `episodes`."""
+    env = learner.env
+    episodes, seed = 4 * ON_HOST if on_host(env) else 100, later_seed(learner.config.seed, 10_000)
+    scores = evaluate(lambda obs: learner.network.act(obs, None), env.env, episodes, seed, str(env.device))
+    return {"mean": float(scores.mean()), "std": float(scores.std()), "episodes": episodes}
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from gpusim.agents import environments
 from gpusim.agents.config import RunConfig
 from gpusim.agents.episodes import EpisodeWindow
 from gpusim.agents.optimizer import Adam
+from gpusim.checks import later_seed
 from gpusim.errors import InputError
 from gpusim.rollout import Rollout
 
@@ -28,7 +29,7 @@ class Learner:
             torch.backends.cudnn.deterministic = True  # convolutions, so that a resumed run ends like the unbroken one
         self.network = config.make_network(self.env.env, torch.Generator().manual_seed(config.seed)).to(device)
         self.optimizer = Adam(self.network.trained(), max_grad_norm=config.max_grad_norm)
-        self.generator = torch.Generator(device).manual_seed(config.seed + 1)
+        self.generator = torch.Generator(device).manual_seed(later_seed(config.seed, 1))
         self.window = EpisodeWindow(max(100, config.num_envs)).to(device)
         self.iteration = 0
         self.env.reset(seed=config.seed)
@@ -85,7 +86,7 @@ class Learner:
     def load(self, state: dict[str, Any]) -> None:
         """Takes up where the learner stood that gave `state`."""
         self.iteration = state["iteration"]
-        environments.bring_back(self.env, state["env"], self.config.seed + 1000 * self.iteration)
+        environments.bring_back(self.env, state["env"], later_seed(self.config.seed, 1000 * self.iteration))
         self.generator.set_state(state["generator"].cpu())
         for name, module in self.modules().items():
             module.load_state_dict(state[name])

@@ -1,15 +1,13 @@
 """The loop around a learner: iterate, read the metrics now and then, keep the run folder, stop when told."""
 
-import signal
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 
 from gpusim.agents.learner import Learner
+from gpusim.agents.signals import Interrupts, Stopped, handled
 
 LATE = 2  # readings that a GPU may be ahead of the host
 
@@ -20,6 +18,7 @@ class Result(NamedTuple):
     learner: Learner
     metrics: list[dict[str, float]]  # one for each reading
     ending: str  # "complete", "target" or "interrupted"
+    signal: int = 0  # number of the one that interrupted; one that came with the last iteration finds the run complete
 
 
 class Silent:
@@ -28,16 +27,22 @@ class Silent:
     def reading(self, learner: Learner, metrics: dict[str, float]) -> None:
         """After every `log_every` iterations."""
 
-    def checkpoint(self, learner: Learner, metrics: list[dict[str, float]]) -> None:
-        """After every `checkpoint_every` iterations, and at the end."""
+    def checkpoint(self, learner: Learner, metrics: list[dict[str, float]], seconds: float = 0.0) -> None:
+        """After every `checkpoint_every` iterations, and at the end, `seconds` after the beginning."""
 
 
 def run(learner: Learner, observers: tuple[Silent, ...] = (), seconds: float = 0.0) -> Result:
-    """Iterates `learner` to the end of its configuration, its target, or an interrupt, which ends the iteration first.
+    """Iterates `learner` to the end of its configuration, its target, or an interrupt (Ctrl-C, SIGTERM, SIGHUP).
+
+    An interrupt ends the iteration first, and a checkpoint is made.
 
     Args:
         observers: told of every reading and checkpoint.
         seconds: already spent, where this continues an earlier run.
+
+    Raises:
+        Stopped: a `KeyboardInterrupt`, at once where a second interrupt comes, or one in the first iteration, which compiles
+            and has nothing to keep.
     """
     config, metrics = learner.config, list[dict[str, float]]()
     start, ending = time.perf_counter() - seconds, "complete"
@@ -50,13 +55,15 @@ def run(learner: Learner, observers: tuple[Silent, ...] = (), seconds: float = 0
             metrics.append(pending.popleft().numbers(time.perf_counter() - start))
             for observer in observers:
                 observer.reading(learner, metrics[-1])
-            reached = reached or _reached(learner, metrics[-1])
+            reached = reached or on_target(learner, metrics[-1])
         return reached
 
-    with _interrupts() as interrupted:
+    interrupts = Interrupts()
+    with handled(interrupts):
         while learner.iteration < config.iterations:
-            losses = learner.iterate()
-            stop = bool(interrupted)  # one that comes after this waits for the next iteration and its checkpoint
+            losses = _iterate(learner, interrupts)
+            interrupts.patient = True
+            stop = bool(interrupts.number)  # one that comes after this waits for the next iteration and its checkpoint
             last = learner.iteration == config.iterations or stop
             kept = learner.iteration % config.checkpoint_every == 0
             if learner.iteration % config.log_every == 0 or last:
@@ -65,12 +72,21 @@ def run(learner: Learner, observers: tuple[Silent, ...] = (), seconds: float = 0
                 ending, last = "target", True
             if kept or last:
                 for observer in observers:
-                    observer.checkpoint(learner, metrics)
+                    observer.checkpoint(learner, metrics, time.perf_counter() - start)
             if stop and ending != "target" and learner.iteration < config.iterations:
                 ending = "interrupted"
             if ending != "complete":
                 break
-    return Result(learner, metrics, ending)
+    return Result(learner, metrics, ending, interrupts.number)
+
+
+def _iterate(learner: Learner, interrupts: Interrupts) -> dict[str, Any]:
+    try:
+        return learner.iterate()
+    except Exception:
+        if interrupts.number:  # a terminal sends it to the compilers and workers of a process too, which then fail
+            raise Stopped(interrupts.number) from None
+        raise
 
 
 class Reading:
@@ -102,28 +118,7 @@ class Reading:
         }
 
 
-def _reached(learner: Learner, reading: dict[str, float]) -> bool:
+def on_target(learner: Learner, reading: dict[str, float]) -> bool:
+    """Whether the target was reached at that reading."""
     target = learner.config.target_return
     return target is not None and reading["episodes"] >= learner.window.size and reading["return"] >= target
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """A list that is no longer empty after Ctrl-C or SIGTERM; a second Ctrl-C is not waited for."""
-    received: list[int] = []
-
-    def handler(number: int, frame: Any) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    try:
-        before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread, which alone receives signals
-        yield received
-        return
-    try:
-        yield received
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

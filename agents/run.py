@@ -2,25 +2,38 @@
 
 import dataclasses
 import importlib
-import io
+import itertools
 import json
 import os
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gpusim.agents.checkpoints import Checkpoint, Checkpoints, Damaged
 from gpusim.agents.config import RunConfig, build
+from gpusim.agents.console import warn
 from gpusim.agents.environments import describe
+from gpusim.agents.events import Events
+from gpusim.agents.files import read_json, write
 from gpusim.agents.learner import Learner
+from gpusim.agents.lock import locked
 from gpusim.agents.loop import Silent
+from gpusim.agents.metrics import Metrics
 from gpusim.agents.presets import settings
 from gpusim.errors import InputError
 from gpusim.version import __version__
 
 FORMAT = 1  # of the folder; raised when an older one can no longer be read
-KEPT = 3  # checkpoints
+LOCK = "run.lock"
+UNBORN = {
+    LOCK,
+    "checkpoints",
+    "config.json.part",
+}  # all that a run can leave that was killed before it had a config.json
 ALGORITHMS = {"ppo": "PPO", "a2c": "A2C", "reinforce": "Reinforce", "dqn": "DQN", "pqn": "PQN"}
 
 
@@ -50,26 +63,18 @@ def make_learner(algorithm: str, config: RunConfig) -> Learner:
     return getattr(module(algorithm), ALGORITHMS[algorithm])(config)
 
 
-def default_name(algorithm: str, config: RunConfig) -> str:
-    return f"runs/{algorithm}-{config.env.replace('/', '-')}-s{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def write(path: Path, text: str | bytes) -> None:
-    """All of the file or none of it, whenever the process is killed."""
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        file.write(text if isinstance(text, bytes) else text.encode())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
 class RunFolder(Silent):
-    """The folder of one run; told of every reading and checkpoint by `gpusim.agents.loop.run`."""
+    """The folder of one run; told of every reading and checkpoint by `gpusim.agents.loop.run`.
+
+    What cannot be written while a run goes on is said once, remembered in `lost`, and does not end the run.
+    """
 
     def __init__(self, path: Path, algorithm: str, config: RunConfig):
         self.path, self.algorithm, self.config = path, algorithm, config
-        self._events: Any = None
+        self.checkpoints, self.readings = Checkpoints(path / "checkpoints"), Metrics(path / "metrics.jsonl")
+        self.lost: dict[str, str] = {}  # what is not written, and why
+        self._events: Events | None = None
+        self._tensorboard = True
 
     @classmethod
     def create(cls, path: str | Path, algorithm: str, config: RunConfig) -> "RunFolder":
@@ -79,21 +84,54 @@ class RunFolder(Silent):
             InputError: something is there already, or it cannot be made.
         """
         path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError(f"{path} exists already; choose another --run-dir, or go on with `gpusim resume {path}`.")
         check_free(path)
         try:
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
+            with locked(path / LOCK, f"the run folder {path}"):
+                check_free(path)  # of two who make it at the same time, one is the second here
+                return cls._fill(path, algorithm, config)
         except OSError as error:
             raise InputError(f"the run folder {path} cannot be made: {error.strerror}.") from None
+
+    @classmethod
+    def create_new(cls, algorithm: str, config: RunConfig) -> "RunFolder":
+        """A folder below `runs`, named after algorithm, environment, seed and time, and by a number if that is taken.
+
+        Raises:
+            InputError: it cannot be made.
+        """
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        name = f"runs/{algorithm}-{config.env.replace('/', '-')}-s{config.seed}-{stamp}"
+        try:
+            for number in itertools.count(1):
+                path = Path(name if number == 1 else f"{name}-{number}")
+                try:
+                    path.mkdir(parents=True)
+                except FileExistsError:
+                    if not path.is_dir():
+                        raise
+                    continue
+                return cls._fill(path, algorithm, config)
+        except OSError as error:
+            raise InputError(f"the run folder {name} cannot be made: {error.strerror}.") from None
+        raise AssertionError
+
+    @classmethod
+    def _fill(cls, path: Path, algorithm: str, config: RunConfig) -> "RunFolder":
+        (path / "checkpoints").mkdir(exist_ok=True)
+        folder = cls(path, algorithm, config)
+        folder.write_config()
+        return folder
+
+    def write_config(self) -> None:
+        """Raises OSError where it cannot be written."""
         content = {
             "format": FORMAT,
             "gpusim": __version__,
-            "algorithm": algorithm,
-            "config": dataclasses.asdict(config),
+            "algorithm": self.algorithm,
+            "config": dataclasses.asdict(self.config),
         }
-        write(path / "config.json", json.dumps(content, indent=2) + "\n")
-        return cls(path, algorithm, config)
+        write(self.path / "config.json", json.dumps(content, indent=2) + "\n")
 
     @classmethod
     def open(cls, path: str | Path, **changes: Any) -> "RunFolder":
@@ -105,105 +143,189 @@ class RunFolder(Silent):
         path = Path(path)
         if not path.is_dir():
             raise InputError(f"there is no run folder {path}.")
+        file = path / "config.json"
         try:
-            content = json.loads((path / "config.json").read_text())
-            found = content["format"]
-            algorithm, values = content["algorithm"], content["config"]
+            content = read_json(file, "the configuration of a run")
         except FileNotFoundError:
             raise InputError(f"{path} is not a run folder, or an incomplete one: it has no config.json.") from None
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path / 'config.json'} is damaged: it is not the configuration of a run.") from None
-        if found != FORMAT:
+        found, algorithm, values = (content.get(name) for name in ("format", "algorithm", "config"))
+        if found != FORMAT and found is not None:
             raise InputError(
                 f"{path} was written by gpusim {content.get('gpusim', 'of an unknown version')} in format {found}; "
                 f"this is gpusim {__version__}, which reads format {FORMAT}."
             )
-        config = build(module(algorithm).Config, values | changes, str(path / "config.json"))
-        return cls(path, algorithm, config)
+        if found is None or not isinstance(algorithm, str) or not isinstance(values, dict):
+            raise InputError(f"{file} is damaged: it is not the configuration of a run.")
+        return cls(path, algorithm, build(module(algorithm).Config, values | changes, str(file)))
 
-    def reading(self, learner: Learner, metrics: dict[str, float]) -> None:
-        with open(self.path / "metrics.jsonl", "a") as file:
-            file.write(json.dumps(metrics) + "\n")
-        if self._events is None:
-            self._events = _events(self.path / "tensorboard", int(metrics["steps"]))
-        if self._events:
-            for name, value in metrics.items():
-                if name not in ("steps", "iteration", "time"):
-                    self._events.add_scalar(name, value, int(metrics["steps"]), walltime=metrics["time"])
-
-    def checkpoint(self, learner: Learner, metrics: list[dict[str, float]]) -> None:
-        content = io.BytesIO()
-        seconds = metrics[-1]["seconds"] if metrics else 0.0
-        torch.save({"format": FORMAT, "gpusim": __version__, "seconds": seconds, "state": learner.state()}, content)
-        write(self.path / "checkpoints" / f"{learner.iteration:08d}.pt", content.getvalue())
-        for old in self.checkpoints()[:-KEPT]:
-            old.unlink()
-
-    def checkpoints(self) -> list[Path]:
-        """Oldest first."""
-        return sorted((self.path / "checkpoints").glob("*.pt"))
-
-    def load(self, device: torch.device) -> dict[str, Any]:
-        """The newest checkpoint: `state`, and the `seconds` it took to get there.
+    def locked(self) -> AbstractContextManager[None]:
+        """Keeps other processes from going on with this run.
 
         Raises:
-            InputError: there is none, it is cut short, or another version wrote it.
+            InputError: another does already, or the folder cannot be written to.
         """
-        found = self.checkpoints()
-        if not found:
-            raise InputError(f"{self.path} is incomplete: it has no checkpoint.")
+        return locked(self.path / LOCK, f"the run folder {self.path}")
+
+    def reading(self, learner: Learner, metrics: dict[str, float]) -> None:
+        self._written("metrics.jsonl", lambda: self.readings.append(metrics))
+        if self._tensorboard:
+            self._tensorboard = self._written("TensorBoard's events", lambda: self._show(metrics))
+
+    def _show(self, metrics: dict[str, float]) -> None:
+        step = int(metrics["steps"])
+        if self._events is None:
+            try:
+                self._events = Events(self.path / "tensorboard", step)
+            except ImportError:
+                self._tensorboard = False
+                return
+        shown = {name: value for name, value in metrics.items() if name not in ("steps", "iteration", "time")}
+        self._events.add(shown, step, metrics["time"])
+
+    def checkpoint(self, learner: Learner, metrics: list[dict[str, float]], seconds: float = 0.0) -> None:
+        state = learner.state()
+        self._written("the checkpoint", lambda: self.checkpoints.save(learner.iteration, seconds, state))
+
+    def _written(self, what: str, write: Callable[[], None]) -> bool:
         try:
-            content = torch.load(found[-1], map_location=device, weights_only=True)
-            form = content["format"]
+            write()
+        except OSError as error:
+            if what not in self.lost:
+                warn(f"{what} of {self.path} cannot be written ({error.strerror}); the run goes on.")
+            self.lost[what] = str(error.strerror)
+            return False
+        self.lost.pop(what, None)
+        return True
+
+    def load(self, device: torch.device) -> Checkpoint | None:
+        """The newest checkpoint that is whole, and a line about each that is not; None where there was none yet.
+
+        Raises:
+            InputError: there are some, and none can be read, or another version wrote it.
+        """
+        damages = list[Damaged]()
+        for found in self.checkpoints.readable(device):
+            if isinstance(found, Checkpoint):
+                for damage in damages:
+                    warn(f"{damage}; {found.path.name}, the one before it, is taken.")
+                return found
+            damages.append(found)
+        if damages:
+            others = f", and so are the {len(damages) - 1} before it" if len(damages) > 1 else ""
+            raise InputError(f"{damages[0]}{others}: there is nothing left to go on from.")
+        return None
+
+    def make_learner(self) -> Learner:
+        """The learner of this run, as it began.
+
+        Raises:
+            InputError: config.json asks for what cannot be made.
+        """
+        try:
+            return make_learner(self.algorithm, self.config)
+        except (InputError, ImportError):
+            raise
+        except (TypeError, ValueError, OverflowError, MemoryError, RuntimeError) as error:
+            raise self.unfit(error) from None
+
+    def unfit(self, error: BaseException) -> InputError:
+        """What is to be said of a configuration that nothing can be made by."""
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0].removesuffix(".")
+        return InputError(f"{self.path / 'config.json'} is damaged, or was changed: {why}.")
+
+    def restore(self, learner: Learner) -> float:
+        """Brings `learner` to the newest checkpoint, and returns the seconds that it took to get there.
+
+        Raises:
+            InputError: none can be read, or it fits another configuration.
+        """
+        checkpoint = self.load(learner.env.device)
+        if checkpoint is None:
+            return 0.0
+        try:
+            learner.load(checkpoint.state)
+        except InputError:
+            raise
         except Exception:
-            other = f"delete it to go on from {found[-2].name}" if len(found) > 1 else "and there is no earlier one"
-            raise InputError(f"the checkpoint {found[-1]} is cut short or damaged; {other}.") from None
-        if form != FORMAT:
-            raise InputError(f"the checkpoint {found[-1]} has format {form}; this gpusim reads format {FORMAT}.")
-        return content
+            raise self.misfit() from None
+        return checkpoint.seconds
+
+    def misfit(self) -> InputError:
+        return InputError(f"the checkpoint in {self.path} does not fit its config.json: one of them was changed.")
+
+    def newest_iteration(self) -> int:
+        """Of the checkpoints; 0 where there is none."""
+        files = self.checkpoints.files()
+        return int(files[-1].stem) if files else 0
+
+    def change(self, **changes: Any) -> None:
+        """Keeps a changed configuration.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        kept = self.open(self.path, **changes)
+        try:
+            kept.write_config()
+        except OSError as error:
+            raise InputError(f"{self.path / 'config.json'} cannot be written: {error.strerror}.") from None
 
     def metrics(self) -> list[dict[str, float]]:
-        """The readings so far; a last line that was cut short is passed over."""
-        readings = []
-        try:
-            lines = (self.path / "metrics.jsonl").read_text().splitlines()
-        except FileNotFoundError:
-            return []
-        for line in lines:
-            try:
-                readings.append(json.loads(line))
-            except ValueError:
-                break
-        return readings
+        """The readings so far; lines that are damaged are passed over.
+
+        Raises:
+            InputError: they cannot be read.
+        """
+        return self.readings.read()
 
     def rewind(self, iteration: int) -> list[dict[str, float]]:
-        """Drops the readings after `iteration`, which a resumed run makes anew, and returns those before."""
-        kept = [m for m in self.metrics() if m["iteration"] <= iteration]
-        write(self.path / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in kept))
-        return kept
+        """Drops the readings after `iteration`, which a resumed run makes anew, and returns those before.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        self.checkpoints.set_aside(iteration)
+        try:
+            return self.readings.rewind(iteration)
+        except OSError as error:
+            raise InputError(f"{self.readings.path} cannot be written: {error.strerror}.") from None
+
+    def result(self) -> dict[str, Any] | None:
+        """What the closing evaluation left; None where it was not made, or is damaged."""
+        try:
+            return read_json(self.path / "result.json", "the result of a run")
+        except (FileNotFoundError, InputError):
+            return None
 
     def close(self, result: dict[str, Any] | None = None) -> None:
-        """Writes the result, where there is one, and the learning curve."""
-        if result is not None:
-            write(self.path / "result.json", json.dumps(result, indent=2) + "\n")
+        """Writes the learning curve and, where there is one, the result."""
         if self._events:
             self._events.close()
+        if self.readings.pending:
+            self._written("metrics.jsonl", self.readings.flush)
         if readings := self.metrics():
-            from gpusim.agents.plot import curve
+            self._written("curve.png", lambda: self._draw(readings))
+        if result is not None:
+            text = json.dumps(result, indent=2) + "\n"
+            self._written("result.json", lambda: write(self.path / "result.json", text))
 
-            curve(readings, self.config.env, self.path / "curve.png")
+    def _draw(self, readings: list[dict[str, float]]) -> None:
+        from gpusim.agents.plot import curve
+
+        curve(readings, self.config.env, self.path / "curve.png")
 
 
 def check_free(path: Path) -> None:
+    """Raises InputError where a run cannot be made at `path`, which may hold what is left of one that never began."""
+    if os.path.lexists(path):
+        try:
+            inside = {p.name for p in path.iterdir()} if path.is_dir() else None
+        except OSError as error:
+            raise InputError(f"the run folder {path} cannot be made: {error.strerror}.") from None
+        if inside is not None and "config.json" in inside:
+            raise InputError(f"{path} exists already; choose another --run-dir, or go on with `gpusim resume {path}`.")
+        if inside is None or inside - UNBORN or Checkpoints(path / "checkpoints").files():
+            raise InputError(f"{path} exists already, and is no run; choose another --run-dir.")
     parent = next(p for p in (path, *path.absolute().parents) if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise InputError(f"the run folder {path} cannot be made: {parent} cannot be written to.")
-
-
-def _events(path: Path, step: int) -> Any:
-    """TensorBoard's writer; False where TensorBoard is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return False
-    return SummaryWriter(str(path), purge_step=step)

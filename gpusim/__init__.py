@@ -5,6 +5,7 @@ obs, _ = env.reset(seed=0)
 obs, reward, terminated, truncated, infos = env.step(actions)
 """
 
+from gpusim import early  # noqa: F401 - before torch is imported
 from gpusim.env import Env, Uniform
 from gpusim.envs import BUILTIN, MINATAR
 from gpusim.errors import InputError

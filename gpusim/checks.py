@@ -136,6 +136,11 @@ def seed(value: Any) -> int:
     return int(value)
 
 
+def later_seed(seed: int, by: int) -> int:
+    """Another seed; after the greatest comes 0."""
+    return (seed + by) % 2**63
+
+
 def params(env: Env, given: Any, num_envs: int, where: torch.device) -> Any:
     """`env.params` with what was given put in its place: numbers, `[N]` float32 tensors, or `Uniform` ranges."""
     if given is None:

@@ -1,11 +1,13 @@
 """A run folder: what is in it, and that a run stopped anywhere ends where the unbroken one ends."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -218,17 +220,35 @@ def copy(unbroken, tmp_path):
     return shutil.copytree(unbroken, tmp_path / "copy")
 
 
-def test_a_checkpoint_cut_short_is_refused_and_the_one_before_it_named(unbroken, tmp_path, capsys):
+def cut_short(content):
+    return content[: len(content) // 2]
+
+
+def flipped(content):
+    """One bit of the largest tensor."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        largest = archive.read(max(archive.infolist(), key=lambda record: record.file_size))
+    place = content.index(largest) + len(largest) // 2
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut_short, flipped])
+def test_of_a_damaged_checkpoint_the_one_before_is_taken(damage, unbroken, tmp_path, capsys):
     folder = copy(unbroken, tmp_path)
-    *_, second, last = sorted((folder / "checkpoints").glob("*.pt"))
-    content = last.read_bytes()
-    last.write_bytes(content[: len(content) // 2])
-    for command in ("resume", "eval"):
-        assert f"cut short or damaged; delete it to go on from {second.name}" in refused(capsys, command, folder)
-    assert last.exists()
-    last.unlink()
-    assert gpusim("resume", folder) == 0
+    first, second, last = sorted((folder / "checkpoints").glob("*.pt"))
+    content = damage(last.read_bytes())
+    last.write_bytes(content)
+    said = f"gpusim: the checkpoint {last} is cut short or damaged; {second.name}, the one before it, is taken.\n"
+    for command in (["eval", "--episodes", "2"], ["resume"]):
+        assert gpusim(command[0], folder, *command[1:]) == 0
+        assert capsys.readouterr().err == said
     assert_same_end(unbroken, folder)
+    assert readings(folder) == readings(unbroken)
+    assert (folder / "checkpoints" / f"{last.name}.damaged").read_bytes() == content
+    for checkpoint in (folder / "checkpoints").glob("*.pt"):
+        checkpoint.write_bytes(damage(checkpoint.read_bytes()))
+    assert "and so are the 2 before it: there is nothing left to go on from" in refused(capsys, "resume", folder)
+    assert first.exists()
 
 
 def test_another_version_and_a_changed_configuration_are_refused(unbroken, tmp_path, capsys):
@@ -245,11 +265,15 @@ def test_another_version_and_a_changed_configuration_are_refused(unbroken, tmp_p
     assert "damaged" in refused(capsys, "eval", folder)
 
 
-def test_a_run_without_a_checkpoint_is_refused(unbroken, tmp_path, capsys):
+def test_a_run_without_a_checkpoint_begins_again(unbroken, tmp_path, capsys):
     folder = copy(unbroken, tmp_path)
     for checkpoint in (folder / "checkpoints").iterdir():
         checkpoint.unlink()
-    assert "no checkpoint" in refused(capsys, "resume", folder)
+    assert f"it has no checkpoint yet; `gpusim resume {folder}` goes on with it" in refused(capsys, "eval", folder)
+    assert gpusim("resume", folder) == 0
+    assert "going on from step 0" in capsys.readouterr().out
+    assert_same_end(unbroken, folder)
+    assert readings(folder) == readings(unbroken)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere, so nothing is refused")

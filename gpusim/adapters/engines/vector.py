@@ -35,12 +35,13 @@ def in_turn(build: Build, num_envs: int) -> "Vector":
 
 
 def _in_a_process_of_ours(starter: int, build: Build) -> gymnasium.Env:
-    """An environment whose process leaves Ctrl-C to the one that started it.
+    """An environment whose process leaves Ctrl-C, and the end of a terminal, to the one that started it.
 
     Gymnasium builds one more in the starter itself, to look at its spaces.
     """
     if os.getpid() != starter:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for name in {"SIGINT", "SIGHUP"} & set(signal.Signals.__members__):
+            signal.signal(signal.Signals[name], signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked process has its parent's handlers
     return build()
 
