@@ -16,7 +16,7 @@ ifndef TWO_AT_ONCE
 .NOTPARALLEL:
 endif
 .DELETE_ON_ERROR:
-.PHONY: help train test lint docs kernel-report gpu report peers trainers test-trainers results clean FORCE
+.PHONY: help train test lint kills docs kernel-report gpu report peers trainers test-trainers results clean FORCE
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: $(VENV)/dev  ## style and types only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+kills: $(VENV)/dev  ## kill a hundred runs wherever they are, in writes too, resume them, and compare with unbroken ones
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile.kills --kills 100
 
 docs: $(VENV)/dev  ## the documentation, into docs/_build; nothing is fetched
 	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build

@@ -51,6 +51,7 @@ class Checkpoints:
         """Raises OSError where it cannot be written; older ones are then all kept."""
         content = io.BytesIO()
         torch.save({"format": FORMAT, "gpusim": __version__, "seconds": seconds, "state": state}, content)
+        self.path.mkdir(exist_ok=True)
         write(self.path / f"{iteration:08d}.pt", content.getbuffer())
         for old in self.files()[:-KEPT]:
             with contextlib.suppress(OSError):

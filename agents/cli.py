@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
+import math
 import shlex
 import sys
 import typing
@@ -40,9 +41,10 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt as stop:
         console.warn("stopped")
         code = signals.exit_code(stop)
-    except BrokenPipeError:  # who reads has seen enough
-        console.mute(sys.stdout)
-        code = 128 + 13
+    except OSError as error:
+        if error.filename is not None or error.errno not in console.GONE:
+            raise
+        code = console.give_up(error)
     sys.exit(code or 0)
 
 
@@ -129,8 +131,10 @@ def resume(args: list[str]) -> int:
         _refuse_fixed(RunFolder.open(path), rest, {f.name for f in dataclasses.fields(Resume)})
     asked = options(Resume(), rest, f"gpusim resume {path}")
     changes = {name: value for name, value in vars(asked).items() if value is not None}
-    with RunFolder.open(path).locked():
-        return _go_on(RunFolder.open(path, **changes), changes)
+    folder = RunFolder.open(path)
+    with folder.locked():
+        folder.config = RunFolder.open(path, **changes).config  # as who held it before has left it
+        return _go_on(folder, changes)
 
 
 def _refuse_fixed(folder: Any, args: list[str], free: set[str]) -> None:
@@ -150,25 +154,22 @@ def _refuse_fixed(folder: Any, args: list[str], free: set[str]) -> None:
 def _go_on(folder: Any, changes: dict[str, Any]) -> int:
     from gpusim.agents.loop import on_target
 
-    _tell_memory(folder.config)
+    folder.made(lambda: _tell_memory(folder.config))
     learner = folder.make_learner()
     seconds = folder.restore(learner)
-    lasting = {name: value for name, value in changes.items() if name != "device"}
     if changes.get("total_steps", learner.steps) < learner.steps:
         raise InputError(f"{folder.path} has made {learner.steps:,} steps already: total_steps must be more.")
-    reached = any(on_target(learner, reading) for reading in folder.metrics() if reading["steps"] <= learner.steps)
+    metrics = folder.rewind(learner.iteration)
+    reached = any(on_target(learner, reading) for reading in metrics)
     if reached or learner.iteration >= folder.config.iterations:
-        if (result := folder.result()) and result.get("steps") == learner.steps:
-            done = "reached its target" if reached else "is complete"
-            console.say(
-                f"{folder.path} {done}: all {learner.steps:,} steps were made; --total-steps makes more of them."
-                if not reached
-                else f"{folder.path} {done} after {learner.steps:,} steps; --target-return sets another."
-            )
-            return 0
-        return _finish(learner, folder, seconds, folder.rewind(learner.iteration), reached)
-    folder.rewind(learner.iteration)
-    if lasting:
+        learner.env.close()
+        if (folder.result() or {}).get("steps") != learner.steps:
+            return _finish(learner, folder, seconds, metrics, reached)
+        all_of_it = f"is complete: all {learner.steps:,} steps were made; --total-steps makes more of them."
+        enough = f"reached its target after {learner.steps:,} steps; --target-return sets another."
+        console.say(f"{folder.path} {enough if reached else all_of_it}")
+        return 0
+    if lasting := {name: value for name, value in changes.items() if name != "device"}:
         folder.change(**lasting)
     stretched = ", its schedules stretched to the new total" if "total_steps" in changes and learner.iteration else ""
     console.say(f"going on from step {learner.steps:,}{stretched}{_afresh(learner)}")
@@ -229,9 +230,8 @@ def _finish(learner: Any, folder: Any, seconds: float, metrics: list[dict[str, f
     from gpusim.agents.evaluate import closing
 
     if reached:
-        console.say(
-            f"reached {metrics[-1]['return']:.1f} (target {learner.config.target_return:g}) in {seconds:.1f} s of training"
-        )
+        best, target = metrics[-1].get("return", math.nan), learner.config.target_return
+        console.say(f"reached {best:.1f} (target {target:g}) in {seconds:.1f} s of training")
     try:
         result = closing(learner) | {"steps": learner.steps, "seconds": seconds}
         folder.close(result)

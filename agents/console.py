@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import errno
 import os
 import sys
 from typing import Any
@@ -24,14 +25,15 @@ def _plainer(error: UnicodeError) -> tuple[str, int]:
     return "".join(PLAIN.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
 
 
+GONE = (errno.EPIPE, errno.ENOSPC, errno.EIO)  # the reader, the room on the disk, the terminal
+
+
 def say(text: str = "", end: str = "\n") -> None:
     """Prints at once. Should the reader be gone, or a file full, everything after goes nowhere, and the work goes on."""
     try:
         print(text, end=end, flush=True)
     except OSError as error:
-        mute(sys.stdout)
-        if not isinstance(error, BrokenPipeError):
-            warn(f"the output cannot be written ({error.strerror}); what follows is not shown.")
+        give_up(error)
 
 
 def warn(sentence: str) -> None:
@@ -40,13 +42,18 @@ def warn(sentence: str) -> None:
         print(f"gpusim: {sentence}", file=sys.stderr, flush=True)
 
 
+def give_up(error: OSError) -> int:
+    """Shows nothing from here on; the exit code of a command that does nothing but show: 141 on a closed pipe."""
+    mute(sys.stdout)
+    if isinstance(error, BrokenPipeError):  # who reads has seen enough
+        return 128 + 13
+    warn(f"the output cannot be written ({error.strerror}); what follows is not shown.")
+    return 1
+
+
 def flush() -> None:
-    """Raises OSError where what was printed cannot be written; it is then given up."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        mute(sys.stdout)
-        raise
+    """Raises OSError where what was printed cannot be written."""
+    sys.stdout.flush()
 
 
 def mute(stream: Any) -> None:

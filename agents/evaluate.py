@@ -47,7 +47,8 @@ def load_policy(run: str | Path, deterministic: bool = False, device: str = "aut
         InputError: the folder does not exist, is incomplete or damaged, or is of another version.
     """
     folder, where = RunFolder.open(run), gpusim.checks.device(device)
-    env, network = _untrained(folder, where)
+    env = folder.made(lambda: describe(folder.config.env))
+    network = folder.made(lambda: folder.config.make_network(env, torch.Generator().manual_seed(0)).to(where))
     checkpoint = folder.load(where)
     if checkpoint is None:
         raise InputError(f"{run} is incomplete: it has no checkpoint yet; `gpusim resume {run}` goes on with it.")
@@ -56,18 +57,6 @@ def load_policy(run: str | Path, deterministic: bool = False, device: str = "aut
     except Exception:
         raise folder.misfit() from None
     return Policy(network, env, deterministic, folder.config.seed, folder.config.threads)
-
-
-def _untrained(folder: RunFolder, where: torch.device) -> tuple[Any, ActorCritic]:
-    config = folder.config
-    try:
-        config.check()
-        env = describe(config.env)
-        return env, config.make_network(env, torch.Generator().manual_seed(0)).to(where)
-    except InputError:
-        raise
-    except (TypeError, ValueError, OverflowError, MemoryError, RuntimeError) as error:
-        raise folder.unfit(error) from None
 
 
 def closing(learner: Learner) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The loop around a learner: iterate, read the metrics now and then, keep the run folder, stop when told."""
 
+import math
 import time
 from collections import deque
 from typing import Any, NamedTuple
@@ -121,4 +122,5 @@ class Reading:
 def on_target(learner: Learner, reading: dict[str, float]) -> bool:
     """Whether the target was reached at that reading."""
     target = learner.config.target_return
-    return target is not None and reading["episodes"] >= learner.window.size and reading["return"] >= target
+    enough = reading.get("episodes", 0) >= learner.window.size
+    return target is not None and enough and reading.get("return", -math.inf) >= target

@@ -6,10 +6,10 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -27,6 +27,7 @@ from gpusim.agents.presets import settings
 from gpusim.errors import InputError
 from gpusim.version import __version__
 
+Made = TypeVar("Made")
 FORMAT = 1  # of the folder; raised when an older one can no longer be read
 LOCK = "run.lock"
 UNBORN = {
@@ -154,17 +155,22 @@ class RunFolder(Silent):
                 f"{path} was written by gpusim {content.get('gpusim', 'of an unknown version')} in format {found}; "
                 f"this is gpusim {__version__}, which reads format {FORMAT}."
             )
-        if found is None or not isinstance(algorithm, str) or not isinstance(values, dict):
+        if found is None or not isinstance(algorithm, str) or not isinstance(values, dict) or not _plain(values):
             raise InputError(f"{file} is damaged: it is not the configuration of a run.")
         return cls(path, algorithm, build(module(algorithm).Config, values | changes, str(file)))
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Keeps other processes from going on with this run.
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from going on with this run, and closes in the end what it has opened.
 
         Raises:
             InputError: another does already, or the folder cannot be written to.
         """
-        return locked(self.path / LOCK, f"the run folder {self.path}")
+        with locked(self.path / LOCK, f"the run folder {self.path}"):
+            try:
+                yield
+            finally:
+                self._close_events()
 
     def reading(self, learner: Learner, metrics: dict[str, float]) -> None:
         self._written("metrics.jsonl", lambda: self.readings.append(metrics))
@@ -189,10 +195,10 @@ class RunFolder(Silent):
     def _written(self, what: str, write: Callable[[], None]) -> bool:
         try:
             write()
-        except OSError as error:
+        except (OSError, InputError) as error:
             if what not in self.lost:
-                warn(f"{what} of {self.path} cannot be written ({error.strerror}); the run goes on.")
-            self.lost[what] = str(error.strerror)
+                warn(f"{what} of {self.path} cannot be written ({_reason(error)}); the run goes on.")
+            self.lost[what] = _reason(error)
             return False
         self.lost.pop(what, None)
         return True
@@ -215,23 +221,28 @@ class RunFolder(Silent):
             raise InputError(f"{damages[0]}{others}: there is nothing left to go on from.")
         return None
 
+    def made(self, make: Callable[[], Made]) -> Made:
+        """What `make` makes of the configuration.
+
+        Raises:
+            InputError: nothing can be made of it.
+        """
+        try:
+            self.config.check()
+            return make()
+        except (InputError, ImportError):
+            raise
+        except (TypeError, ValueError, OverflowError, MemoryError, RuntimeError) as error:
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0].removesuffix(".")
+            raise InputError(f"{self.path / 'config.json'} is damaged, or was changed: {why}.") from None
+
     def make_learner(self) -> Learner:
         """The learner of this run, as it began.
 
         Raises:
             InputError: config.json asks for what cannot be made.
         """
-        try:
-            return make_learner(self.algorithm, self.config)
-        except (InputError, ImportError):
-            raise
-        except (TypeError, ValueError, OverflowError, MemoryError, RuntimeError) as error:
-            raise self.unfit(error) from None
-
-    def unfit(self, error: BaseException) -> InputError:
-        """What is to be said of a configuration that nothing can be made by."""
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0].removesuffix(".")
-        return InputError(f"{self.path / 'config.json'} is damaged, or was changed: {why}.")
+        return self.made(lambda: make_learner(self.algorithm, self.config))
 
     def restore(self, learner: Learner) -> float:
         """Brings `learner` to the newest checkpoint, and returns the seconds that it took to get there.
@@ -299,8 +310,7 @@ class RunFolder(Silent):
 
     def close(self, result: dict[str, Any] | None = None) -> None:
         """Writes the learning curve and, where there is one, the result."""
-        if self._events:
-            self._events.close()
+        self._close_events()
         if self.readings.pending:
             self._written("metrics.jsonl", self.readings.flush)
         if readings := self.metrics():
@@ -309,10 +319,27 @@ class RunFolder(Silent):
             text = json.dumps(result, indent=2) + "\n"
             self._written("result.json", lambda: write(self.path / "result.json", text))
 
+    def _close_events(self) -> None:
+        if self._events:
+            self._events.close()
+            self._events = None
+
     def _draw(self, readings: list[dict[str, float]]) -> None:
         from gpusim.agents.plot import curve
 
         curve(readings, self.config.env, self.path / "curve.png")
+
+
+def _reason(error: Exception) -> str:
+    """In the system's words, where it was the system."""
+    system = error if isinstance(error, OSError) else error.__context__
+    return str(getattr(system, "strerror", None) or error)
+
+
+def _plain(values: dict[str, Any]) -> bool:
+    """Whether these can be settings at all: numbers, words, or several of them, and an environment with a name."""
+    each = [x for value in values.values() for x in (value if isinstance(value, list) else [value])]
+    return all(x is None or isinstance(x, int | float | str) for x in each) and isinstance(values.get("env", ""), str)
 
 
 def check_free(path: Path) -> None:
