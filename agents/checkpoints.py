@@ -1,6 +1,7 @@
 """The checkpoints of a run: files numbered by iteration, of which the newest are kept; reading one finds damage to it."""
 
 import contextlib
+import hashlib
 import io
 import math
 import re
@@ -18,6 +19,7 @@ from gpusim.version import __version__
 
 FORMAT = 1  # of a checkpoint; raised when an older one can no longer be read
 KEPT = 3
+SEAL = b"gpusim sha256 "  # and 64 digits: the comment at the end of the archive that torch writes
 NAME = re.compile(r"[0-9]{8,}\.pt")  # what is called otherwise is somebody else's
 
 
@@ -51,6 +53,7 @@ class Checkpoints:
         """Raises OSError where it cannot be written; older ones are then all kept."""
         content = io.BytesIO()
         torch.save({"format": FORMAT, "gpusim": __version__, "seconds": seconds, "state": state}, content)
+        seal(content)
         self.path.mkdir(exist_ok=True)
         write(self.path / f"{iteration:08d}.pt", content.getbuffer())
         for old in self.files()[:-KEPT]:
@@ -87,9 +90,7 @@ def read(path: Path, device: torch.device) -> Checkpoint:
     try:
         if not path.is_file():  # a pipe would be waited for
             raise ValueError
-        with zipfile.ZipFile(path) as archive:  # torch writes a checksum for each tensor, and does not look at it again
-            if archive.testzip() is not None:
-                raise ValueError
+        check_seal(path)
         with warnings.catch_warnings(action="ignore"):
             content = torch.load(path, map_location=device, weights_only=True)
         form, seconds, state = content["format"], content["seconds"], content["state"]
@@ -100,6 +101,38 @@ def read(path: Path, device: torch.device) -> Checkpoint:
     if form != FORMAT:
         raise InputError(f"the checkpoint {path} has format {form}; this gpusim reads format {FORMAT}.")
     return Checkpoint(path, float(seconds), state)
+
+
+def seal(archive: io.BytesIO) -> None:
+    """Adds the digest of all its bytes as the comment of a zip archive that has none."""
+    archive.seek(-2, io.SEEK_END)
+    archive.write((len(SEAL) + 64).to_bytes(2, "little"))  # of the comment
+    digest = hashlib.sha256(archive.getbuffer()).hexdigest()
+    archive.write(SEAL + digest.encode())
+
+
+def check_seal(path: Path) -> None:
+    """Raises an error where a digest is wrong: the seal's, or, in a checkpoint of an older gpusim, that of a tensor."""
+    with open(path, "rb") as file:
+        rest = file.seek(-len(SEAL) - 64, io.SEEK_END)
+        found = file.read()
+        if not found.startswith(SEAL):
+            return _check_tensors(path)
+        file.seek(0)
+        digest = hashlib.sha256()
+        while part := file.read(min(2**20, rest)):
+            digest.update(part)
+            rest -= len(part)
+    if found != SEAL + digest.hexdigest().encode():
+        raise ValueError
+
+
+def _check_tensors(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for record in archive.infolist():
+            with archive.open(record) as content:
+                while content.read(2**20):
+                    pass
 
 
 def _is_time(value: Any) -> bool:

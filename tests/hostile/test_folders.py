@@ -1,6 +1,5 @@
 """Run folders that were tampered with, by hundreds of drawn changes: each is refused in a sentence, or used rightly."""
 
-import io
 import json
 import os
 import shutil
@@ -15,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gpusim.agents.plot
+from tests.agents.test_run import flipped
 from tests.hostile.counts import Ledger, command
+from tests.hostile.kills import leaves
 
 INPUTS = {"a field of config.json": 50}  # and 18 of each other kind
 SMALL = ["--num-envs", "4", "--num-steps", "16", "--minibatches", "2", "--hidden", "8", "--total-steps", "640",
@@ -210,16 +211,6 @@ KINDS: dict[str, Callable[..., None]] = {
 COMMANDS = {"resume": [], "eval": ["--episodes", "2"], "plot": ["--out"]}
 
 
-def leaves(tree, name=""):
-    if isinstance(tree, dict):
-        return {k: v for key, sub in tree.items() for k, v in leaves(sub, f"{name}/{key}").items()}
-    if isinstance(tree, torch.Tensor):
-        content = io.BytesIO()
-        torch.save(tree.contiguous().clone(), content)
-        return {name: content.getvalue()}
-    return {name: repr(tree)}
-
-
 def ending(folder):
     state = torch.load(sorted((folder / "checkpoints").glob("0*.pt"))[-1], weights_only=True)["state"]
     return {name: value for name, value in leaves(state).items() if name.startswith("/network")}
@@ -293,7 +284,7 @@ def test_the_ledger_sees_what_is_wrong():
 
 def test_no_flipped_bit_of_a_checkpoint_goes_unseen(unbroken):
     """Of a thousand, over all the file: the content is as it was, or nothing is taken."""
-    from gpusim.agents.checkpoints import Damaged, read
+    from gpusim.agents.checkpoints import SEAL, Damaged, read
 
     path = unbroken / "flipped.pt"
     content = (unbroken / "short" / "checkpoints" / "00000009.pt").read_bytes()
@@ -305,7 +296,13 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unseen(unbroken):
         changed[place] ^= 1 << place % 8
         path.write_bytes(changed)
         try:
-            assert leaves(read(path, cpu).state) == right
+            assert leaves(read(path, cpu).state) == right, f"bit {place % 8} of byte {place}"
         except Damaged:
             refused += 1
-    assert refused > 100
+    assert refused > 900
+    older = content[: content.rindex(SEAL) - 2] + bytes(2)
+    path.write_bytes(older)
+    assert leaves(read(path, cpu).state) == right
+    path.write_bytes(flipped(older))
+    with pytest.raises(Damaged):
+        read(path, cpu)
