@@ -125,21 +125,25 @@ def resume(args: list[str]) -> int:
         """Iterations between two readings of the metrics."""
         checkpoint_every: int | None = None
         """Iterations between two checkpoints."""
+        trust: bool = False
+        """Run the code of somebody's own that the folder names: its environment's, its script."""
 
     path, rest = _run_path(args, "resume")
     if not {"-h", "--help"} & set(rest):
         _refuse_fixed(RunFolder.open(path), rest, {f.name for f in dataclasses.fields(Resume)})
     asked = options(Resume(), rest, f"gpusim resume {path}")
-    changes = {name: value for name, value in vars(asked).items() if value is not None}
+    changes = {name: value for name, value in vars(asked).items() if name != "trust" and value is not None}
     folder = RunFolder.open(path)
     with folder.locked():
         folder.config = RunFolder.open(path, **changes).config  # as who held it before has left it
+        folder.find_code(asked.trust, tell=console.warn)
         return _go_on(folder, changes)
 
 
 def _refuse_fixed(folder: Any, args: list[str], free: set[str]) -> None:
     """Raises InputError where a setting is to be changed on which stands what the run has learned."""
-    known = {f.name for f in dataclasses.fields(folder.config)} - free
+    settings = {f.name for f in dataclasses.fields(folder.config)}
+    known = settings - free
     for word in args:
         name = word.partition("=")[0].removeprefix("--").replace("-", "_")
         name = name if name in known else name.removeprefix("no_")
@@ -147,7 +151,7 @@ def _refuse_fixed(folder: Any, args: list[str], free: set[str]) -> None:
             raise InputError(
                 f"{name} cannot be changed in a run, as what it has learned stands on it: begin another by "
                 f"`gpusim train {folder.algorithm} {folder.config.env}`; a run that goes on can change "
-                f"{', '.join(sorted(free))}."
+                f"{', '.join(sorted(free & settings))}."
             )
 
 
@@ -199,7 +203,7 @@ def _drive(learner: Any, folder: Any, seconds: float) -> int:
 
     env, config = learner.env, learner.config
     console.say(
-        f"{remark(env)}{config.env}: {config.num_envs} environments, {env.backend} on {env.device}, "
+        f"{remark(env)}{env.env.id}: {config.num_envs} environments, {env.backend} on {env.device}, "
         f"learning by {learner.path}; run folder {folder.path}"
     )
     try:
@@ -221,8 +225,14 @@ def _drive(learner: Any, folder: Any, seconds: float) -> int:
 def _stopped(learner: Any, folder: Any, code: int) -> int:
     kept = folder.newest_iteration() * learner.config.steps_per_iteration
     of_it = "" if kept == learner.steps else f" (from step {kept:,}, the last that was kept)"
-    console.say(f"stopped at step {learner.steps:,}; go on with: gpusim resume {shlex.quote(str(folder.path))}{of_it}")
+    console.say(f"stopped at step {learner.steps:,}; go on with: {_resume_command(folder)}{of_it}")
     return code
+
+
+def _resume_command(folder: Any) -> str:
+    from gpusim.agents.code import named
+
+    return f"gpusim resume {shlex.quote(str(folder.path))}{' --trust' if named(folder.config) else ''}"
 
 
 def _finish(learner: Any, folder: Any, seconds: float, metrics: list[dict[str, float]], reached: bool) -> int:
@@ -236,7 +246,7 @@ def _finish(learner: Any, folder: Any, seconds: float, metrics: list[dict[str, f
         result = closing(learner) | {"steps": learner.steps, "seconds": seconds}
         folder.close(result)
     except KeyboardInterrupt as stop:
-        again = f"gpusim resume {shlex.quote(str(folder.path))}"
+        again = _resume_command(folder)
         console.say(f"stopped in the closing evaluation, after all {learner.steps:,} steps; finish it with: {again}")
         return signals.exit_code(stop)
     threshold = learner.env.env.reward_threshold
@@ -278,6 +288,8 @@ def evaluation(args: list[str]) -> int:
         """The film is no longer than this; it ends with the last episode."""
         video_steps: int | None = None
         """Nor than this many steps."""
+        trust: bool = False
+        """Run the code of somebody's own that the folder names, its environment's."""
 
     path, rest = _run_path(args, "eval")
     asked = options(Eval(), rest, f"gpusim eval {path}")
@@ -286,7 +298,7 @@ def evaluation(args: list[str]) -> int:
     from gpusim.agents.evaluate import evaluate, evaluate_oracle, load_policy
 
     checks.positive("episodes", asked.episodes)
-    policy = load_policy(path, not asked.stochastic, asked.device)
+    policy = load_policy(path, not asked.stochastic, asked.device, asked.trust, console.warn)
     if policy.threads:
         import torch
 
@@ -357,6 +369,8 @@ def plot(args: list[str]) -> int:
         """Draw an episode of one run's policy instead: state and action against time."""
         seed: int = 1_000_000
         """Of that episode."""
+        trust: bool = False
+        """For that episode, run the code of somebody's own that the folder names, its environment's."""
 
     paths = list(itertools.takewhile(lambda word: not word.startswith("-"), args))
     if not paths:
@@ -371,7 +385,7 @@ def plot(args: list[str]) -> int:
         from gpusim.agents import trajectory
         from gpusim.agents.evaluate import load_policy
 
-        policy = load_policy(paths[0], deterministic=True, device="cpu")
+        policy = load_policy(paths[0], True, "cpu", asked.trust, console.warn)
         notes: list[str] = []
         figure = trajectory.picture(trajectory.play(policy, checks.seed(asked.seed)), policy.env)
     else:

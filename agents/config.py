@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 
 from gpusim.agents.environments import Task, describe
-from gpusim.agents.networks import ActorCritic
+from gpusim.agents.networks import BOARD_FROM, ActorCritic
 from gpusim.errors import InputError
 from gpusim.kernels.mlp import PRECISIONS
 
@@ -88,6 +88,10 @@ class RunConfig:
         shape = describe(self.env).observation_space.shape
         if self.network == "cnn" and len(shape) != 3:
             raise InputError(f"network cnn is for images, and {self.env} shows {shape[0]} numbers: use mlp.")
+        if self.network == "cnn" and min(shape[:2]) < BOARD_FROM:
+            raise InputError(
+                f"network cnn is for images of 3 × 3 and more, and those of {self.env} are {shape}: use mlp."
+            )
         if self.normalize_obs and len(shape) != 1:
             raise InputError(
                 f"normalize_obs is for observations of numbers, and {self.env} shows images: leave it off."

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from gpusim import source
 from gpusim.agents.config import RunConfig
 from gpusim.agents.console import mute, say
 from gpusim.agents.learner import Learner
@@ -19,7 +20,7 @@ class Display(Silent):
 
     def __init__(self, config: RunConfig, first_step: int = 0):
         self.total = config.iterations * config.steps_per_iteration
-        self.title = config.env
+        self.title = source.name(config.env)
         self.first_step, self.start, self.last_line = first_step, time.perf_counter(), -QUIET
         self.live: Any = None
 

@@ -246,6 +246,11 @@ class DQN(Explorer):
             self.empty_before = self.iteration
             self.replay.clear()
 
+    def cut(self) -> None:
+        self.replay.cut()
+        if self.reward_scale:
+            self.reward_scale.cut()
+
     def iterate(self) -> dict[str, Tensor]:
         config, progress = self.config, self.iteration / self.config.iterations
         self.explore()

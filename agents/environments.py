@@ -1,18 +1,19 @@
 """What learners need of environments, wherever these step: on the device (gpusim's) or on the host (any of Gymnasium's)."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import gymnasium
 import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 import gpusim
+from gpusim import checks, source
 from gpusim.adapters import gymnasium_host
 from gpusim.errors import InputError
 from gpusim.host import HostEnv, HostVectorEnv
-from gpusim.registry import either, nearest, spec
+from gpusim.registry import nearest, spec, unknown
 from gpusim.rollout import Rollout
 from gpusim.vector import VectorEnv
 
@@ -50,30 +51,46 @@ class Environments(Protocol):
     def close(self) -> None: ...
 
 
-@functools.cache
+_HOSTED: dict[str, tuple[Any, HostEnv]] = {}  # by id, with the entry of Gymnasium's registry that each was made by
+
+
 def _hosted(id: str) -> HostEnv:
-    return gymnasium_host.host_env(id)
+    entry, task = _HOSTED.get(id, (None, None))
+    if task is None or entry is not gymnasium.registry.get(id):
+        task = gymnasium_host.host_env(id)
+        _HOSTED[id] = gymnasium.registry.get(id), task
+    return task
 
 
 def describe(id: str | Any) -> Any:
     """The `Task` of that id, gpusim's own, else Gymnasium's; a task is returned as it is.
 
+    Of `mine:Mine-v0` and `path/to/mine.py:Mine-v0` the module or file is imported, and may have registered it with either.
+
     Raises:
-        InputError: neither has it, or a library is missing.
+        InputError: neither has it, a library is missing, or what was to be imported cannot be.
     """
     if isinstance(id, HostEnv):
         return id
-    try:
+    if isinstance(id, gpusim.Env):
         return spec(id)
+    name = source.loaded(str(id))
+    try:
+        return spec(name)
     except InputError:
-        if gymnasium_host.known(str(id)):
-            return _hosted(str(id))
+        if gymnasium_host.known(name):
+            return _hosted(name)
         ours = gpusim.env_ids()
-        near = nearest(str(id), dict.fromkeys([*ours, *gymnasium_host.ids()]))
-        if set(near) <= set(ours):
-            raise
-        named = either([other if other in ours else f"Gymnasium's {other}" for other in near])
-        raise InputError(f"no environment has the id {id!r}; did you mean {named}?") from None
+        near = nearest(name, dict.fromkeys([*ours, *gymnasium_host.ids()]))
+        named = [other if other in ours else f"Gymnasium's {other}" for other in near]
+        raise InputError(unknown(str(id), named)) from None
+
+
+def threshold(id: str) -> float | None:
+    """The mean return at which a task counts as solved, where that is known without importing or making anything."""
+    name = source.name(id).removeprefix("gpusim/")
+    known: Any = spec(name) if name in gpusim.env_ids() else gymnasium.registry.get(name)
+    return getattr(known, "reward_threshold", None)
 
 
 def make(id: str | Any, num_envs: int, device: Any = "auto", backend: str = "auto") -> Any:
@@ -83,6 +100,12 @@ def make(id: str | Any, num_envs: int, device: Any = "auto", backend: str = "aut
         InputError: they cannot be made so.
     """
     task = describe(id)
+    space = task.action_space
+    if isinstance(space, Box) and not checks.bounded(space):
+        raise InputError(
+            f"the actions of {task.id} have no bounds that learners could stretch theirs to: let its action_space say which "
+            f"are meant, as Box(-1, 1, {space.shape}), instead of {space}."
+        )
     if isinstance(task, HostEnv):
         return HostVectorEnv(task, num_envs, device=device, engine=backend)
     return gpusim.make(task, num_envs, device=device, backend=backend)

@@ -1,5 +1,7 @@
 """A trained policy, loaded from its run, and played: here, or in Gymnasium's own environment."""
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +42,26 @@ class Policy:
         return action if isinstance(obs, Tensor) else action.cpu().numpy()
 
 
-def load_policy(run: str | Path, deterministic: bool = False, device: str = "auto") -> Policy:
+def load_policy(
+    run: str | Path,
+    deterministic: bool = False,
+    device: str = "auto",
+    trust: bool = False,
+    tell: Callable[[str], Any] = warnings.warn,
+) -> Policy:
     """The policy of a run's newest checkpoint; `deterministic` takes the mode of its distribution.
 
+    Args:
+        trust: whether to import the module or file that the run's environment comes from, where it is one's own and not
+            imported yet.
+        tell: told where that file has changed since, or is gone.
+
     Raises:
-        InputError: the folder does not exist, is incomplete or damaged, or is of another version.
+        InputError: the folder does not exist, is incomplete or damaged, is of another version, or names code and `trust` is
+            not given.
     """
     folder, where = RunFolder.open(run), gpusim.checks.device(device)
+    folder.find_code(trust, ("env",), tell)
     env = folder.made(lambda: describe(folder.config.env))
     network = folder.made(lambda: folder.config.make_network(env, torch.Generator().manual_seed(0)).to(where))
     checkpoint = folder.load(where)

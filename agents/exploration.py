@@ -1,16 +1,14 @@
 """How learners of action values explore: at random, by ε, for a step or for longer, and by a rule that the user wrote."""
 
-import importlib
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor, nn
 
+from gpusim import source
 from gpusim.agents.config import RunConfig, between
 from gpusim.agents.environments import describe
 from gpusim.agents.learner import Learner
@@ -134,27 +132,13 @@ def find(name: str) -> Callable[[Tensor], Tensor]:
     Raises:
         InputError: there is none.
     """
-    where, _, function = name.rpartition(":")
+    where, function = source.reference(name)
     if not where or not function:
         raise InputError(f"script must be module:function or file.py:function, not {name!r}.")
-    try:
-        found = getattr(_module(where), function, None)
-    except Exception as error:
-        raise InputError(f"the script {where} cannot be loaded: {error}.") from None
+    found = getattr(source.load(where), function, None)
     if not callable(found):
         raise InputError(f"the script {where} has no function {function}.")
     return found
-
-
-def _module(where: str) -> Any:
-    if not where.endswith(".py"):
-        return importlib.import_module(where)
-    file = importlib.util.spec_from_file_location(Path(where).stem, where)
-    if file is None or file.loader is None:
-        raise ImportError("it is no Python file")
-    module = importlib.util.module_from_spec(file)
-    file.loader.exec_module(module)
-    return module
 
 
 def check_script(name: str | None, script: Callable[[Tensor], Any], env: Any) -> None:

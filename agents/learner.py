@@ -90,3 +90,8 @@ class Learner:
         self.generator.set_state(state["generator"].cpu())
         for name, module in self.modules().items():
             module.load_state_dict(state[name])
+        if state["env"] is None:
+            self.cut()
+
+    def cut(self) -> None:
+        """The episodes broke off where they were, and others have begun: nothing may add up over both."""

@@ -20,6 +20,7 @@ ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 FILTERS = 16
 NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # filters, size and stride of each convolution (Mnih et al., 2015)
 NATURE_FROM = 36  # the least height and width that they take
+BOARD_FROM = 3  # that one convolution takes
 
 
 class Build(NamedTuple):
@@ -89,7 +90,8 @@ class Image(nn.Module):
 
 def is_cnn(network: str, observation_space: Box) -> bool:
     """Whether `network` (auto, mlp or cnn) is convolutional for such observations."""
-    return network == "cnn" or (network == "auto" and len(observation_space.shape) == 3)
+    shape = observation_space.shape
+    return network == "cnn" or (network == "auto" and len(shape) == 3 and min(shape[:2]) >= BOARD_FROM)
 
 
 class ActorCritic(nn.Module):

@@ -45,6 +45,10 @@ class ReturnScale(nn.Module):
         self.register_buffer("running", torch.zeros(num_envs))
         self.statistics = RunningMeanStd()
 
+    def cut(self) -> None:
+        """The episodes break off where they are: what comes next begins others."""
+        self.running.zero_()
+
     @torch.no_grad()
     def forward(self, reward: Tensor, done: Tensor) -> Tensor:
         """`reward` `[T, N]` scaled, after it has been added to the statistics; `done` `[T, N]` bool."""

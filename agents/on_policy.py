@@ -80,6 +80,10 @@ class OnPolicy(Learner):
     def modules(self) -> dict[str, torch.nn.Module]:
         return super().modules() | ({"reward_scale": self.reward_scale} if self.reward_scale else {})
 
+    def cut(self) -> None:
+        if self.reward_scale:
+            self.reward_scale.cut()
+
     def iterate(self) -> dict[str, Tensor]:
         losses = self.replayed(self.learning_rate())
         self.iteration += 1

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpusim.agents.environments import describe
+from gpusim import source
 from gpusim.errors import InputError
 
 AXES = {"steps": "environment steps", "seconds": "time of training [s]", "iterations": "iterations"}
@@ -38,18 +38,19 @@ class Run(NamedTuple):
     path: Path
     algorithm: str
     config: Any
+    threshold: float | None  # mean return at which the task counts as solved
     x: np.ndarray  # [P] finite
     y: np.ndarray  # [P] finite
     complete: bool  # whether it has come to its end
     written: float  # when
 
 
-def curve(readings: list[dict[str, float]], env: str, path: Path) -> None:
+def curve(readings: list[dict[str, float]], env: str, path: Path, threshold: float | None) -> None:
     """Return against environment steps, with the line at which the task counts as solved, as a PNG."""
     x, y = series(readings, "steps", "return")
     figure = panels(1)
-    draw(figure.axes[0], [Line("return, mean of the last episodes", x, y)], solved_at(env))
-    figure.axes[0].set(xlabel=AXES["steps"], ylabel="return", title=env)
+    draw(figure.axes[0], [Line("return, mean of the last episodes", x, y)], solved_at(threshold))
+    figure.axes[0].set(xlabel=AXES["steps"], ylabel="return", title=titled(env))
     figure.axes[0].legend(loc="best", frameon=False)
     save(figure, path)
 
@@ -77,15 +78,16 @@ def compare(paths: Sequence[str | Path], x: str = "steps", metric: str = "return
         raise InputError(f"x must be {', '.join(AXES)}, not {x!r}.")
     runs, notes = load(paths, x, metric)
     runs = _one_of_each_seed(runs, notes)
-    envs = sorted({run.config.env for run in runs})
-    groups = [grouped([run for run in runs if run.config.env == env]) for env in envs]
+    envs = sorted({source.name(run.config.env) for run in runs})
+    groups = [grouped([run for run in runs if source.name(run.config.env) == env]) for env in envs]
     if x != "seconds":
         notes += [note for named in groups for group in named.values() for note in _short(group, x)]
     figure = panels(len(envs), size=(6.4, 3.6 + 0.2 * max(map(len, groups))))
     for axes, env, named in zip(figure.axes, envs, groups, strict=True):
         lines = [summed_up(label, group) for label, group in named.items()]
-        draw(axes, lines, solved_at(env) if metric == "return" else None)
-        axes.set(xlabel=AXES[x], ylabel=METRICS.get(metric, metric), title=env)
+        thresholds = [run.threshold for group in named.values() for run in group if run.threshold is not None]
+        draw(axes, lines, solved_at(next(iter(thresholds), None)) if metric == "return" else None)
+        axes.set(xlabel=AXES[x], ylabel=METRICS.get(metric, metric), title=titled(env))
         _legend_below(axes)
     return figure, notes
 
@@ -109,7 +111,7 @@ def load(paths: Sequence[str | Path], x: str, metric: str) -> tuple[list[Run], l
         if len(xs):
             written = (path / "metrics.jsonl").stat().st_mtime
             complete = (path / "result.json").exists()
-            runs.append(Run(path, folder.algorithm, folder.config, xs, ys, complete, written))
+            runs.append(Run(path, folder.algorithm, folder.config, folder.threshold, xs, ys, complete, written))
         else:
             lacks = "has no readings yet" if not readings else f"has no {metric} to draw"
             notes.append(f"{path} {lacks}; it is left out.")
@@ -223,10 +225,14 @@ def interval(values: np.ndarray) -> tuple[Any, Any]:
     return low, high
 
 
-def solved_at(env: str) -> tuple[float, str] | None:
+def solved_at(threshold: float | None) -> tuple[float, str] | None:
     """A level to draw, and what it is called."""
-    threshold = describe(env).reward_threshold
     return None if threshold is None else (threshold, f"solved at {threshold:g}")
+
+
+def titled(env: str) -> str:
+    """An id as a title, in which a dollar begins no formula."""
+    return source.name(env).replace("$", r"\$")
 
 
 def panels(count: int, across: int = 3, size: tuple[float, float] = (6.4, 4.0)) -> Any:

@@ -70,6 +70,7 @@ class Replay(nn.Module):
         self.bytes = transition_bytes(observation_space, action_space, alpha is not None)
         check_memory(self.capacity, self.bytes, num_envs, device)
         self.count: Tensor
+        self.done: Tensor
         self.priority: Tensor
         self.greatest: Tensor
         flag = ((), torch.bool)
@@ -112,6 +113,12 @@ class Replay(nn.Module):
         if self.alpha is not None:
             self.priority.zero_()
             self.greatest.fill_(1.0)
+
+    @torch.no_grad()
+    def cut(self) -> None:
+        """The episodes break off where they are, as by a time limit: what is added next begins others."""
+        last = self.count - 1 - torch.arange(self.num_envs, device=self.count.device)
+        self.done[last[last >= 0] % self.capacity] = True
 
     @torch.no_grad()
     def sample(self, size: int, generator: torch.Generator) -> Sample:

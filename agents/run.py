@@ -4,19 +4,22 @@ import dataclasses
 import importlib
 import itertools
 import json
+import math
 import os
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
+from gpusim import source
+from gpusim.agents import code, environments
 from gpusim.agents.checkpoints import Checkpoint, Checkpoints, Damaged
 from gpusim.agents.config import RunConfig, build
 from gpusim.agents.console import warn
-from gpusim.agents.environments import describe
 from gpusim.agents.events import Events
 from gpusim.agents.files import read_json, write
 from gpusim.agents.learner import Learner
@@ -30,11 +33,7 @@ from gpusim.version import __version__
 Made = TypeVar("Made")
 FORMAT = 1  # of the folder; raised when an older one can no longer be read
 LOCK = "run.lock"
-UNBORN = {
-    LOCK,
-    "checkpoints",
-    "config.json.part",
-}  # all that a run can leave that was killed before it had a config.json
+UNBORN = {LOCK, "checkpoints", code.FOLDER, "config.json.part"}  # left of a run that was killed before its config.json
 ALGORITHMS = {"ppo": "PPO", "a2c": "A2C", "reinforce": "Reinforce", "dqn": "DQN", "pqn": "PQN"}
 
 
@@ -55,8 +54,8 @@ def preset(algorithm: str, env: str, **changes: Any) -> Any:
     Raises:
         InputError: there is no such algorithm, environment or field.
     """
-    name = describe(env).id
-    values = {"env": name, **settings(algorithm, name, changes), **changes}
+    name = environments.describe(env).id
+    values = {"env": source.renamed(env, name), **settings(algorithm, name, changes), **changes}
     return build(module(algorithm).Config, values, f"the preset of {algorithm} for {name}")
 
 
@@ -72,6 +71,8 @@ class RunFolder(Silent):
 
     def __init__(self, path: Path, algorithm: str, config: RunConfig):
         self.path, self.algorithm, self.config = path, algorithm, config
+        self.threshold: float | None = None  # mean return at which the task counts as solved
+        self.code: Any = None  # where the code is that `config` names
         self.checkpoints, self.readings = Checkpoints(path / "checkpoints"), Metrics(path / "metrics.jsonl")
         self.lost: dict[str, str] = {}  # what is not written, and why
         self._events: Events | None = None
@@ -101,8 +102,8 @@ class RunFolder(Silent):
         Raises:
             InputError: it cannot be made.
         """
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        name = f"runs/{algorithm}-{config.env.replace('/', '-')}-s{config.seed}-{stamp}"
+        env, stamp = source.name(config.env).replace("/", "-"), time.strftime("%Y%m%d-%H%M%S")
+        name = f"runs/{algorithm}-{env}-s{config.seed}-{stamp}"
         try:
             for number in itertools.count(1):
                 path = Path(name if number == 1 else f"{name}-{number}")
@@ -121,6 +122,11 @@ class RunFolder(Silent):
     def _fill(cls, path: Path, algorithm: str, config: RunConfig) -> "RunFolder":
         (path / "checkpoints").mkdir(exist_ok=True)
         folder = cls(path, algorithm, config)
+        threshold, (folder.code, copies) = environments.describe(config.env).reward_threshold, code.record(config)
+        folder.threshold = None if threshold is None else float(threshold)
+        for name, copy in copies.items():
+            (path / code.FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
+            write(path / code.FOLDER / name, copy)
         folder.write_config()
         return folder
 
@@ -131,6 +137,8 @@ class RunFolder(Silent):
             "gpusim": __version__,
             "algorithm": self.algorithm,
             "config": dataclasses.asdict(self.config),
+            "reward_threshold": self.threshold,
+            "code": self.code,
         }
         write(self.path / "config.json", json.dumps(content, indent=2) + "\n")
 
@@ -157,7 +165,17 @@ class RunFolder(Silent):
             )
         if found is None or not isinstance(algorithm, str) or not isinstance(values, dict) or not _plain(values):
             raise InputError(f"{file} is damaged: it is not the configuration of a run.")
-        return cls(path, algorithm, build(module(algorithm).Config, values | changes, str(file)))
+        folder = cls(path, algorithm, build(module(algorithm).Config, values | changes, str(file)))
+        known = content.get("reward_threshold", environments.threshold(folder.config.env))
+        folder.threshold = known if isinstance(known, int | float) and math.isfinite(known) else None
+        folder.code = content.get("code")
+        return folder
+
+    def find_code(
+        self, trust: bool, fields: Sequence[str] = code.FIELDS, tell: Callable[[str], Any] = warnings.warn
+    ) -> None:
+        """Imports what the configuration names; see `gpusim.agents.code.restored`."""
+        self.config = code.restored(self.config, self.path, self.code, trust, fields, tell)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -327,7 +345,7 @@ class RunFolder(Silent):
     def _draw(self, readings: list[dict[str, float]]) -> None:
         from gpusim.agents.plot import curve
 
-        curve(readings, self.config.env, self.path / "curve.png")
+        curve(readings, self.config.env, self.path / "curve.png", self.threshold)
 
 
 def _reason(error: Exception) -> str:

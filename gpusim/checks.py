@@ -102,6 +102,12 @@ def spaces(name: str, observation: Any, action: Any) -> None:
         )
 
 
+def bounded(space: Box) -> bool:
+    """Whether actions can be drawn between its bounds, and stretched to them: float32 holds how far apart they are."""
+    with np.errstate(over="ignore"):
+        return bool(space.is_bounded() and np.isfinite(space.high - space.low).all())
+
+
 def _flat(space: Any) -> bool:
     return isinstance(space, Box) and len(space.shape) == 1 and space.dtype == np.float32
 

@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
@@ -153,7 +154,8 @@ def _game(env: Env, mode: Mode, state: type, widths: tuple[int, ...], numbers: A
     space, places = env.action_space, [k for k, p in enumerate(numbers) if p is None]
     slots = tuple(places.index(k) if k in places else -1 for k in range(len(numbers)))
     ranges = tuple((slots[numbers._fields.index(name)], low, high) for name, low, high in mode.random_params)
-    box = () if isinstance(space, Discrete) else (space.low, space.high - space.low)
+    with np.errstate(over="ignore"):  # of bounds so wide, nothing is drawn
+        box = () if isinstance(space, Discrete) else (space.low, space.high - space.low)
     bounds = [tuple(x.tolist()) for x in box] or [(), ()]
     shape = env.observation_space.shape
     return Game(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import gymnasium
 
-from gpusim import checks
+from gpusim import checks, source
 from gpusim.env import Env
 from gpusim.errors import InputError
 
@@ -43,17 +43,32 @@ def register(env: Env) -> Env:
 def spec(env: str | Env) -> Env:
     """The environment of that id, with or without `gpusim/` before it; an `Env` is returned as it is.
 
+    One's own is named with the module or the file that registers it, which is imported: `mine:Mine-v0`,
+    `path/to/mine.py:Mine-v0`.
+
     Raises:
-        InputError: no environment has that id (the message names the nearest), or it is none that can be run.
+        InputError: no environment has that id (the message names the nearest), or it is none that can be run; what was to be
+            imported cannot be.
     """
     if isinstance(env, Env):
         return checks.environment(env)
-    name = str(env).removeprefix("gpusim/")
+    name = source.loaded(str(env)).removeprefix("gpusim/")
     if name in _ENVS:
         return _ENVS[name]
-    near = nearest(name, _ENVS)
+    if name in gymnasium.registry:
+        raise InputError(
+            f"{name} is Gymnasium's, stepped on the host: gpusim.adapters.from_gymnasium({str(env)!r}, num_envs) makes it."
+        )
+    raise InputError(unknown(str(env), nearest(name, _ENVS)))
+
+
+def unknown(text: str, near: list[str]) -> str:
+    """The sentence that no environment has that id, and which were perhaps meant."""
+    where, name = source.reference(text)
     hint = f"did you mean {either(near)}?" if near else "gpusim envs, or gpusim.env_ids(), lists those there are."
-    raise InputError(f"no environment has the id {name!r}; {hint}")
+    return (
+        f"{where} registers no environment {name!r}; {hint}" if where else f"no environment has the id {name!r}; {hint}"
+    )
 
 
 def nearest(id: str, ids: Iterable[str]) -> list[str]:
@@ -73,7 +88,12 @@ def bare(id: str) -> str:
 
 def either(names: list[str]) -> str:
     """One, two or more of them, as in "a, b or c"."""
-    return " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    return joined(names, "or")
+
+
+def joined(names: list[str], word: str) -> str:
+    """One, two or more of them, `word` before the last."""
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def env_ids() -> list[str]:

@@ -214,7 +214,7 @@ class RandomActions:
     def __init__(self, env: VectorEnv, num_steps: int):
         self.env = env
         self.space: Any = env.single_action_space
-        if not (isinstance(self.space, Discrete) or self.space.is_bounded()):
+        if not (isinstance(self.space, Discrete) or checks.bounded(self.space)):
             raise InputError(f"{self.space} has no bounds to draw random actions between: give a policy.")
         if not isinstance(self.space, Discrete):
             self.low, self.high = (torch.from_numpy(x).to(env.device) for x in (self.space.low, self.space.high))

@@ -359,7 +359,9 @@ def _bad_actions(env: Any) -> Iterator[tuple[str, Any]]:
         yield "above the space", torch.full_like(good, int(space.start + space.n))
         yield "below the space", torch.full_like(good, int(space.start) - 1)
     elif isinstance(space, Box) and space.is_bounded():
-        yield "above the space", torch.full_like(good, float(space.high.max()) + 1.0)
+        high = torch.as_tensor(space.high.max())
+        above = torch.maximum(high + 1.0, high.nextafter(torch.tensor(torch.inf)))
+        yield "above the space", torch.full_like(good, float(above))
         yield "that are NaN", torch.full_like(good, float("nan"))
 
 

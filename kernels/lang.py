@@ -12,6 +12,9 @@ What the two worlds disagree about is pinned down here:
   a number beside a lane takes the lane's dtype (float32, where a float is beside an int), two in `where` are float32;
 * conditions are bools and are joined by `&`, `|`, `~`, never by `and`, `or`, `not`, `if`, `while`;
 * reductions run over the last axis, the entities of one environment.
+
+Entities (cars, aliens, dice) are fields of shape `[N, K]` beside lanes `[N]`, slot k of each its own; K is a power of two. A
+lane meets them as `x[:, None]`.
 """
 
 from typing import Any, NamedTuple, TypeAlias
@@ -21,6 +24,13 @@ import torch
 from torch import Tensor
 
 from gpusim.kernels.philox import philox
+
+__all__ = [
+    "Lane", "Rng", "absolute", "all_", "any_", "below", "ceil", "clip", "cos", "cumsum", "exp", "false_like", "floor",
+    "floor_divide", "log", "max_", "maximum", "min_", "minimum", "ones_like", "or_", "remainder", "sin", "slot_uniform",
+    "slot_words", "slots", "sqrt", "sum_", "to_float", "to_int", "uniform", "uniform4", "unit", "where", "words",
+    "zeros_like",
+]  # fmt: skip
 
 Lane: TypeAlias = Any
 """One value per environment: a tensor `[N]` in torch, a block in a Triton kernel, a Python number where constant."""
@@ -69,6 +79,22 @@ def uniform(rng: Rng, block, low, high) -> Lane:
     return _scale(words(rng, block)[0], low, high)
 
 
+def slot_words(rng: Rng, block, count) -> Lane:
+    """A random 32-bit word for each of `count` entities, `[N, count]`; `count` is a power of two, known in advance.
+
+    They are the words of the blocks from `block` on, in their order, four entities to a block.
+    """
+    drawn = [word for i in range(-(-count // 4)) for word in words(rng, block + i)][:count]
+    if isinstance(drawn[0], np.ndarray):
+        return np.stack(drawn, -1)
+    return torch.stack(drawn).movedim(0, -1) if in_columns(drawn[0]) else torch.stack(drawn, -1)
+
+
+def slot_uniform(rng: Rng, block, count, low, high) -> Lane:
+    """A float32 draw from [low, high) for each of `count` entities, `[N, count]`, of their `slot_words`."""
+    return _scale(slot_words(rng, block, count), low, high)
+
+
 def unit(word) -> Lane:
     """float32 in [0, 1), made of one of `words`."""
     return _scale(word, 0.0, 1.0)
@@ -108,6 +134,7 @@ def in_columns(x) -> bool:
 
 
 def where(condition, a, b) -> Lane:
+    """`a` where `condition` holds, else `b`."""
     if isinstance(condition, np.ndarray):
         chosen = np.where(condition, a if is_lane(a) or is_lane(b) else np.float32(a), b)
         return chosen.astype(np.float32) if chosen.dtype == np.float64 else chosen
@@ -117,62 +144,77 @@ def where(condition, a, b) -> Lane:
 
 
 def sin(x) -> Lane:
+    """Sine of an angle [rad]."""
     return _of(x).sin(x)
 
 
 def cos(x) -> Lane:
+    """Cosine of an angle [rad]."""
     return _of(x).cos(x)
 
 
 def exp(x) -> Lane:
+    """eˣ."""
     return _of(x).exp(x)
 
 
 def log(x) -> Lane:
+    """Natural logarithm."""
     return _of(x).log(x)
 
 
 def sqrt(x) -> Lane:
+    """Square root."""
     return _of(x).sqrt(x)
 
 
 def floor(x) -> Lane:
+    """The greatest whole number that is not above `x`, as a float."""
     return _of(x).floor(x)
 
 
 def ceil(x) -> Lane:
+    """The least whole number that is not below `x`, as a float."""
     return _of(x).ceil(x)
 
 
 def absolute(x) -> Lane:
+    """`x` without its sign."""
     return abs(x)
 
 
 def minimum(x, y) -> Lane:
+    """The lesser of two; NaN where either is."""
     return torch.clamp(x, max=y) if isinstance(x, Tensor) and not isinstance(y, Tensor) else _of(x).minimum(x, y)
 
 
 def maximum(x, y) -> Lane:
+    """The greater of two; NaN where either is."""
     return torch.clamp(x, min=y) if isinstance(x, Tensor) and not isinstance(y, Tensor) else _of(x).maximum(x, y)
 
 
 def clip(x, low, high) -> Lane:
+    """`x`, brought to the nearest value between `low` and `high`."""
     return minimum(maximum(x, low), high)
 
 
 def floor_divide(x, y) -> Lane:
+    """x / y rounded towards minus infinity, of ints an int: Python's `//`."""
     return _of(x).floor_divide(x, y)
 
 
 def remainder(x, y) -> Lane:
+    """What `floor_divide` leaves, with the sign of `y`: Python's `%`."""
     return _of(x).remainder(x, y)
 
 
 def zeros_like(x) -> Lane:
+    """0 of the shape and dtype of `x`."""
     return _of(x).zeros_like(x)
 
 
 def ones_like(x) -> Lane:
+    """1 of the shape and dtype of `x`."""
     return _of(x).ones_like(x)
 
 
@@ -202,31 +244,37 @@ def to_int(x) -> Lane:
 
 
 def any_(x) -> Lane:
+    """Whether a condition holds for any entity, or an entity is not 0; `[N]` of `[N, K]`, as all reductions."""
     return x.to(torch.int32).amax(-1) != 0 if in_columns(x) else x.any(-1)  # a bool in memory is not read by vectors
 
 
 def all_(x) -> Lane:
+    """Whether a condition holds for every entity, or none of them is 0."""
     return x.all(-1)
 
 
 def sum_(x) -> Lane:
+    """The sum over the entities; of a condition, for how many it holds, int32."""
     return _of(x).sum(x, -1, dtype=_summed(x))
 
 
 def min_(x) -> Lane:
+    """The least of the entities."""
     return _of(x).amin(x, -1)
 
 
 def max_(x) -> Lane:
+    """The greatest of the entities."""
     return _of(x).amax(x, -1)
 
 
 def cumsum(x) -> Lane:
+    """Of each entity the sum up to it and with it, `[N, K]`; of a condition, its count, int32."""
     return _of(x).cumsum(x, -1, dtype=_summed(x))
 
 
 def or_(x) -> Lane:
-    """The bits that any entity has; their number is a power of two."""
+    """The bits that any entity has."""
     if isinstance(x, np.ndarray):
         return np.bitwise_or.reduce(x, -1)
     while x.shape[-1] > 1:

@@ -45,6 +45,32 @@ def uniform(rng, block, low, high):
 
 
 @triton.jit
+def slot_words(rng, block, count: tl.constexpr):
+    """Each entity draws its block for itself: to share it among four takes an interleaving that Triton does not compile."""
+    k = slots(rng.env, count)
+    a, b, c, d = tl.philox(
+        rng.seed,
+        _beside(rng.env) + k * 0,
+        _beside(rng.episode) + k * 0,
+        _beside(rng.step) + k * 0,
+        _beside(rng.stream * 256 + block) + (k >> 2),
+    )
+    odd, late = (k & 1) == 1, (k & 2) == 2
+    return tl.where(late, tl.where(odd, d, c), tl.where(odd, b, a))
+
+
+@triton.jit
+def _beside(x):
+    x = _tensor(x).to(tl.int32)
+    return tl.expand_dims(x, -1) if x.type.is_block() else x
+
+
+@triton.jit
+def slot_uniform(rng, block, count: tl.constexpr, low, high):
+    return _scale(slot_words(rng, block, count), low, high)
+
+
+@triton.jit
 def unit(word):
     return _scale(word, 0.0, 1.0)
 

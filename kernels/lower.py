@@ -39,10 +39,7 @@ REFUSED_OPERATORS: dict[type[ast.AST], str] = {  # on lanes they are something e
 }
 
 
-WORDS = {n for n, v in vars(lang).items() if isinstance(v, types.FunctionType) and not n.startswith("_")} - {
-    "philox",
-    "is_lane",
-}
+WORDS = {name for name in lang.__all__ if isinstance(getattr(lang, name), types.FunctionType)}
 
 
 class LoweringError(TypeError):

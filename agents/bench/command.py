@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gpusim
-from gpusim import checks
+from gpusim import checks, source
 from gpusim.agents.bench import roofline
 from gpusim.agents.bench.measure import MODES, Bench, Mode, Point, measure, prepare, summarize
 from gpusim.agents.bench.memory import memory
@@ -54,7 +54,9 @@ class BenchConfig:
 
     @property
     def envs(self) -> list[str]:
-        return [gpusim.spec(e).id for e in (gpusim.env_ids() if tuple(self.env) == ("all",) else self.env)]
+        """Each by its id, one's own after where it comes from."""
+        given = gpusim.env_ids() if tuple(self.env) == ("all",) else self.env
+        return [source.renamed(e, gpusim.spec(e).id) for e in given]
 
     @property
     def sizes(self) -> list[int]:

@@ -56,8 +56,3 @@ class Channels(gymnasium.ObservationWrapper):
 
     def observation(self, observation: Any) -> np.ndarray:
         return np.moveaxis(observation, 0, -1)
-
-
-def channels_last(obs: np.ndarray) -> np.ndarray:
-    """Of bytes `[N, C, H, W]`, as ale-py and EnvPool show frames, `[N, H, W, C]`."""
-    return np.moveaxis(obs, 1, -1) if obs.ndim == 4 and obs.dtype == np.uint8 else obs

@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium
 
+from gpusim import source
 from gpusim.adapters.atari import FRAMES
 from gpusim.adapters.engines.ale import Ale
 from gpusim.adapters.engines.envpool import EnvPool
@@ -27,6 +28,7 @@ ATARI = re.compile(r"ALE/.*|\w+NoFrameskip-v[04]")
 
 
 def make(id: str, num_envs: int, device: Any, engine: str, validate: bool | None, **kwargs: Any) -> HostVectorEnv:
+    id = source.loaded(id)
     if "autoreset_mode" in kwargs:
         raise InputError("environments of the host reset within the step: autoreset_mode cannot be chosen.")
     if id.startswith("gpusim/"):
@@ -41,7 +43,7 @@ def is_atari(id: str) -> bool:
 
 def known(id: str) -> bool:
     """Whether Gymnasium has an environment of that id, or would have it, were its library installed."""
-    return not id.startswith("gpusim/") and (id in gymnasium.registry or is_atari(id) or ":" in id)
+    return not id.startswith("gpusim/") and (id in gymnasium.registry or is_atari(id))
 
 
 def ids() -> list[str]:
@@ -64,7 +66,7 @@ def host_env(id: str, **kwargs: Any) -> HostEnv:
     """The environment of that id; one is made, and looked at.
 
     Args:
-        id: of Gymnasium, as `LunarLander-v3`, `ALE/Pong-v5` or `module:Name-v0`.
+        id: of Gymnasium, as `LunarLander-v3` or `ALE/Pong-v5`.
         kwargs: of `gymnasium.make`.
 
     Raises:

@@ -7,6 +7,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
+from gpusim import checks
 from gpusim.errors import InputError
 from gpusim.wrappers.wrapper import Wrapper
 
@@ -48,7 +49,7 @@ class RescaleAction(_BoxAction):
     def __init__(self, env: Any, min_action: Any, max_action: Any):
         super().__init__(env)
         inner = self.single_action_space
-        if not inner.is_bounded():  # type: ignore[attr-defined]
+        if not checks.bounded(inner):  # type: ignore[arg-type]
             raise InputError(f"RescaleAction needs bounds to rescale to, and {inner} has none on some side.")
         try:
             low, high = (np.broadcast_to(np.float32(x), self.low.shape) for x in (min_action, max_action))

@@ -179,6 +179,33 @@ def test_a_run_goes_on_with_new_episodes(tmp_path, capsys):
     assert "Guess-v0 is Gymnasium's own already: leave --oracle out." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("prioritized", [False, True])
+def test_no_return_joins_what_was_before_a_resume_to_what_came_after(prioritized):
+    """Each reward is worth its own return of three steps: those of other episodes would show."""
+    config = dqn.Config(
+        env="GuessLong-v0", num_envs=3, num_steps=7, n_step=3, gamma=1.0, total_steps=4200, capacity=600, batch_size=16,
+        learning_starts=2000, normalize_reward=True, hidden=(8,), device="cpu", prioritized=prioritized,
+    )  # fmt: skip
+    before, after = (make_learner("dqn", config) for _ in range(2))
+    for _ in range(5):
+        before.iterate()
+    before.replay.reward.fill_(1.0)
+    after.load(before.state())
+    assert after.reward_scale.running.tolist() == [0.0] * 3 != before.reward_scale.running.tolist()
+    held = 5 * 7 * 3
+    cut = after.replay.done.clone()
+    assert (cut & ~before.replay.done).nonzero().flatten().tolist() == [held - 3, held - 2, held - 1]
+    assert not after.replay.terminated.any()  # whose value is still to be asked for
+    after.iterate()
+    after.replay.reward[held : held + 21] = 100.0
+    sample = after.replay.sample(4000, torch.Generator().manual_seed(0))
+    old = sample.place < held
+    assert old.sum() > 2000
+    assert set(sample.returns[old].tolist()) == {1.0, 2.0, 3.0}
+    for env in (before.env, after.env):
+        env.close()
+
+
 def test_ctrl_c_ends_the_run_in_order_and_every_process(tmp_path):
     """It reaches the whole group, as in a terminal; the processes leave it to the learner, which keeps a checkpoint."""
     code = "from tests.envs import hosted; from gpusim.agents.cli import main; main()"

@@ -14,9 +14,14 @@ def load(pointers, at, mask, kind: tl.constexpr):
 
 @triton.jit
 def store(pointers, values, at, mask):
+    """Lanes, and entities `[N, K]`."""
     for k in tl.static_range(len(pointers)):
         tl.static_assert(pointers[k].dtype.element_ty == values[k].dtype)
-        tl.store(pointers[k] + at, values[k], mask=mask)
+        if len(values[k].shape) == 1:
+            tl.store(pointers[k] + at, values[k], mask=mask)
+        else:
+            place = at[:, None] * values[k].shape[1] + tl.arange(0, values[k].shape[1])
+            tl.store(pointers[k] + place, values[k], mask=mask[:, None])
 
 
 @triton.jit

@@ -87,6 +87,29 @@ def test_a_word_is_divided_evenly():
     assert lang.unit(edges).dtype == torch.float32
 
 
+@pytest.mark.parametrize("count", [1, 2, 4, 16])
+def test_entities_have_the_words_of_the_blocks_in_their_order(count):
+    at = torch.arange(50)
+    for rng in (lang.Rng(7, at, at * 3, 5, 1), lang.Rng(7, at.numpy(), at.numpy() * 3, 5, 1)):
+        expected = [word for block in range(3, 7) for word in lang.words(rng, block)][:count]
+        got = lang.slot_words(rng, 3, count)
+        assert got.shape == (50, count)
+        assert [got[:, k].tolist() for k in range(count)] == [word.tolist() for word in expected]
+        drawn = lang.slot_uniform(rng, 3, count, -1.0, 1.0)
+        assert drawn[:, 0].tolist() == lang.uniform(rng, 3, -1.0, 1.0).tolist()
+        assert str(drawn.dtype).endswith("float32")
+
+
+def test_every_word_says_what_it_is_and_has_its_twin():
+    from gpusim.kernels import lang_triton
+
+    for name in lang.__all__:
+        word = getattr(lang, name)
+        if callable(word) and name not in ("Lane", "Rng"):
+            assert word.__doc__, name
+            assert hasattr(lang_triton, name), name
+
+
 def test_likes():
     for x in floats(3)[0], ints(3)[0]:
         assert lang.zeros_like(x).tolist() == [0, 0, 0]

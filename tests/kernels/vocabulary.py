@@ -28,6 +28,9 @@ from gpusim.kernels.lang import (
     or_,
     remainder,
     sin,
+    slot_uniform,
+    slot_words,
+    slots,
     sqrt,
     sum_,
     to_float,
@@ -62,6 +65,18 @@ def uniforms(v):
 def choices(v):
     a, b, c, d = words(Rng(2**61 + 5, v[0], v[1], v[2], 3), 2)
     return unit(a), below(b, 6), below(b, 2**31 - 1), below(c, to_int(v[1]) + 1), below(d, 1), unit(d) < 0.25
+
+
+def entity_draws(v):
+    """`[N, K]` of each K that there may be."""
+    rng = Rng(2**61 + 5, v[0], v[1], v[2], 3)
+    kinds = below(slot_words(rng, 9, 16), 6)
+    return (
+        slot_uniform(rng, 2, 1, -0.05, 0.05), slot_uniform(rng, 2, 2, -0.05, 0.05), slot_uniform(rng, 2, 4, -0.05, 0.05),
+        slot_uniform(rng, 252, 16, 0.0, v[3][:, None]), slot_uniform(rng, 0, 8, to_float(slots(v[0], 8)), 9.0),
+        kinds, unit(slot_words(rng, 1, 8)) < 0.5, below(slot_words(rng, 9, 16), kinds + 1),
+        slot_uniform(Rng(5, v[0], 0, 0, 0), 0, 4, 0.0, 1.0),
+    )  # fmt: skip
 
 
 def scalar_coordinates(v):
@@ -182,6 +197,7 @@ WORDS = [
     (int_choices, ints),
     (uniforms, coordinates),
     (choices, coordinates),
+    (entity_draws, coordinates),
     (scalar_coordinates, coordinates),
     (globals_and_helpers, floats),
 ]

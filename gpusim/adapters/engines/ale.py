@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from gpusim.adapters.atari import channels_last
+from gpusim.adapters.images import channels_last
 from gpusim.host import HostStep
 
 OURS = ("frameskip", "obs_type")  # of the arguments of one game, those that the preprocessing decides

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpusim.adapters.atari import channels_last
+from gpusim.adapters.images import channels_last
 from gpusim.adapters.libraries import sentence
 from gpusim.errors import InputError
 from gpusim.host import HostStep
@@ -47,7 +47,7 @@ class EnvPool:
         if mask is not None:
             rows = mask.nonzero()[0].astype(np.int32)
             first, infos = self.pool.reset(rows)
-            self.obs[mask] = channels_last(first)
+            self.obs[mask] = _shown(first)
             if self.lives is not None:
                 self.lives[mask] = infos["lives"]
             return self.obs, self.lives
@@ -55,7 +55,7 @@ class EnvPool:
             self.close()
             self.pool = self.make(secrets.randbits(31) if seed is None else seed)
         obs, infos = self.pool.reset()
-        self.obs, self.lives = channels_last(obs).copy(), _copied(infos.get("lives"))
+        self.obs, self.lives = _shown(obs).copy(), _copied(infos.get("lives"))
         return self.obs, self.lives
 
     def send(self, actions: np.ndarray) -> None:
@@ -64,7 +64,7 @@ class EnvPool:
     def receive(self) -> HostStep:
         obs, reward, terminated, truncated, infos = self.pool.recv(reset=False, return_info=True)
         terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
-        self.obs, self.lives = channels_last(obs).copy(), _copied(infos.get("lives"))
+        self.obs, self.lives = _shown(obs).copy(), _copied(infos.get("lives"))
         over = terminated | truncated
         final = self.obs[over] if over.any() else None
         if final is not None:
@@ -78,6 +78,11 @@ class EnvPool:
 
     def kill(self) -> None:
         self.close()
+
+
+def _shown(obs: np.ndarray) -> np.ndarray:
+    """Observations `[N, *obs]`, images among them with their channels last."""
+    return channels_last(obs) if obs.ndim == 4 else obs
 
 
 def _copied(array: np.ndarray | None) -> np.ndarray | None:

@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.wrappers import FlattenObservation
 
 from gpusim.adapters import atari
+from gpusim.adapters.images import arranged
 from gpusim.adapters.libraries import sentence
 
 
@@ -20,7 +21,7 @@ def build(id: str, is_atari: bool, kwargs: dict[str, Any]) -> gymnasium.Env:
         return Worker(atari.make(id, **kwargs))
     env = gymnasium.make(id, disable_env_checker=True, **kwargs)
     space: Any = env.observation_space
-    if not isinstance(space, Box) or len(space.shape) not in (1, 2, 3):
+    if not isinstance(space, Box) or len(space.shape) not in (1, 2, 3, 4):
         env = FlattenObservation(env)
     return Worker(env)
 
@@ -31,12 +32,11 @@ class Worker(gymnasium.Wrapper):
     def __init__(self, env: gymnasium.Env):
         super().__init__(env)
         space: Any = env.observation_space
-        image = isinstance(space, Box) and len(space.shape) > 1 and space.dtype in (np.uint8, np.bool_)
-        if isinstance(space, Box) and not image:
-            self.observation_space = _float32(space)
+        if isinstance(space, Box):
+            self.observation_space = _shown(space)
         action: Any = env.action_space
-        self.start = int(action.start) if isinstance(action, Discrete) else 0
-        if self.start:
+        self.taken = action
+        if isinstance(action, Discrete):
             self.action_space = Discrete(action.n)
         elif isinstance(action, Box):
             self.action_space = _float32(action)
@@ -44,18 +44,44 @@ class Worker(gymnasium.Wrapper):
     def reset(self, **kwargs: Any) -> tuple[Any, dict]:
         with _placed():
             obs, info = self.env.reset(**kwargs)
-        return obs, _lives(info)
+        return self._seen(obs), _lives(info)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict]:
         with _placed():
-            obs, reward, terminated, truncated, info = self.env.step(action + self.start if self.start else action)
-        return obs, reward, terminated, truncated, _lives(info)
+            obs, reward, terminated, truncated, info = self.env.step(self._meant(action))
+        return self._seen(obs), reward, terminated, truncated, _lives(info)
+
+    def _seen(self, obs: Any) -> Any:
+        return arranged(obs) if isinstance(obs, np.ndarray) else obs
+
+    def _meant(self, action: Any) -> Any:
+        """An action as the environment declares it: counted from its start, or of its dtype, whole numbers rounded."""
+        if isinstance(self.taken, Discrete):
+            return action + self.taken.start if self.taken.start else action
+        if not isinstance(self.taken, Box) or action.dtype == self.taken.dtype:
+            return action
+        if self.taken.dtype.kind in "iu":
+            action = np.clip(np.rint(action.astype(np.float64)), self.taken.low, self.taken.high)
+        return action.astype(self.taken.dtype)
+
+
+def _shown(space: Box) -> Box:
+    """An observation's: images of bytes or bools as they are, numbers in float32; channels last."""
+    image = len(space.shape) > 1 and space.dtype in (np.uint8, np.bool_)
+    space = space if image else _float32(space)
+    if len(space.shape) < 3:
+        return space
+    return Box(arranged(space.low), arranged(space.high), dtype=space.dtype)
 
 
 def _float32(space: Box) -> Box:
+    """With no bound where there is none, or none that float32 can tell."""
     if space.dtype == np.float32:
         return space
-    return Box(space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32)
+    with np.errstate(over="ignore"):
+        low, high = space.low.astype(np.float32), space.high.astype(np.float32)
+    low, high = np.where(space.bounded_below, low, -np.inf), np.where(space.bounded_above, high, np.inf)
+    return Box(low, high, dtype=np.float32)
 
 
 def _lives(info: dict) -> dict:
