@@ -419,6 +419,7 @@ def envs(args: list[str]) -> int:
         table.add_row(name, str(env.observation_space.shape), action, str(env.max_episode_steps or ""), threshold)
     Console().print(table)
     print("Any other id of Gymnasium's (LunarLander-v3, ALE/Pong-v5, ...) is stepped on the host.")
+    print("One's own is named with the file or module that registers it: path/to/mine.py:Mine-v0, mine:Mine-v0.")
     return 0
 
 

@@ -17,7 +17,7 @@ class RunConfig:
     """The settings that are not the algorithm's own."""
 
     env: str = "CartPole-v1"
-    """Id of the environment."""
+    """Id of the environment; one's own after the module or file that registers it: mine:Mine-v0, path/to/mine.py:Mine-v0."""
     seed: int = 0
     """Seed of everything random: weights, environments, actions, minibatches."""
     device: str = "auto"

@@ -54,9 +54,17 @@ def desk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = set(gymnasium.registry)
     yield
     for name in set(gymnasium.registry) - before:
-        del gymnasium.registry[name]
+        if name.startswith("gpusim/"):  # others' libraries register theirs but once
+            del gymnasium.registry[name]
     for name in [n for n, m in sys.modules.items() if str(getattr(m, "__file__", None)).startswith(str(folder))]:
         del sys.modules[name]
+
+
+def write_files(text: str, folder: Path) -> None:
+    """The files of a page, for commands that name them."""
+    for code in blocks(text, "python"):
+        if file := FILE.match(code):
+            (folder / file[1]).write_text(code)
 
 
 def run(text: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

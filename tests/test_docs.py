@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
-from tests.pages import NEEDS, ROOT, blocks, lines, run, understood
+from gpusim.kernels import lang
+from tests.pages import NEEDS, ROOT, blocks, desk, lines, run, understood, write_files
 
 DOCS = ROOT / "docs"
 PAGES = {str(p.relative_to(DOCS)): p.read_text() for p in sorted(DOCS.rglob("*.md")) if "_build" not in p.parts}
@@ -28,8 +29,10 @@ def test_the_snippets_of_a_page_run_in_order(name, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", [n for n, text in PAGES.items() if lines(text)])
 @pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")  # Box2D's
-def test_its_commands_are_understood(name, monkeypatch, capsys):
-    assert [line for line in lines(PAGES[name]) if not understood(line, monkeypatch, capsys)] == []
+def test_its_commands_are_understood(name, tmp_path, monkeypatch, capsys):
+    write_files(PAGES[name], tmp_path)
+    with desk(tmp_path, monkeypatch):
+        assert [line for line in lines(PAGES[name]) if not understood(line, monkeypatch, capsys)] == []
 
 
 @pytest.mark.parametrize(
@@ -56,6 +59,9 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert [name for name in FIELDS if said(name) not in settings] == []
     for page in (tmp_path / "html" / "api").glob("*.html"):  # types stand in signatures
         assert "Type:" not in re.sub(r"\s*:", ":", text(page)).split(), page
+    page = (tmp_path / "html" / "api" / "lang.html").read_text()
+    described = dict(re.findall(r'id="gpusim\.kernels\.lang\.(\w+)".*?<dd>(.*?)</dd>', page, re.DOTALL))
+    assert {name for name, text in described.items() if text.strip()} >= set(lang.__all__)
 
 
 FIELDS = {

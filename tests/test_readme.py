@@ -8,7 +8,7 @@ import pytest
 
 from gpusim import registry
 from gpusim.envs import BUILTIN
-from tests.pages import FENCE, ROOT, blocks, lines, run, understood
+from tests.pages import FENCE, ROOT, blocks, desk, lines, run, understood, write_files
 
 README = (ROOT / "README.md").read_text()
 CHINESE = (ROOT / "README.zh-CN.md").read_text()
@@ -26,9 +26,11 @@ def test_the_python_blocks_run_in_order(capsys, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text", [README, CHINESE], ids=["README.md", "README.zh-CN.md"])
 @pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")  # Box2D's
-def test_its_commands_are_understood(text, monkeypatch, capsys):
+def test_its_commands_are_understood(text, tmp_path, monkeypatch, capsys):
     assert len(lines(text)) > 10
-    assert [line for line in lines(text) if not understood(line, monkeypatch, capsys)] == []
+    write_files(text, tmp_path)
+    with desk(tmp_path, monkeypatch):
+        assert [line for line in lines(text) if not understood(line, monkeypatch, capsys)] == []
 
 
 def test_the_files_that_it_names_are_there():
