@@ -38,7 +38,7 @@ def run(*args):
             "network cnn is for images, and CartPole-v1 shows 4 numbers",
         ),
         (["train", "pqn", "Pendulum-v1"], "pqn chooses among discrete actions"),
-        (["train", "pqn", "CartPole-v1", "--script", "nowhere:rule"], "the script nowhere cannot be loaded"),
+        (["train", "pqn", "CartPole-v1", "--script", "nowhere:rule"], "nowhere cannot be imported"),
         (["train", "a2c", "CartPole-v1", "--num-steps", "0"], "num_steps must be at least 1"),
         (["train", "ppo", "CartPole-v1", "--backend", "jax"], "backend 'jax' is not known"),
         (["eval"], "eval needs a run folder"),
