@@ -20,7 +20,7 @@ USAGE = """\
 usage: gpusim COMMAND ...
 
   train ALGORITHM ENV    train ppo, a2c, reinforce, dqn or pqn on an environment   (gpusim train ppo CartPole-v1)
-  resume RUN             go on with a run that was stopped
+  resume RUN             go on with a run that was stopped or killed; --total-steps: with a finished one
   eval RUN               play the trained policy; --oracle plays it in Gymnasium's own environment, --video films it
   plot RUN ...           the learning curves of runs, or of folders of runs; --trajectory: what the agent does in time
   envs                   the environments
