@@ -7,8 +7,9 @@ import contextlib
 import os
 import socket
 import time
+import weakref
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 class Events:
@@ -27,6 +28,7 @@ class Events:
         path.mkdir(parents=True, exist_ok=True)
         stamp = f"{time.time():.6f}"  # TensorBoard reads a run's files in the order of their names
         self.file = open(path / f"events.out.tfevents.{stamp}.{socket.gethostname()}.{os.getpid()}", "xb")  # noqa: SIM115
+        self.close = weakref.finalize(self, _close, self.file)
         self.records = RecordWriter(self.file)
         begin = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         now = time.time()
@@ -41,7 +43,8 @@ class Events:
         self.records.write(self.event(**fields).SerializeToString())
         self.records.flush()
 
-    def close(self) -> None:
-        """Raises nothing: what could be written was."""
-        with contextlib.suppress(OSError):
-            self.file.close()
+
+def _close(file: IO[bytes]) -> None:
+    """Raises nothing: what could be written was."""
+    with contextlib.suppress(OSError):
+        file.close()
