@@ -18,8 +18,9 @@ class RunningMeanStd(nn.Module):
 
     @torch.no_grad()
     def update(self, batch: Tensor) -> None:
-        """Adds a batch `[..., *shape]`."""
+        """Adds a batch `[..., *shape]`; an entry that is not finite counts as the mean so far."""
         rows = batch.reshape(-1, *self.mean.shape).double()
+        rows = torch.where(rows.isfinite(), rows, self.mean)
         n, mean, var = len(rows), rows.mean(0), rows.var(0, unbiased=False)
         total, delta = self.count + n, mean - self.mean
         spread = self.var * self.count + var * n + delta * delta * self.count * n / total
@@ -51,12 +52,13 @@ class ReturnScale(nn.Module):
 
     @torch.no_grad()
     def forward(self, reward: Tensor, done: Tensor) -> Tensor:
-        """`reward` `[T, N]` scaled, after it has been added to the statistics; `done` `[T, N]` bool."""
+        """`reward` `[T, N]` scaled, after it has been added to the statistics, as 0 where it is not finite; `done` `[T, N]`
+        bool."""
         returns, running = [], self.running
-        for r, d in zip(reward, done, strict=True):
+        for r, d in zip(reward.nan_to_num(0.0, 0.0, 0.0), done, strict=True):
             total = running * self.gamma + r
             returns.append(total)
-            running = total * ~d
+            running = total.masked_fill(d, 0.0)
         self.running.copy_(running)
         self.statistics.update(torch.stack(returns))
         return reward * self.statistics.scale()

@@ -145,7 +145,10 @@ def _whole(stacked: dict[str, Tensor], last_obs: Tensor, sums: list[Tensor] | No
     if sums is None:
         ended = stacked["terminated"] | stacked["truncated"]
         ended = ended if valid is None else ended & valid
-        totals = [(stacked[name] * ended).sum(dtype=torch.float64) for name in ("episode_return", "episode_length")]
+        totals = [
+            stacked[name].masked_fill(~ended, 0.0).sum(dtype=torch.float64)
+            for name in ("episode_return", "episode_length")
+        ]
         sums = [ended.sum(dtype=torch.float64), *totals]
     if valid is None:
         valid = torch.ones((), dtype=torch.bool, device=last_obs.device).expand(stacked["reward"].shape)

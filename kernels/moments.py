@@ -55,6 +55,8 @@ def minibatch_moments_torch(advantage: Tensor, order: Tensor, minibatches: int) 
 def update_moments(mean: Tensor, var: Tensor, count: Tensor, batch: Tensor) -> None:
     """Adds a batch to the mean and (biased) variance of all that was seen, in place (Chan et al., 1979).
 
+    An entry that is not finite counts as the mean so far, so that it spoils neither.
+
     Args:
         mean, var: float64 `[D]`.
         count: float64, 0-dim: how many there were.
@@ -81,6 +83,7 @@ def update_moments(mean: Tensor, var: Tensor, count: Tensor, batch: Tensor) -> N
 def update_moments_torch(mean: Tensor, var: Tensor, count: Tensor, batch: Tensor) -> None:
     """The specification."""
     rows = batch.movedim(1, 2).reshape(-1, batch.shape[1]).double()
+    rows = torch.where(rows.isfinite(), rows, mean)
     n, new_mean, new_var = len(rows), rows.mean(0), rows.var(0, unbiased=False)
     total, delta = count + n, new_mean - mean
     spread = var * count + new_var * n + delta * delta * count * n / total
@@ -97,7 +100,7 @@ def discounted_returns(
 ) -> Tensor:
     """What every environment has gathered since its episode began, discounted by age: `[T, N]`, float32.
 
-    R_t = γ R_{t−1} + r_t, and R starts again at 0 after a step that is done.
+    R_t = γ R_{t−1} + r_t, and R starts again at 0 after a step that is done; a reward that is not finite counts as 0.
 
     Args:
         reward: float32 `[T, N]`.
@@ -127,7 +130,7 @@ def discounted_returns(
 def discounted_returns_torch(reward: Tensor, done: Tensor, running: Tensor, gamma: float) -> Tensor:
     """The specification."""
     returns = []
-    for r, d in zip(reward, done, strict=True):
+    for r, d in zip(reward.nan_to_num(0.0, 0.0, 0.0), done, strict=True):
         returns.append(running * gamma + r)
-        running.copy_(returns[-1] * ~d)
+        running.copy_(returns[-1].masked_fill(d, 0.0))
     return torch.stack(returns)

@@ -77,7 +77,8 @@ def moment_parts_kernel(mean, batch, features, envs, rows, parts, BLOCK: tl.cons
     for block in range(tl.program_id(1), tl.cdiv(rows, BLOCK), tl.num_programs(1)):
         row = block * BLOCK + tl.arange(0, BLOCK)
         at = (row // envs).to(tl.int64) * (features * envs) + k * envs + row % envs
-        x = tl.where(row < rows, tl.load(batch + at, mask=row < rows, other=0.0).to(tl.float64) - centre, 0.0)
+        x = tl.load(batch + at, mask=row < rows, other=float("inf"))
+        x = tl.where(tl.abs(x) < float("inf"), x.to(tl.float64) - centre, 0.0)
         sums += x
         squares += x * x
     out = parts + (tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)) * 2
@@ -110,7 +111,8 @@ def discounted_returns_kernel(reward, done, running, out, gamma, steps, envs, BL
     total = tl.load(running + column, mask=inside, other=0.0)
     for t in range(steps):
         at = tl.cast(t, tl.int64) * envs + column
-        returns = total * gamma + tl.load(reward + at, mask=inside, other=0.0)
+        r = tl.load(reward + at, mask=inside, other=0.0)
+        returns = total * gamma + tl.where(tl.abs(r) < float("inf"), r, 0.0)
         tl.store(out + at, returns, mask=inside)
         total = tl.where(tl.load(done + at, mask=inside, other=0) != 0, 0.0, returns)
     tl.store(running + column, total, mask=inside)

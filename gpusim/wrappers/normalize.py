@@ -26,9 +26,11 @@ class Moments(NamedTuple):
             return cls(torch.zeros(shape, **like), torch.ones(shape, **like), torch.full((), 1e-4, **like))
 
     def plus(self, rows: Tensor, mask: Tensor) -> "Moments":
-        """With the masked ones of `rows` `[R, *row]`, none if there are none (Chan et al., 1979)."""
-        rows, weight = rows.double(), mask.double().view(-1, *[1] * (rows.ndim - 1))
-        n = weight.sum()
+        """With the masked ones of `rows` `[R, *row]`, none if there are none (Chan et al., 1979); rows with an entry that is
+        not finite are left out."""
+        mask = mask & rows.isfinite().flatten(1).all(1) if rows.ndim > 1 else mask & rows.isfinite()
+        weight = mask.double().view(-1, *[1] * (rows.ndim - 1))
+        rows, n = torch.where(weight != 0.0, rows, 0.0).double(), weight.sum()
         mean = (rows * weight).sum(0) / n.clamp(min=1.0)
         squares = ((rows - mean).square() * weight).sum(0)
         total, delta = self.count + n, mean - self.mean
@@ -51,7 +53,8 @@ class _Normalizer(Wrapper):
 class NormalizeObservation(_Normalizer):
     """Observations less their mean, over their standard deviation, entry by entry; `final_obs` likewise.
 
-    Every observation counts once, in all auto-reset modes: an episode's first, its last, and none of a row that idles.
+    Every observation counts once, in all auto-reset modes: an episode's first, its last, and none of a row that idles; nor
+    does one that is not finite.
 
     Args:
         epsilon: what is added to the variance.
@@ -106,7 +109,8 @@ class Discounted(NamedTuple):
 class NormalizeReward(_Normalizer):
     """Rewards over the standard deviation of the discounted return (Engstrom et al., 2020). `episode` keeps the true ones.
 
-    Returns begin at 0 with every episode, and the reward that ends one belongs to it.
+    Returns begin at 0 with every episode, and the reward that ends one belongs to it. In them a reward that is not
+    finite counts as 0.
 
     Args:
         gamma: the discount.
@@ -138,7 +142,7 @@ class NormalizeReward(_Normalizer):
 
     def _stepped(self, step: Returned) -> Returned:
         running, moments = self.own
-        running = torch.where(step.valid, running * self.gamma + step.reward, running)
+        running = torch.where(step.valid, running * self.gamma + step.reward.nan_to_num(0.0, 0.0, 0.0), running)
         if self.update_running_mean:
             moments = moments.plus(running, step.valid)
         self.own = Discounted(torch.where(step.infos["_final_obs"], 0.0, running), moments)

@@ -9,6 +9,8 @@ import triton
 import triton.language as tl
 
 from gpusim.kernels.adam import adam_step, adam_step_torch
+from gpusim.kernels.finite import note_unfinite_torch
+from gpusim.kernels.finite_triton import note_unfinite_triton
 from gpusim.kernels.launch import launch, recording
 from gpusim.kernels.mlp import MlpShape, actor_torch
 from gpusim.kernels.mlp_triton import forward_in_pieces, normalized, tanh
@@ -23,6 +25,7 @@ from gpusim.kernels.moments import (
 from gpusim.kernels.shuffle import shuffle, shuffle_torch
 from gpusim.kernels.update import ppo_gradient
 from tests.interpreter import quicken
+from tests.kernels import test_finite
 from tests.kernels.test_update import double, exact, example
 
 quicken()
@@ -237,3 +240,43 @@ def test_discounted_returns(shape):
     got = discounted_returns(reward, done, running, 0.97, nan(*shape))
     torch.testing.assert_close(got, discounted_returns_torch(reward, done, reference, 0.97))
     torch.testing.assert_close(running, reference)
+
+
+# --------------------------------------------------------------------------------------------------------- finite
+
+
+@pytest.mark.parametrize("case", test_finite.CASES)
+@pytest.mark.parametrize("lanes", [True, False])
+def test_note_unfinite(case, lanes):
+    test_finite.check(note_unfinite_triton, case, lanes)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 1000), (40, 3, 257)])
+def test_note_unfinite_in_many_blocks(shape):
+    steps, entries, envs = shape
+    obs, done = torch.zeros(shape).movedim(1, -1), torch.rand(steps, envs) < 0.2
+    parts = [obs, torch.zeros(steps, envs), torch.zeros(steps, envs), torch.ones(steps, envs), done, torch.arange(envs)]
+    for which, place in ((0, (steps - 1, envs - 1, entries - 1)), (1, (steps // 2, envs // 3)), (2, (0, envs // 2))):
+        parts[which][place] = torch.nan
+        got, want = torch.zeros(2, 6, dtype=torch.int64)
+        note_unfinite_triton(got, *parts)
+        note_unfinite_torch(want, *parts)
+        assert want[0] == 1
+        assert torch.equal(got, want)
+
+
+def test_moments_pass_over_what_is_not_finite():
+    batch = torch.randn(6, 3, 50, generator=torch.Generator().manual_seed(0))
+    batch[2, 1, 7], batch[4, 0, 3] = torch.nan, torch.inf
+    got, want = ([torch.ones(3).double(), torch.ones(3).double(), torch.ones(()).double()] for _ in range(2))
+    update_moments(*got, batch)
+    update_moments_torch(*want, batch)
+    for a, b in zip(got, want, strict=True):
+        assert a.isfinite().all()
+        torch.testing.assert_close(a, b)
+    reward, done = torch.ones(4, 3), torch.zeros(4, 3, dtype=torch.bool)
+    reward[1, 0], reward[2, 1], done[2] = torch.nan, torch.inf, True
+    got, want = torch.zeros(2, 3)
+    assert torch.equal(discounted_returns(reward, done, got, 0.5), discounted_returns_torch(reward, done, want, 0.5))
+    assert torch.equal(got, want)
+    assert got.tolist() == [1.0, 1.0, 1.0]

@@ -1,0 +1,84 @@
+"""The kernels beside the twin of `gpusim.kernels.finite`."""
+
+import torch
+import triton
+import triton.language as tl
+
+from gpusim.kernels.finite import NONE
+from gpusim.kernels.launch import launch
+
+BLOCK = 4096
+
+
+def note_unfinite_triton(noted, obs, next_obs, reward, length, done, episode) -> None:
+    """As `gpusim.kernels.finite.note_unfinite_torch`: one launch that looks, and one of a single program that writes."""
+    steps, envs = reward.shape
+    first = torch.full((), NONE, dtype=torch.int64, device=reward.device)
+    looks = [_laid_out(x, reward) for x in (obs, next_obs, reward)]
+    programs = [triton.cdiv(size, BLOCK) for _, size, _, _ in looks]
+    flat = [x for look in looks for x in look]
+    launch(look_kernel, (sum(programs),), first, *flat, *programs[:2], envs, BLOCK=BLOCK, num_warps=8)
+    block = min(BLOCK, triton.next_power_of_2(steps))
+    launch(note_kernel, (1,), noted, first, length, done, episode, steps, envs, NONE=NONE, BLOCK=block)
+
+
+def _laid_out(x, reward):
+    """The tensor as it lies in memory, its entries (none where they are whole numbers), how many a step has, and how many
+    lie between two environments of a step; 1 where those are neighbours."""
+    if not x.is_floating_point():
+        return reward, 0, 1, 1
+    size, each = x.numel(), x[0].numel()
+    if x.is_contiguous():
+        return x, size, each, each // x.shape[1]
+    lanes = x.movedim(1, -1)
+    if not lanes.is_contiguous():
+        return x.contiguous(), size, each, each // x.shape[1]
+    return lanes, size, each, 1
+
+
+@triton.jit
+def look_kernel(
+    first, obs, obs_size, obs_step, obs_apart, next_obs, next_size, next_step, next_apart, reward, size, step, apart,
+    programs, next_programs, envs, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The least place of an entry that is not finite, in the order (step, environment, quantity)."""
+    program = tl.program_id(0)
+    if program < programs:
+        look(first, obs, obs_size, obs_step, obs_apart, program, envs, 0, BLOCK)
+    elif program < programs + next_programs:
+        look(first, next_obs, next_size, next_step, next_apart, program - programs, envs, 1, BLOCK)
+    else:
+        look(first, reward, size, step, apart, program - programs - next_programs, envs, 2, BLOCK)
+
+
+@triton.jit
+def look(first, x, size, each, apart, program, envs, quantity, BLOCK: tl.constexpr):
+    at = tl.cast(program, tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    value = tl.load(x + at, mask=at < size, other=0.0)
+    bad = (tl.abs(value) < float("inf")) == 0
+    if tl.max(bad.to(tl.int32), 0) != 0:
+        if apart == 1:
+            env = at % envs
+        else:
+            env = at % each // apart
+        place = (at // each * envs + env) * 3 + quantity
+        tl.atomic_min(first, tl.min(tl.where(bad, place, 4611686018427387904), 0))
+
+
+@triton.jit
+def note_kernel(noted, first, length, done, episode, steps, envs, NONE: tl.constexpr, BLOCK: tl.constexpr):
+    place = tl.load(first)
+    if place < NONE:
+        if tl.load(noted) == 0:
+            env, step = place // 3 % envs, place // (3 * envs)
+            ended = tl.zeros((BLOCK,), tl.int64)
+            for start in range(0, steps, BLOCK):
+                row = start + tl.arange(0, BLOCK)
+                later = (row >= step) & (row < steps)
+                ended += tl.load(done + row.to(tl.int64) * envs + env, mask=later, other=0) != 0
+            tl.store(noted, 1)
+            tl.store(noted + 1, place % 3)
+            tl.store(noted + 2, step)
+            tl.store(noted + 3, env)
+            tl.store(noted + 4, tl.load(episode + env) - tl.sum(ended, 0))
+            tl.store(noted + 5, tl.load(length + step * envs + env).to(tl.int64))
