@@ -10,8 +10,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from gpusim.agents.distributions import Categorical, Gaussian
-from gpusim.agents.loop import Result, run
-from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig
+from gpusim.agents.loop import Result
+from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_advantages
+from gpusim.agents.ranges import Count, Share, Weight
+from gpusim.agents.run import trained
 from gpusim.rollout import Rollout
 
 # ---------------------------------------------------------------------------------------------------------- config
@@ -21,22 +23,26 @@ from gpusim.rollout import Rollout
 class Config(OnPolicyConfig):
     """Settings of A2C."""
 
-    num_envs: int = 32
+    num_envs: Count = 32
     """Environments that step together."""
-    num_steps: int = 8
+    num_steps: Count = 8
     """Steps of every environment in one iteration, which is one update."""
-    lam: float = 1.0
+    lam: Share = 1.0
     """λ of the returns: 1 gives those of n steps, as in A3C."""
-    value_coef: float = 0.5
+    value_coef: Weight = 0.5
     """Weight of the value loss."""
-    entropy_coef: float = 0.01
+    entropy_coef: Weight = 0.01
     """Weight of the entropy bonus."""
     normalize_advantage: bool = True
     """Give the advantages of an update mean 0 and deviation 1."""
-    log_every: int = 10
+    log_every: Count = 10
     """Iterations between two readings of the metrics."""
-    checkpoint_every: int = 500
+    checkpoint_every: Count = 500
     """Iterations between two checkpoints."""
+
+    def check(self) -> None:
+        super().check()
+        check_advantages(self)
 
 
 # ------------------------------------------------------------------------------------------------------------ loss
@@ -89,9 +95,10 @@ class A2C(OnPolicy):
 
 
 def train(config: Config) -> Result:
-    """Trains as `config` says, and returns the learner and its metrics.
+    """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
 
     Raises:
         InputError: a setting cannot be used.
+        NotFinite: a reward, an observation or a weight became NaN or infinite.
     """
-    return run(A2C(config))
+    return trained(A2C(config))

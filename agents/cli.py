@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from gpusim.agents import console, signals
-from gpusim.errors import InputError
+from gpusim.errors import InputError, NotFinite
 
 USAGE = """\
 usage: gpusim COMMAND ...
@@ -65,6 +65,9 @@ def _run(args: list[str]) -> Any:
     except InputError as error:
         console.warn(str(error))
         return 2
+    except NotFinite as error:
+        console.warn(str(error))
+        return 1
     except SystemExit as exit_:
         return exit_.code
 
@@ -104,8 +107,13 @@ def _sizes(args: list[str], config: Any) -> dict[str, int]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in (n for n in ("num_envs", "num_steps") if hasattr(config, n)):
         parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", nargs="?", default="")
-    found = vars(parser.parse_known_args(args)[0])
-    return {name: int(text) for name, text in found.items() if (text or "").replace("_", "").isdecimal()}
+    from gpusim.agents.ranges import whole
+
+    sizes = dict[str, int]()
+    for name, text in vars(parser.parse_known_args(args)[0]).items():
+        with contextlib.suppress(ValueError):
+            sizes[name] = whole(text or "")
+    return sizes
 
 
 def resume(args: list[str]) -> int:
@@ -175,6 +183,8 @@ def _go_on(folder: Any, changes: dict[str, Any]) -> int:
         return 0
     if lasting := {name: value for name, value in changes.items() if name != "device"}:
         folder.change(**lasting)
+    if before := folder.stopped():
+        console.say(f"the run had stopped: {before}")
     stretched = ", its schedules stretched to the new total" if "total_steps" in changes and learner.iteration else ""
     console.say(f"going on from step {learner.steps:,}{stretched}{_afresh(learner)}")
     return _drive(learner, folder, seconds)
@@ -212,6 +222,8 @@ def _drive(learner: Any, folder: Any, seconds: float) -> int:
                 result = run(learner, (display, folder), seconds)
         finally:
             env.close()
+    except NotFinite as error:
+        raise folder.stop(error) from None
     except KeyboardInterrupt as stop:
         return _stopped(learner, folder, signals.exit_code(stop))
     if result.signal:
@@ -455,8 +467,31 @@ def options(default: Any, args: list[str], program: str, hidden: tuple[str, ...]
         cls = dataclasses.make_dataclass(cls.__name__, fields, bases=(cls,), frozen=True, kw_only=True)
         cls.__doc__ = type(default).__doc__
     given = {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
-    parsed = tyro.cli(cls, args=args, default=cls(**given), prog=program)
+    parsed = tyro.cli(cls, args=args, default=cls(**given), prog=program, registry=_whole_numbers())
     return type(default)(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(default)})
+
+
+def _whole_numbers() -> Any:
+    """How tyro reads whole numbers: as `gpusim.agents.ranges.whole` does."""
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    from gpusim.agents.ranges import whole
+
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[int] | None:
+        if info.type is not int:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="INT",
+            instance_from_str=lambda words: whole(words[0]),
+            is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
+            str_from_instance=lambda value: [str(value)],
+        )
+
+    return registry
 
 
 def _run_path(args: list[str], command: str) -> tuple[str, list[str]]:

@@ -6,20 +6,21 @@ A truncated episode bootstraps from its true final observation, a terminated one
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor
 
-from gpusim.agents.config import at_least, between, positive
 from gpusim.agents.environments import Task, describe
 from gpusim.agents.exploration import ExplorationConfig, Explorer
 from gpusim.agents.graph import Replayed
-from gpusim.agents.loop import Result, run
+from gpusim.agents.loop import Result
 from gpusim.agents.networks import QNetwork
 from gpusim.agents.normalize import ReturnScale
+from gpusim.agents.ranges import Count, Positive, Range, Share
 from gpusim.agents.replay import Replay, memory, transition_bytes
+from gpusim.agents.run import trained
 from gpusim.errors import InputError
 from gpusim.kernels.replay import Sample
 
@@ -32,25 +33,25 @@ CELLS_AT_ONCE = 2**24  # of observations drawn at once, and made features in one
 class Config(ExplorationConfig):
     """Settings of DQN."""
 
-    num_steps: int = 8
+    num_steps: Count = 8
     """Steps of every environment in one iteration; its updates follow."""
-    replay_ratio: float = 0.1
+    replay_ratio: Annotated[float, Range(0, 1000, above=True)] = 0.1
     """Updates for one environment step, each of `batch_size` samples; a fraction is carried over to the next iteration."""
-    capacity: int = 100_000
+    capacity: Count = 100_000
     """Transitions that the replay holds; rounded down to whole steps of `num_envs`."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Samples of one update."""
-    learning_starts: int = 2_000
+    learning_starts: Count = 2_000
     """Environment steps before the first update."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Of Adam, at the start."""
     anneal: bool = False
     """Let the learning rate fall linearly to 0 over `total_steps`."""
-    gamma: float = 0.99
+    gamma: Share = 0.99
     """Discount."""
     normalize_reward: bool = False
     """Divide rewards by the running deviation of the discounted return, as it is when they are stored."""
-    n_step: int = 1
+    n_step: Count = 1
     """Rewards that are added up before the target network is asked."""
     double: bool = True
     """Let the policy network choose the next action, and the target network only say what it is worth."""
@@ -58,19 +59,19 @@ class Config(ExplorationConfig):
     """Normalize each hidden layer before its activation."""
     dueling: bool = False
     """Learn the state's value and the actions' advantages apart."""
-    target_every: int = 1
+    target_every: Count = 1
     """Iterations between two updates of the target network."""
-    tau: float = 1.0
+    tau: Annotated[float, Range(0.0, 1.0, above=True)] = 1.0
     """How far the target network then moves towards the policy network: 1 copies it, less is a Polyak average."""
     prioritized: bool = False
     """Draw transitions in proportion to |δ|^alpha instead of uniformly."""
-    alpha: float = 0.6
+    alpha: Share = 0.6
     """Exponent of the priorities; 0 would be uniform."""
-    beta: float = 0.4
+    beta: Share = 0.4
     """Exponent of the importance weights at the start; it rises linearly to 1 over `total_steps`."""
-    huber: float = 1.0
+    huber: Positive = 1.0
     """Where the loss turns from a parabola into a line."""
-    max_grad_norm: float = 10.0
+    max_grad_norm: Positive = 10.0
     """Global norm to which gradients are clipped."""
     keep_replay: bool = True
     """Keep the replay in checkpoints, which are as large then. Without it a resumed run takes `learning_starts` steps again
@@ -99,12 +100,6 @@ class Config(ExplorationConfig):
 
     def check(self) -> None:
         super().check()
-        for name in ("num_steps", "capacity", "batch_size", "n_step", "target_every"):
-            at_least(self, name, 1)
-        for name in ("gamma", "tau", "alpha", "beta"):
-            between(self, name, 0.0, 1.0)
-        for name in ("replay_ratio", "huber", "learning_rate"):
-            positive(self, name)
         if self.held < self.batch_size:
             raise InputError(
                 f"a replay of {self.held} transitions is smaller than a batch of {self.batch_size}: raise capacity or "
@@ -320,9 +315,10 @@ class DQN(Explorer):
 
 
 def train(config: Config) -> Result:
-    """Trains as `config` says, and returns the learner and its metrics.
+    """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
 
     Raises:
         InputError: a setting cannot be used.
+        NotFinite: a reward, an observation or a weight became NaN or infinite.
     """
-    return run(DQN(config))
+    return trained(DQN(config))

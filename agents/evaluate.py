@@ -16,7 +16,8 @@ from gpusim.agents.learner import Learner
 from gpusim.agents.networks import ActorCritic
 from gpusim.agents.run import RunFolder
 from gpusim.checks import later_seed
-from gpusim.errors import InputError
+from gpusim.errors import InputError, NotFinite
+from gpusim.kernels.finite import all_finite
 
 LONGEST = 100_000  # steps of an episode without a time limit
 ON_HOST = 8  # environments that play on the host
@@ -59,6 +60,7 @@ def load_policy(
     Raises:
         InputError: the folder does not exist, is incomplete or damaged, is of another version, or names code and `trust` is
             not given.
+        NotFinite: its weights are NaN or infinite.
     """
     folder, where = RunFolder.open(run), gpusim.checks.device(device)
     folder.find_code(trust, ("env",), tell)
@@ -71,6 +73,10 @@ def load_policy(
         network.load_state_dict(checkpoint.state["network"])
     except Exception:
         raise folder.misfit() from None
+    if not all(bool(p.isfinite().all()) for p in network.parameters()):
+        raise NotFinite(
+            f"weights of the policy in {run} are not finite (nan or infinite): it has learned nothing.", "weights"
+        )
     return Policy(network, env, deterministic, folder.config.seed, folder.config.threads)
 
 
@@ -82,15 +88,36 @@ def closing(learner: Learner) -> dict[str, Any]:
     return {"mean": float(scores.mean()), "std": float(scores.std()), "episodes": episodes}
 
 
+def _check(values: Tensor, quantity: str, seed: int, step: int | None = None) -> None:
+    """Raises NotFinite where one of `values` `[N, ...]` is NaN or infinite, after `step` steps of every first episode."""
+    if all_finite(values):
+        return
+    row = int(values.isfinite().reshape(len(values), -1).all(1).int().argmin())
+    place = {"environment": row, "seed": seed} | ({} if step is None else {"episode": 0, "step": step})
+    after = "" if step is None else f" after step {step} of its episode 0"
+    raise NotFinite(
+        f"the {quantity} of environment {row} is not finite (nan or infinite){after}, played from the reset with seed "
+        f"{seed}: nothing can be said of the policy.",
+        quantity,
+        **place,
+    )
+
+
 @torch.no_grad()
 def evaluate(policy: Any, env: Any, episodes: int, seed: int, device: str = "auto") -> Tensor:
-    """Returns of `episodes` whole episodes, one in each of as many environments, `[episodes]` float32."""
+    """Returns of `episodes` whole episodes, one in each of as many environments, `[episodes]` float32.
+
+    Raises:
+        NotFinite: an observation, a reward or (on a CPU) what the policy answers is NaN or infinite.
+    """
     if on_host(describe(env)):
         return evaluate_on_host(policy, describe(env), episodes, seed, device)
     venv = gpusim.make(env, episodes, device=device, autoreset_mode="disabled", validate=False)
     obs, _ = venv.reset(seed=seed)
-    for _ in range(venv.max_episode_steps or LONGEST):
-        obs, _, terminated, truncated, infos = venv.step(policy(obs))
+    for step in range(venv.max_episode_steps or LONGEST):
+        _check(obs, "observation", seed, step)
+        obs, reward, terminated, truncated, infos = venv.step(policy(obs))
+        _check(reward, "reward", seed, step + 1)
         if (terminated | truncated).all():
             break
     return infos["episode"]["r"].cpu()
@@ -109,7 +136,9 @@ def evaluate_on_host(policy: Any, env: Any, episodes: int, seed: int, device: st
     try:
         obs, _ = venv.reset(seed=seed)
         for _ in range(max(share) * (venv.max_episode_steps or LONGEST)):
-            obs, _, _, _, infos = venv.step(policy(obs))
+            _check(obs, "observation", seed)
+            obs, reward, _, _, infos = venv.step(policy(obs))
+            _check(reward, "reward", seed)
             for i in infos["_episode"].nonzero().flatten().tolist():
                 if len(returns[i]) < share[i]:
                     returns[i].append(float(infos["episode"]["r"][i]))
@@ -138,7 +167,9 @@ def evaluate_oracle(policy: Any, env_id: str, episodes: int, seed: int) -> Tenso
     obs, _ = venv.reset(seed=seed)
     returns, playing = np.zeros(episodes), np.ones(episodes, bool)
     while playing.any():
+        _check(torch.as_tensor(obs), "observation", seed)
         obs, reward, terminated, truncated, _ = venv.step(policy(obs))
+        _check(torch.as_tensor(reward), "reward", seed)
         returns += reward * playing
         playing &= ~(terminated | truncated)
     venv.close()

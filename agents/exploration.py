@@ -9,10 +9,11 @@ from gymnasium.spaces import Discrete
 from torch import Tensor, nn
 
 from gpusim import source
-from gpusim.agents.config import RunConfig, between
+from gpusim.agents.config import RunConfig
 from gpusim.agents.environments import describe
 from gpusim.agents.learner import Learner
 from gpusim.agents.networks import QNetwork
+from gpusim.agents.ranges import Share
 from gpusim.errors import InputError
 
 
@@ -20,37 +21,27 @@ from gpusim.errors import InputError
 class ExplorationConfig(RunConfig):
     """Settings of exploration. (`initial_log_std` is for continuous actions, which these learners have not.)"""
 
-    epsilon_start: float = 1.0
+    epsilon_start: Share = 1.0
     """Share of random actions at the start."""
-    epsilon_end: float = 0.05
+    epsilon_end: Share = 0.05
     """Share of random actions from the end of exploration on."""
-    exploration: float = 0.2
+    exploration: Share = 0.2
     """Share of `total_steps` over which epsilon falls linearly from start to end."""
-    repeat: float = 0.0
+    repeat: Share = 0.0
     """Probability that a random action is taken once more (temporally extended ε-greedy, after Dabney et al., 2021, of
     geometric durations); epsilon is then the share of the other steps at which one begins."""
     script: str | None = None
     """A rule to explore by, `package.module:function` or `path/to/file.py:function`, from observations `[N, *obs]` to
     actions `[N]`; on a GPU of torch operations that look at no value on the host."""
-    script_start: float = 0.5
+    script_start: Share = 0.5
     """Share of the environments that follow the rule at the start; which ones is drawn for every iteration."""
-    script_end: float = 0.0
+    script_end: Share = 0.0
     """Share of them from `script_until` on."""
-    script_until: float = 0.5
+    script_until: Share = 0.5
     """Share of `total_steps` over which it changes linearly."""
 
     def check(self) -> None:
         super().check()
-        for name in (
-            "epsilon_start",
-            "epsilon_end",
-            "exploration",
-            "repeat",
-            "script_start",
-            "script_end",
-            "script_until",
-        ):
-            between(self, name, 0.0, 1.0)
         if not isinstance(describe(self.env).action_space, Discrete):
             name = type(self).__module__.rsplit(".", 1)[-1]
             raise InputError(f"{name} chooses among discrete actions, and {self.env} has continuous ones: use ppo.")

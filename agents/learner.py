@@ -8,6 +8,7 @@ from torch import Tensor
 from gpusim.agents import environments
 from gpusim.agents.config import RunConfig
 from gpusim.agents.episodes import EpisodeWindow
+from gpusim.agents.finite import Watch
 from gpusim.agents.optimizer import Adam
 from gpusim.checks import later_seed
 from gpusim.errors import InputError
@@ -19,6 +20,7 @@ class Learner:
 
     def __init__(self, config: RunConfig):
         config.check()
+        config.check_memory()
         if config.threads:
             torch.set_num_threads(config.threads)
         self.config = config
@@ -33,6 +35,7 @@ class Learner:
         self.window = EpisodeWindow(max(100, config.num_envs)).to(device)
         self.iteration = 0
         self.env.reset(seed=config.seed)
+        self.watch = Watch(self.env, self.network)
         if config.episodic_life and not getattr(self.env, "counts_lives", False):
             self.env.close()
             raise InputError(f"episodic_life is for games that count lives, which {config.env} does not: leave it off.")
@@ -52,10 +55,22 @@ class Learner:
         raise NotImplementedError
 
     def collect(self, num_steps: int) -> Rollout:
-        """`num_steps` of every environment by the present policy; `extras["sample"]` is what the policy drew."""
-        rollout = self.env.rollout(num_steps, self._policy)
+        """`num_steps` of every environment by the present policy; `extras["sample"]` is what the policy drew.
+
+        Raises:
+            NotFinite: on a CPU, a reward or an observation is NaN or infinite.
+        """
+        rollout = self._rollout(num_steps)
+        self.watch.look(rollout, self.iteration + 1)
         self.window.add(rollout.episode_return, rollout.episode_length, rollout.terminated | rollout.truncated)
         return self._as_learned(rollout)
+
+    def _rollout(self, num_steps: int) -> Rollout:
+        try:
+            return self.env.rollout(num_steps, self._policy)
+        except InputError:  # actions out of bounds; such as are no numbers are the policy's, and no input
+            self.network.check_output(self.env._observe())
+            raise
 
     def _as_learned(self, rollout: Rollout) -> Rollout:
         """A rollout as it is learned from, where that is not how it is reported."""
@@ -69,6 +84,10 @@ class Learner:
     def _policy(self, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         sample = self.network.distribution(obs).sample(self.generator)
         return self.network.env_action(sample), {"sample": sample}
+
+    def require_finite(self) -> None:
+        """Raises NotFinite where a reward, an observation or a weight was found NaN or infinite; waits for the device."""
+        self.watch.check(self.watch.report().tolist(), self.iteration)
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """What holds the tensors that a checkpoint keeps."""

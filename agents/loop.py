@@ -44,6 +44,7 @@ def run(learner: Learner, observers: tuple[Silent, ...] = (), seconds: float = 0
     Raises:
         Stopped: a `KeyboardInterrupt`, at once where a second interrupt comes, or one in the first iteration, which compiles
             and has nothing to keep.
+        NotFinite: a reward, an observation or a weight is NaN or infinite; no observer is told of what came of it.
     """
     config, metrics = learner.config, list[dict[str, float]]()
     start, ending = time.perf_counter() - seconds, "complete"
@@ -72,6 +73,7 @@ def run(learner: Learner, observers: tuple[Silent, ...] = (), seconds: float = 0
             if deliver(everything=last or kept):
                 ending, last = "target", True
             if kept or last:
+                learner.require_finite()
                 for observer in observers:
                     observer.checkpoint(learner, metrics, time.perf_counter() - start)
             if stop and ending != "target" and learner.iteration < config.iterations:
@@ -99,7 +101,8 @@ class Reading:
         self.names, self.iteration, self.steps = list(values), learner.iteration, learner.steps
         device = learner.env.device
         stacked = torch.stack([torch.as_tensor(v, device=device).detach().double() for v in values.values()])
-        self.values = stacked.to("cpu", non_blocking=True)
+        self.watch, report = learner.watch, learner.watch.report()
+        self.values = torch.cat([report, stacked]).to("cpu", non_blocking=True)
         self.event = torch.cuda.Event() if device.type == "cuda" else None
         if self.event:
             self.event.record()
@@ -108,14 +111,17 @@ class Reading:
         return self.event is None or self.event.query()
 
     def numbers(self, seconds: float) -> dict[str, float]:
+        """Raises NotFinite where they are of no use, as something that they come from is none."""
         if self.event:
             self.event.synchronize()
+        report, values = self.values.tensor_split([len(self.values) - len(self.names)])
+        self.watch.check(report.tolist(), self.iteration)
         return {
             "iteration": self.iteration,
             "steps": self.steps,
             "seconds": round(seconds, 3),
             "time": round(time.time(), 3),
-            **dict(zip(self.names, self.values.tolist(), strict=True)),
+            **dict(zip(self.names, values.tolist(), strict=True)),
         }
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from gpusim.agents.files import read_lines, write
+from gpusim.agents.strict_json import dumps
 
 NUMBERED = ("iteration", "steps", "seconds")  # what every reading has, and what is finite
 
@@ -20,7 +21,7 @@ class Metrics:
 
     def append(self, reading: dict[str, float]) -> None:
         """Raises OSError where it cannot be written; it is kept."""
-        self.pending.append(json.dumps(reading) + "\n")
+        self.pending.append(dumps(reading) + "\n")
         self.flush()
 
     def flush(self) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gpusim.agents.distributions import Categorical, EpsilonGreedy, Gaussian
 from gpusim.agents.normalize import RunningMeanStd
+from gpusim.errors import NotFinite
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 FILTERS = 16
@@ -184,9 +185,30 @@ class ActorCritic(nn.Module):
 
     @torch.no_grad()
     def act(self, obs: Tensor, generator: torch.Generator | None) -> Tensor:
-        """An environment's actions for `obs` `[N, *obs]`: drawn with `generator`, or the mode without."""
+        """An environment's actions for `obs` `[N, *obs]`: drawn with `generator`, or the mode without.
+
+        Raises:
+            NotFinite: on a CPU, what they are drawn from is NaN or infinite.
+        """
         distribution = self.distribution(obs)
+        if obs.device.type == "cpu":
+            self._check_output(distribution[0])
         return self.env_action(distribution.mode() if generator is None else distribution.sample(generator))
+
+    @torch.no_grad()
+    def check_output(self, obs: Tensor) -> None:
+        """Raises NotFinite where the policy makes of `obs` `[N, *obs]` no numbers, so that none of its actions is meant."""
+        self._check_output(self.distribution(obs)[0])
+
+    def _check_output(self, output: Tensor) -> None:
+        if not math.isfinite(float(output.sum())) and not bool(output.isfinite().all()):
+            row = int(output.isfinite().flatten(1).all(1).int().argmin())
+            raise NotFinite(
+                f"what the policy answers to the observation of environment {row} is not finite (nan or infinite): its "
+                "weights, or that observation, are none or are far too large.",
+                "policy",
+                environment=row,
+            )
 
 
 class QNetwork(ActorCritic):

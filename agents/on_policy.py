@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpusim.agents.config import RunConfig, at_least, between, positive
+from gpusim.agents.config import RunConfig
 from gpusim.agents.graph import Replayed
 from gpusim.agents.learner import Learner
 from gpusim.agents.normalize import ReturnScale
+from gpusim.agents.ranges import Count, Positive, Share
 from gpusim.errors import InputError
 from gpusim.kernels.gae import gae
 from gpusim.rollout import Rollout
@@ -19,15 +20,15 @@ from gpusim.rollout import Rollout
 class OnPolicyConfig(RunConfig):
     """Settings of a rollout and of the estimates made from it."""
 
-    num_steps: int = 64
+    num_steps: Count = 64
     """Steps of every environment in one iteration."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Of Adam, at the start."""
     anneal: bool = True
     """Let the learning rate fall linearly to 0 over `total_steps`."""
-    gamma: float = 0.99
+    gamma: Share = 0.99
     """Discount."""
-    lam: float = 0.95
+    lam: Share = 0.95
     """λ of the returns: 0 looks one step ahead, 1 to the end of the rollout."""
     normalize_reward: bool = False
     """Divide rewards by the running deviation of the discounted return."""
@@ -36,22 +37,23 @@ class OnPolicyConfig(RunConfig):
     def steps_per_iteration(self) -> int:
         return self.num_envs * self.num_steps
 
-    def check(self) -> None:
-        super().check()
-        at_least(self, "num_steps", 1)
-        for name in ("gamma", "lam"):
-            between(self, name, 0.0, 1.0)
-        positive(self, "learning_rate")
-
 
 def check_passes(config: Any) -> None:
     """Raises InputError where `config.epochs` passes of `config.minibatches` updates cannot be made."""
-    for name in ("epochs", "minibatches"):
-        at_least(config, name, 1)
     if config.minibatches > config.steps_per_iteration:
         raise InputError(
             f"{config.minibatches} minibatches cannot be made of {config.steps_per_iteration} steps "
             "(num_envs * num_steps); use fewer minibatches."
+        )
+
+
+def check_advantages(config: Any, minibatches: int = 1) -> None:
+    """Raises InputError where an update has but one advantage, which `normalize_advantage` always makes 0."""
+    if config.normalize_advantage and config.steps_per_iteration < 2 * minibatches:
+        raise InputError(
+            f"normalize_advantage makes 0 of the advantage of a single step, and {config.steps_per_iteration} steps "
+            f"(num_envs * num_steps) in {minibatches} minibatches leave one with a single step: use fewer minibatches or "
+            "more steps, or leave it off."
         )
 
 

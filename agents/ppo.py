@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from gpusim.agents.distributions import Categorical, Gaussian
-from gpusim.agents.loop import Result, run
-from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_passes
+from gpusim.agents.loop import Result
+from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_advantages, check_passes
+from gpusim.agents.ranges import Count, Passes, Positive, Weight
+from gpusim.agents.run import trained
 from gpusim.rollout import Rollout
 
 # ---------------------------------------------------------------------------------------------------------- config
@@ -22,19 +24,19 @@ from gpusim.rollout import Rollout
 class Config(OnPolicyConfig):
     """Settings of PPO."""
 
-    epochs: int = 4
+    epochs: Passes = 4
     """Passes over the steps of an iteration."""
-    minibatches: int = 8
+    minibatches: Count = 8
     """Updates in one pass."""
-    clip: float = 0.2
+    clip: Positive = 0.2
     """How far the probability ratio may move from 1 before its gradient ends."""
     clip_value: bool = False
     """Clip the value's change too, by the same amount."""
-    value_coef: float = 0.5
+    value_coef: Weight = 0.5
     """Weight of the value loss."""
-    entropy_coef: float = 0.0
+    entropy_coef: Weight = 0.0
     """Weight of the entropy bonus."""
-    target_kl: float | None = None
+    target_kl: Positive | None = None
     """Stop an iteration's updates once the approximate KL divergence from the old policy passes this."""
     normalize_advantage: bool = True
     """Give the advantages of a minibatch mean 0 and deviation 1."""
@@ -42,6 +44,7 @@ class Config(OnPolicyConfig):
     def check(self) -> None:
         super().check()
         check_passes(self)
+        check_advantages(self, self.minibatches)
 
 
 # ------------------------------------------------------------------------------------------------------------ loss
@@ -157,9 +160,10 @@ class PPO(OnPolicy):
 
 
 def train(config: Config) -> Result:
-    """Trains as `config` says, and returns the learner and its metrics.
+    """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
 
     Raises:
         InputError: a setting cannot be used.
+        NotFinite: a reward, an observation or a weight became NaN or infinite.
     """
-    return run(PPO(config))
+    return trained(PPO(config))

@@ -12,11 +12,14 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor
 
+from gpusim.agents.config import Activation
 from gpusim.agents.environments import Task
 from gpusim.agents.exploration import ExplorationConfig, Explorer
-from gpusim.agents.loop import Result, run
+from gpusim.agents.loop import Result
 from gpusim.agents.networks import QNetwork
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_passes
+from gpusim.agents.ranges import Count, Passes, Positive, Share
+from gpusim.agents.run import trained
 from gpusim.rollout import Rollout
 
 # ---------------------------------------------------------------------------------------------------------- config
@@ -26,19 +29,19 @@ from gpusim.rollout import Rollout
 class Config(ExplorationConfig, OnPolicyConfig):
     """Settings of PQN. (`initial_log_std` is for continuous actions, which it has not.)"""
 
-    num_steps: int = 32
+    num_steps: Count = 32
     """Steps of every environment in one iteration."""
-    epochs: int = 2
+    epochs: Passes = 2
     """Passes over the steps of an iteration."""
-    minibatches: int = 8
+    minibatches: Count = 8
     """Updates in one pass."""
-    lam: float = 0.65
+    lam: Share = 0.65
     """λ of the returns: 0 looks one step ahead, 1 to the end of the rollout."""
     layer_norm: bool = True
     """Normalize each hidden layer before its activation, which keeps learning stable without a target network."""
-    activation: str = "relu"
+    activation: Activation = "relu"
     """tanh or relu."""
-    max_grad_norm: float = 10.0
+    max_grad_norm: Positive = 10.0
     """Global norm to which gradients are clipped."""
 
     def check(self) -> None:
@@ -104,9 +107,10 @@ class PQN(Explorer, OnPolicy):
 
 
 def train(config: Config) -> Result:
-    """Trains as `config` says, and returns the learner and its metrics.
+    """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
 
     Raises:
         InputError: a setting cannot be used.
+        NotFinite: a reward, an observation or a weight became NaN or infinite.
     """
-    return run(PQN(config))
+    return trained(PQN(config))

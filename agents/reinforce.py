@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gpusim.agents.config import RunConfig, at_least, between
+from gpusim.agents.config import RunConfig
 from gpusim.agents.distributions import Categorical, Gaussian
 from gpusim.agents.learner import Learner
-from gpusim.agents.loop import Result, run
+from gpusim.agents.loop import Result
 from gpusim.agents.optimizer import Adam
+from gpusim.agents.ranges import Count, Passes, Positive, Share, Weight
+from gpusim.agents.run import trained
 from gpusim.errors import InputError
 from gpusim.kernels.gae import gae
 
@@ -24,17 +26,17 @@ from gpusim.kernels.gae import gae
 class Config(RunConfig):
     """Settings of REINFORCE."""
 
-    learning_rate: float = 1e-2
+    learning_rate: Positive = 1e-2
     """Of the policy's Adam."""
-    value_learning_rate: float = 1e-2
+    value_learning_rate: Positive = 1e-2
     """Of the baseline's Adam."""
-    gamma: float = 0.99
+    gamma: Share = 0.99
     """Discount."""
-    entropy_coef: float = 0.0
+    entropy_coef: Weight = 0.0
     """Weight of the entropy bonus."""
-    value_updates: int = 10
+    value_updates: Passes = 10
     """Updates of the baseline for one of the policy."""
-    episode_steps: int = 500
+    episode_steps: Count = 500
     """Steps an environment may take to finish its episode; longer ones are bootstrapped where they are cut."""
 
     @property
@@ -43,9 +45,12 @@ class Config(RunConfig):
 
     def check(self) -> None:
         super().check()
-        at_least(self, "episode_steps", 1)
-        at_least(self, "value_updates", 1)
-        between(self, "gamma", 0.0, 1.0)
+        if self.normalize_obs:
+            raise InputError("reinforce does not normalize observations; leave normalize_obs off.")
+        if self.steps_per_iteration < 2:
+            raise InputError(
+                "reinforce normalizes advantages, which makes 0 of that of a single step: raise episode_steps or num_envs."
+            )
 
 
 # ------------------------------------------------------------------------------------------------------------ loss
@@ -106,11 +111,10 @@ class Reinforce(Learner):
 
 
 def train(config: Config) -> Result:
-    """Trains as `config` says, and returns the learner and its metrics.
+    """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
 
     Raises:
         InputError: a setting cannot be used.
+        NotFinite: a reward, an observation or a weight became NaN or infinite.
     """
-    if config.normalize_obs:
-        raise InputError("reinforce does not normalize observations; leave normalize_obs off.")
-    return run(Reinforce(config))
+    return trained(Reinforce(config))

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import itertools
-import json
 import math
 import os
 import time
@@ -24,15 +23,18 @@ from gpusim.agents.events import Events
 from gpusim.agents.files import read_json, write
 from gpusim.agents.learner import Learner
 from gpusim.agents.lock import locked
-from gpusim.agents.loop import Silent
+from gpusim.agents.loop import Result, Silent, run
 from gpusim.agents.metrics import Metrics
 from gpusim.agents.presets import settings
-from gpusim.errors import InputError
+from gpusim.agents.strict_json import dumps
+from gpusim.errors import InputError, NotFinite
 from gpusim.version import __version__
 
 Made = TypeVar("Made")
 FORMAT = 1  # of the folder; raised when an older one can no longer be read
 LOCK = "run.lock"
+STOPPED = "not_finite.json"
+PLACE = ("quantity", "environment", "episode", "step", "seed", "iteration")
 UNBORN = {LOCK, "checkpoints", code.FOLDER, "config.json.part"}  # left of a run that was killed before its config.json
 ALGORITHMS = {"ppo": "PPO", "a2c": "A2C", "reinforce": "Reinforce", "dqn": "DQN", "pqn": "PQN"}
 
@@ -61,6 +63,29 @@ def preset(algorithm: str, env: str, **changes: Any) -> Any:
 
 def make_learner(algorithm: str, config: RunConfig) -> Learner:
     return getattr(module(algorithm), ALGORITHMS[algorithm])(config)
+
+
+def trained(learner: Learner) -> Result:
+    """The run of a new learner, in the folder that its configuration names, if it names one.
+
+    Raises:
+        InputError: the folder cannot be made.
+        NotFinite: a reward, an observation or a weight became NaN or infinite.
+    """
+    if learner.config.run_dir is None:
+        return run(learner)
+    from gpusim.agents.evaluate import closing
+
+    algorithm = type(learner).__module__.rpartition(".")[2]
+    folder = RunFolder.create(learner.config.run_dir, algorithm, learner.config)
+    with folder.locked():
+        try:
+            result = run(learner, (folder,))
+        except NotFinite as error:
+            raise folder.stop(error) from None
+        spent = {"steps": learner.steps, "seconds": result.metrics[-1]["seconds"]}
+        folder.close(None if result.ending == "interrupted" else closing(learner) | spent)
+    return result
 
 
 class RunFolder(Silent):
@@ -140,7 +165,7 @@ class RunFolder(Silent):
             "reward_threshold": self.threshold,
             "code": self.code,
         }
-        write(self.path / "config.json", json.dumps(content, indent=2) + "\n")
+        write(self.path / "config.json", dumps(content, indent=2) + "\n")
 
     @classmethod
     def open(cls, path: str | Path, **changes: Any) -> "RunFolder":
@@ -326,6 +351,33 @@ class RunFolder(Silent):
         except (FileNotFoundError, InputError):
             return None
 
+    def stop(self, error: NotFinite) -> NotFinite:
+        """Writes down what stopped the run, closes it, and says in the error where it can go on."""
+        self.close()
+        facts = {name: getattr(error, name) for name in PLACE}
+        actions = None if error.actions is None else error.actions.tolist()
+        text = dumps({"sentence": str(error), **facts, "actions": actions}, indent=2) + "\n"
+        self._written(STOPPED, lambda: write(self.path / STOPPED, text))
+        found = self.checkpoints.files()
+        way = (
+            f"every checkpoint is finite, the newest of iteration {int(found[-1].stem):,}: `gpusim resume {self.path}` "
+            "goes on from there, and meets this again unless the environment is mended"
+            if found
+            else "there is no checkpoint yet"
+        )
+        error.args = (f"{error} {self.path / STOPPED} has the place; {way}.",)
+        return error
+
+    def stopped(self) -> str | None:
+        """Why the run stopped the last time, if it was for a number that was none; forgotten once it is told."""
+        path = self.path / STOPPED
+        try:
+            sentence = read_json(path, "what stopped a run").get("sentence")
+            path.unlink()
+        except (OSError, InputError):
+            return None
+        return str(sentence)
+
     def close(self, result: dict[str, Any] | None = None) -> None:
         """Writes the learning curve and, where there is one, the result."""
         self._close_events()
@@ -334,7 +386,7 @@ class RunFolder(Silent):
         if readings := self.metrics():
             self._written("curve.png", lambda: self._draw(readings))
         if result is not None:
-            text = json.dumps(result, indent=2) + "\n"
+            text = dumps(result, indent=2) + "\n"
             self._written("result.json", lambda: write(self.path / "result.json", text))
 
     def _close_events(self) -> None:

@@ -78,7 +78,7 @@ def ours(algorithm: str, seed: int) -> dict[str, Any]:
         )
         last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
         score = float(evaluate_oracle(load_policy(run, True, "cpu"), ENV, 100, seed + 10_000).mean())
-    found = {"solved": last["return"] >= TARGET, "time": last["time"], "training": last["seconds"]}
+    found = {"solved": (last["return"] or 0.0) >= TARGET, "time": last["time"], "training": last["seconds"]}
     return row("gpusim", algorithm, seed, start, found | {"steps": last["steps"], "score": score})
 
 

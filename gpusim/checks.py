@@ -1,7 +1,9 @@
 """What a caller may pass, and the sentence he reads when he passes something else."""
 
 import importlib.util
+import math
 import os
+import reprlib
 import shutil
 import sys
 from typing import Any
@@ -16,7 +18,9 @@ from gpusim.env import Env, Uniform
 from gpusim.errors import InputError
 from gpusim.kernels.launch import runs_on
 from gpusim.kernels.lower import LoweringError, check
+from gpusim.memory import require
 
+COUNTERS = 26  # bytes: index, elapsed steps, return, two flags and episode
 BACKENDS = ("eager", "compile", "triton")
 MAX_STEPS = 2**24  # the largest count that float32 holds exactly
 
@@ -112,10 +116,26 @@ def _flat(space: Any) -> bool:
     return isinstance(space, Box) and len(space.shape) == 1 and space.dtype == np.float32
 
 
+def told(value: Any) -> str:
+    """In one short line."""
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except ValueError:  # Python writes no whole number of thousands of digits
+        return "a number of thousands of digits"
+
+
 def positive(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name} must be a positive whole number, not {value!r}.")
+        raise InputError(f"{name} must be a positive whole number, not {told(value)}.")
+    if value >= 2**63:
+        raise InputError(f"{name} must be less than 2**63, not {told(value)}.")
     return int(value)
+
+
+def memory(name: str, num_envs: int, observation: Box, where: torch.device) -> None:
+    """Raises InputError where so many environments cannot fit: an observation, and the counters of each."""
+    each = math.prod(observation.shape) * np.dtype(observation.dtype).itemsize + COUNTERS
+    require(f"{num_envs:,} environments of {name}", num_envs * each, where)
 
 
 def max_episode_steps(env: Env, value: int | None) -> int | None:
@@ -138,7 +158,7 @@ def autoreset_mode(value: Any) -> AutoresetMode:
 
 def seed(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < 2**63:
-        raise InputError(f"seed must be one whole number in [0, 2**63), not {value!r}.")
+        raise InputError(f"seed must be one whole number in [0, 2**63), not {told(value)}.")
     return int(value)
 
 
@@ -159,12 +179,15 @@ def params(env: Env, given: Any, num_envs: int, where: torch.device) -> Any:
         if name not in env.params._fields:
             raise InputError(f"{env.id} has no parameter {name!r}; it has {', '.join(env.params._fields)}.")
         changes[name] = param(name, value, num_envs, where)
+        if not isinstance(value, Uniform) and bool(torch.as_tensor(changes[name]).isnan().any()):
+            raise InputError(f"parameter {name!r} is not a number (nan).")
     return env.params._replace(**changes)
 
 
 def param(name: str, value: Any, num_envs: int, where: torch.device) -> Any:
     if isinstance(value, Uniform):
-        if not -np.inf < value.low < value.high < np.inf:
+        numbers = all(isinstance(x, int | float | np.number) for x in value)
+        if not numbers or not -np.inf < value.low < value.high < np.inf:
             raise InputError(f"parameter {name!r} needs finite Uniform(low, high) with low < high, not {value}.")
         return value
     try:

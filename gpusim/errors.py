@@ -1,5 +1,36 @@
-"""The one exception that means: what was asked for cannot be done, and this sentence says why and what can."""
+"""The exceptions that say in a sentence what cannot be done, or what came of it that is no number."""
+
+from typing import Any
 
 
 class InputError(ValueError):
     """Bad input, refused before anything changed. On the command line: the sentence alone, and exit code 2."""
+
+
+class NotFinite(FloatingPointError):
+    """A quantity became NaN or infinite, and what was asked for ended there. On the command line: the sentence, and exit
+    code 1.
+
+    Attributes:
+        quantity: what: "reward", "observation", "weights", "policy".
+        environment: index of the environment, None where it is none's.
+        episode: number of its episode since seeding, from 0.
+        step: how many steps of that episode had been made; an episode's first observation is of step 0.
+        seed: of the environments.
+        iteration: how many iterations the learner had made, or 1 more, when it was seen.
+        actions: of that episode, to the step that was found, `[step]` or `[step, d]`, a tensor; None where they are not
+            known (on a GPU, and of an episode that began long before).
+    """
+
+    def __init__(self, sentence: str, quantity: str = "", **where: int | None):
+        super().__init__(sentence)
+        self.quantity = quantity
+        self.environment: int | None = where.get("environment")
+        self.episode: int | None = where.get("episode")
+        self.step: int | None = where.get("step")
+        self.seed: int | None = where.get("seed")
+        self.iteration: int | None = where.get("iteration")
+        self.actions: Any = None
+
+    def __reduce__(self) -> Any:
+        return type(self), self.args, self.__dict__

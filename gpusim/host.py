@@ -136,6 +136,7 @@ class HostVectorEnv(TensorVectorEnv):
         self.env = env
         self.num_envs = checks.positive("num_envs", num_envs)
         self.device = checks.device(device)
+        checks.memory(env.id, self.num_envs, env.observation_space, self.device)
         self.backend = env.engine(engine)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
         self.max_episode_steps = env.max_episode_steps
@@ -152,6 +153,7 @@ class HostVectorEnv(TensorVectorEnv):
         self._actions = torch.zeros(actions, dtype=wanted, pin_memory=self.device.type == "cuda")
         self._return = np.zeros(self.num_envs)
         self._length = np.zeros(self.num_envs, np.int64)
+        self._episode = np.zeros(self.num_envs, np.int64)
         self._lives: np.ndarray | None = None
         self._engine = env.engines[self.backend](self.num_envs)
 
@@ -159,6 +161,16 @@ class HostVectorEnv(TensorVectorEnv):
     def where(self) -> str:
         """As in "by 8 processes"."""
         return self._engine.where
+
+    @property
+    def episodes(self) -> Tensor:
+        """`[N]` int64, the number of every environment's episode, from 0 at the reset with a seed."""
+        return torch.from_numpy(self._episode).to(self.device)
+
+    @property
+    def seeded(self) -> int:
+        """The seed in force, given or drawn: environment i was seeded with as much + i."""
+        return int(self._live().seed)
 
     @property
     def counts_lives(self) -> bool:
@@ -176,11 +188,12 @@ class HostVectorEnv(TensorVectorEnv):
         if seed is not None:
             seed = checks.seed(seed)
             super().reset(seed=seed)
-        if mask is None and (seed is not None or self._seed is None):
+        if anew := mask is None and (seed is not None or self._seed is None):
             self.clock, first = 0, secrets.randbits(63) if seed is None else seed
             self._seed = torch.full((), first, dtype=torch.int64, device=self.device)
         obs, lives = self._asked("reset", lambda: self._engine.reset(seed, mask))
         begun = slice(None) if mask is None else mask
+        self._episode[begun] = 0 if seed is not None or anew else self._episode[begun] + 1
         self._return[begun], self._length[begun] = 0.0, 0
         self._lives = None if lives is None else lives.copy()
         self._see(obs)
@@ -242,6 +255,7 @@ class HostVectorEnv(TensorVectorEnv):
         ):
             part[:] = values
         self._return[done], self._length[done] = 0.0, 0
+        self._episode += done
         self._lives = None if got.lives is None else got.lives.copy()
         return done.nonzero()[0]
 

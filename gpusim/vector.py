@@ -87,6 +87,7 @@ class VectorEnv(TensorVectorEnv):
             raise InputError(undrawn)
         self.num_envs = checks.positive("num_envs", num_envs)
         self.device = checks.device(device)
+        checks.memory(self.env.id, self.num_envs, self.env.observation_space, self.device)
         self.backend = checks.backend(backend, self.device, self.env)
         self.autoreset_mode = checks.autoreset_mode(autoreset_mode)
         modes = [] if undrawn else ["rgb_array"]
@@ -108,6 +109,16 @@ class VectorEnv(TensorVectorEnv):
     def params(self) -> Any:
         """The parameters, a `NamedTuple` of numbers, tensors `[N]` and `Uniform` ranges; change them by `set_attr`."""
         return self._params
+
+    @property
+    def episodes(self) -> Tensor:
+        """`[N]` int64, the number of every environment's episode, from 0 at the reset with a seed."""
+        return self._settled().episode
+
+    @property
+    def seeded(self) -> int:
+        """The seed in force, given or drawn; to look, the host waits for the device."""
+        return int(torch.as_tensor(self._live().seed))
 
     def _make_stepper(self) -> Any:
         if self.backend == "triton":

@@ -1,6 +1,5 @@
 """What a figure has to be read with: hardware, versions, commit, command and time."""
 
-import json
 import os
 import shlex
 import subprocess
@@ -13,6 +12,7 @@ import torch
 
 import gpusim
 from gpusim.agents.machine import Machine, probe
+from gpusim.agents.strict_json import dumps
 
 
 def provenance(m: Machine | None = None) -> dict[str, Any]:
@@ -87,5 +87,5 @@ def command() -> str:
 def write_json(path: Path, result: dict[str, Any]) -> None:
     """Writes the file whole or not at all."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(result, indent=2) + "\n")
+    part.write_text(dumps(result, indent=2) + "\n")
     os.replace(part, path)

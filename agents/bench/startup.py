@@ -12,6 +12,8 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from gpusim.agents.strict_json import dumps
+
 
 def startup(point: Any) -> dict[str, Any]:
     """The seconds with empty compiler caches (cold), and again with what that left in them (warm).
@@ -25,7 +27,7 @@ def startup(point: Any) -> dict[str, Any]:
 
 
 def in_a_process(point: Any, environ: dict[str, str]) -> dict[str, float]:
-    command = [sys.executable, "-m", __name__, json.dumps(asdict(point)), repr(time.time())]
+    command = [sys.executable, "-m", __name__, dumps(asdict(point)), repr(time.time())]
     done = subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True)
     if done.returncode or not done.stdout.strip():
         raise RuntimeError((done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1])
@@ -40,7 +42,7 @@ def main(text: str, began: str) -> None:
     made = time.time()
     first = seconds_of(call, env.device)
     seconds = {"import_s": imported - start, "make_s": made - imported, "first_call_s": first}
-    print(json.dumps(seconds | {"total_s": time.time() - start}))
+    print(dumps(seconds | {"total_s": time.time() - start}))
 
 
 if __name__ == "__main__":

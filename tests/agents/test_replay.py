@@ -5,9 +5,11 @@ import torch
 from gymnasium.spaces import Box, Discrete
 
 import gpusim
+from gpusim import memory as machine
 from gpusim.agents import replay as module
-from gpusim.agents.replay import Replay, check_memory, free_memory, memory, transition_bytes
+from gpusim.agents.replay import Replay, check_memory, memory, transition_bytes
 from gpusim.errors import InputError
+from gpusim.memory import free_memory
 from tests.agents import probes
 
 CPU = torch.device("cpu")
@@ -196,9 +198,9 @@ def test_a_control_group_limits_what_is_free(lines, files, left, tmp_path, monke
         path.write_text(f"{content}\n")
     process = tmp_path / "cgroup"
     process.write_text(lines)
-    assert list(module._group_memory(tmp_path / "tree", process)) == left
-    monkeypatch.setattr(module, "_group_memory", lambda root: iter(left))
-    monkeypatch.setattr(module, "_machine_memory", lambda: 60)
+    assert list(machine._group_memory(tmp_path / "tree", process)) == left
+    monkeypatch.setattr(machine, "_group_memory", lambda root: iter(left))
+    monkeypatch.setattr(machine, "_machine_memory", lambda: 60)
     assert free_memory(CPU) == min(60, *left, 60)
 
 

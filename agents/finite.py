@@ -1,0 +1,96 @@
+"""Whether a learner is still given numbers and made of numbers; where it is not, the place from which that can be replayed.
+
+A rollout is looked at on its device, and what is found is written down there; it travels with the metrics, so that no GPU is
+waited for. On a CPU, where looking costs nothing, the rollout ends the run at once, before anything is learned from it.
+"""
+
+from collections import deque
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from gpusim.errors import NotFinite
+from gpusim.kernels.finite import QUANTITIES, Found, all_finite, note_unfinite
+from gpusim.kernels.launch import runs_on
+from gpusim.rollout import Rollout
+
+REMEMBERED = 2**26  # bytes of actions
+
+
+class Watch:
+    """Looks at every rollout of one learner's environments."""
+
+    def __init__(self, env: Any, network: nn.Module):
+        self.env, self.network = env, network
+        self.noted = torch.zeros(len(Found._fields), dtype=torch.int64, device=env.device)
+        self.actions = deque[Tensor]()  # of the last rollouts on a CPU, `[T, N]` or `[T, N, d]` each
+
+    def look(self, rollout: Rollout, iteration: int) -> None:
+        """Notes the first reward or observation that is not finite; on a CPU, raises NotFinite there."""
+        done = rollout.terminated | rollout.truncated
+        parts = rollout.obs, rollout.next_obs, rollout.reward
+        self._remember(rollout.action)
+        if runs_on(self.env.device) or self.env.device.type != "cpu" or not all(map(all_finite, parts)):
+            self.note(*parts, rollout.episode_length, done)
+        if self.env.device.type == "cpu":
+            self.check(self.report().tolist() if self.noted[0] else [], iteration)
+
+    def note(self, obs: Tensor, next_obs: Tensor, reward: Tensor, length: Tensor, done: Tensor) -> None:
+        """As `gpusim.kernels.finite.note_unfinite`."""
+        note_unfinite(self.noted, obs, next_obs, reward, length, done, self.env.episodes)
+
+    @torch.no_grad()
+    def report(self) -> Tensor:
+        """What was found so far, and whether a weight is not finite, `[7]` float64 on the device."""
+        norm = nn.utils.get_total_norm(self.network.parameters(), torch.inf)
+        return torch.cat([self.noted, ~norm.isfinite().view(1)]).double()
+
+    def check(self, report: list[float], iteration: int) -> None:
+        """Raises NotFinite where a report, read `iteration` iterations after the start, has something to tell."""
+        if not any(report):
+            return
+        *noted, weights = map(int, report)
+        found = Found(*noted)
+        if found.found:
+            self._stop_at(found, iteration)
+        if weights:
+            raise NotFinite(
+                f"weights of the network are not finite (nan or infinite) after iteration {iteration:,}, though every "
+                "reward and observation was: try a smaller learning_rate.",
+                "weights",
+                seed=self.env.seeded,
+                iteration=iteration,
+            )
+
+    def _stop_at(self, found: Found, iteration: int) -> NoReturn:
+        first = QUANTITIES[found.quantity] == "observation"  # what was acted on, one step before
+        place = {"environment": found.environment, "episode": found.episode, "step": found.length - first}
+        quantity = "reward" if QUANTITIES[found.quantity] == "reward" else "observation"
+        error = NotFinite(
+            f"the {quantity} of environment {found.environment} is not finite (nan or infinite) after step "
+            f"{place['step']} of its episode {found.episode}, both counted from the reset with seed {self.env.seeded}; "
+            f"it was seen in iteration {iteration:,}.",
+            quantity,
+            seed=self.env.seeded,
+            iteration=iteration,
+            **place,
+        )
+        error.actions = self._played(found)
+        raise error
+
+    def _remember(self, action: Tensor) -> None:
+        """Of a GPU nothing, whose graphs write into the same memory at every iteration."""
+        if action.device.type == "cpu":
+            self.actions.append(action)
+            most = max(1, REMEMBERED // max(1, action.nbytes))
+            while len(self.actions) > most:
+                self.actions.popleft()
+
+    def _played(self, found: Found) -> Tensor | None:
+        """The environment's actions of that episode, to the step that was found; None where it began too long ago."""
+        if not self.actions:
+            return None
+        *before, last = (action[:, found.environment] for action in self.actions)
+        played = torch.cat([*before, last[: found.step + 1]])
+        return played[-found.length :].clone() if len(played) >= found.length else None
