@@ -5,10 +5,11 @@ waited for. On a CPU, where looking costs nothing, the rollout ends the run at o
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gpusim.errors import NotFinite
 from gpusim.kernels.finite import QUANTITIES, Found, all_finite, note_unfinite
@@ -19,32 +20,39 @@ REMEMBERED = 2**26  # bytes of actions
 
 
 class Watch:
-    """Looks at every rollout of one learner's environments."""
+    """Looks at every rollout of one learner's environments, and at its weights.
 
-    def __init__(self, env: Any, network: nn.Module):
-        self.env, self.network = env, network
+    Args:
+        env: the environments.
+        weights: gives the vectors that hold the weights.
+    """
+
+    def __init__(self, env: Any, weights: Callable[[], list[Tensor]]):
+        self.env, self.weights = env, weights
         self.noted = torch.zeros(len(Found._fields), dtype=torch.int64, device=env.device)
         self.actions = deque[Tensor]()  # of the last rollouts on a CPU, `[T, N]` or `[T, N, d]` each
 
     def look(self, rollout: Rollout, iteration: int) -> None:
         """Notes the first reward or observation that is not finite; on a CPU, raises NotFinite there."""
-        done = rollout.terminated | rollout.truncated
-        parts = rollout.obs, rollout.next_obs, rollout.reward
+        parts, device = (rollout.obs, rollout.next_obs, rollout.reward), self.env.device
         self._remember(rollout.action)
-        if runs_on(self.env.device) or self.env.device.type != "cpu" or not all(map(all_finite, parts)):
-            self.note(*parts, rollout.episode_length, done)
-        if self.env.device.type == "cpu":
-            self.check(self.report().tolist() if self.noted[0] else [], iteration)
+        if device.type == "cpu" and not runs_on(device) and all(map(all_finite, parts)):
+            return
+        self.note(*parts, rollout.episode_length, rollout.terminated | rollout.truncated)
+        if device.type == "cpu":
+            self.check(self.report().tolist(), iteration)
 
-    def note(self, obs: Tensor, next_obs: Tensor, reward: Tensor, length: Tensor, done: Tensor) -> None:
+    def note(
+        self, obs: Tensor, next_obs: Tensor, reward: Tensor, length: Tensor, done: Tensor, value: Any = None
+    ) -> None:
         """As `gpusim.kernels.finite.note_unfinite`."""
-        note_unfinite(self.noted, obs, next_obs, reward, length, done, self.env.episodes)
+        note_unfinite(self.noted, obs, next_obs, reward, length, done, self.env.episodes, value)
 
     @torch.no_grad()
     def report(self) -> Tensor:
         """What was found so far, and whether a weight is not finite, `[7]` float64 on the device."""
-        norm = nn.utils.get_total_norm(self.network.parameters(), torch.inf)
-        return torch.cat([self.noted, ~norm.isfinite().view(1)]).double()
+        greatest = torch.stack([torch.linalg.vector_norm(x, torch.inf) for x in self.weights()]).amax()
+        return torch.cat([self.noted, ~greatest.isfinite().view(1)]).double()
 
     def check(self, report: list[float], iteration: int) -> None:
         """Raises NotFinite where a report, read `iteration` iterations after the start, has something to tell."""
@@ -52,8 +60,9 @@ class Watch:
             return
         *noted, weights = map(int, report)
         found = Found(*noted)
-        if found.found:
-            self._stop_at(found, iteration)
+        before = bool(weights and self.actions)  # what is remembered was looked at before anything was learned from it
+        if found.found and not before:
+            self._stop_at(found, iteration, bool(weights))
         if weights:
             raise NotFinite(
                 f"weights of the network are not finite (nan or infinite) after iteration {iteration:,}, though every "
@@ -63,14 +72,15 @@ class Watch:
                 iteration=iteration,
             )
 
-    def _stop_at(self, found: Found, iteration: int) -> NoReturn:
+    def _stop_at(self, found: Found, iteration: int, weights: bool) -> NoReturn:
         first = QUANTITIES[found.quantity] == "observation"  # what was acted on, one step before
         place = {"environment": found.environment, "episode": found.episode, "step": found.length - first}
         quantity = "reward" if QUANTITIES[found.quantity] == "reward" else "observation"
         error = NotFinite(
             f"the {quantity} of environment {found.environment} is not finite (nan or infinite) after step "
             f"{place['step']} of its episode {found.episode}, both counted from the reset with seed {self.env.seeded}; "
-            f"it was seen in iteration {iteration:,}.",
+            f"it was seen in iteration {iteration:,}"
+            + (", when weights of the network were not finite either." if weights else "."),
             quantity,
             seed=self.env.seeded,
             iteration=iteration,

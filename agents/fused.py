@@ -106,7 +106,8 @@ class FusedIteration:
         learner, config, kept = self.learner, self.learner.config, self.kept
         self.collect()
         done = kept.terminated | kept.truncated
-        learner.watch.note(kept.obs.movedim(1, -1), kept.next_value, kept.reward, kept.episode_length, done)
+        seen = kept.obs.movedim(1, -1), kept.next_value, kept.reward
+        learner.watch.note(*seen, kept.episode_length, done, kept.value)
         learner.window.add(kept.episode_return, kept.episode_length, done)
         reward = self._scaled(kept.reward, done)
         advantage = gae(reward, kept.value, kept.next_value, kept.terminated, done, config.gamma, config.lam)

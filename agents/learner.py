@@ -35,7 +35,7 @@ class Learner:
         self.window = EpisodeWindow(max(100, config.num_envs)).to(device)
         self.iteration = 0
         self.env.reset(seed=config.seed)
-        self.watch = Watch(self.env, self.network)
+        self.watch = Watch(self.env, self.weights)
         if config.episodic_life and not getattr(self.env, "counts_lives", False):
             self.env.close()
             raise InputError(f"episodic_life is for games that count lives, which {config.env} does not: leave it off.")
@@ -84,6 +84,10 @@ class Learner:
     def _policy(self, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         sample = self.network.distribution(obs).sample(self.generator)
         return self.network.env_action(sample), {"sample": sample}
+
+    def weights(self) -> list[Tensor]:
+        """All that is learned, in one-dimensional tensors."""
+        return [self.optimizer.flat]
 
     def require_finite(self) -> None:
         """Raises NotFinite where a reward, an observation or a weight was found NaN or infinite; waits for the device."""

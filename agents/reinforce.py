@@ -84,6 +84,9 @@ class Reinforce(Learner):
     def modules(self) -> dict[str, torch.nn.Module]:
         return super().modules() | {"baseline": self.baseline}
 
+    def weights(self) -> list[Tensor]:
+        return [self.optimizer.flat, self.baseline.flat]
+
     def iterate(self) -> dict[str, Tensor]:
         config = self.config
         self.env.reset()

@@ -165,7 +165,7 @@ class HostVectorEnv(TensorVectorEnv):
     @property
     def episodes(self) -> Tensor:
         """`[N]` int64, the number of every environment's episode, from 0 at the reset with a seed."""
-        return torch.from_numpy(self._episode).to(self.device)
+        return self._sent(self._episode, torch.int64)
 
     @property
     def seeded(self) -> int:

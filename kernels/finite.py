@@ -24,7 +24,14 @@ class Found(NamedTuple):
 
 
 def note_unfinite(
-    noted: Tensor, obs: Tensor, next_obs: Tensor, reward: Tensor, length: Tensor, done: Tensor, episode: Tensor
+    noted: Tensor,
+    obs: Tensor,
+    next_obs: Tensor,
+    reward: Tensor,
+    length: Tensor,
+    done: Tensor,
+    episode: Tensor,
+    value: Tensor | None = None,
 ) -> None:
     """Writes into `noted`, unless something stands there, the first NaN or infinity of a rollout: the earliest step's, of it
     the environment's of the lowest index, of it the quantity that comes first in QUANTITIES.
@@ -32,18 +39,19 @@ def note_unfinite(
     Args:
         noted: int64 `[6]`, see `Found`.
         obs: `[T, N, *obs]`, contiguous, or contiguous as `[T, *obs, N]`; whole numbers are finite.
-        next_obs: likewise, or any float32 `[T, N]` that shows whether the next observation is finite.
+        next_obs: likewise; or its value, with `value`.
         reward: float32 `[T, N]`.
         length: float32 `[T, N]`, steps of the episode.
         done: bool `[T, N]`.
         episode: int64 `[N]`, number of the episode after the last step.
+        value: float32 `[T, N]` of `obs` by a network; what is given for `next_obs` is then looked at where this is finite.
     """
     if runs_on(reward.device):
         from gpusim.kernels.finite_triton import note_unfinite_triton
 
-        note_unfinite_triton(noted, obs, next_obs, reward, length, done, episode)
-    elif reward.device.type != "cpu" or not all(map(all_finite, (obs, next_obs, reward))):
-        note_unfinite_torch(noted, obs, next_obs, reward, length, done, episode)
+        note_unfinite_triton(noted, obs, next_obs, reward, length, done, episode, value)
+    else:
+        note_unfinite_torch(noted, obs, next_obs, reward, length, done, episode, value)
 
 
 def all_finite(x: Tensor) -> bool:
@@ -53,11 +61,20 @@ def all_finite(x: Tensor) -> bool:
 
 @torch.no_grad()
 def note_unfinite_torch(
-    noted: Tensor, obs: Tensor, next_obs: Tensor, reward: Tensor, length: Tensor, done: Tensor, episode: Tensor
+    noted: Tensor,
+    obs: Tensor,
+    next_obs: Tensor,
+    reward: Tensor,
+    length: Tensor,
+    done: Tensor,
+    episode: Tensor,
+    value: Tensor | None = None,
 ) -> None:
     """The specification; it looks at no value."""
     steps, envs = reward.shape
     each = [~torch.isfinite(x).reshape(steps, envs, -1).all(-1) for x in (obs, next_obs, reward)]
+    if value is not None:
+        each[1] &= value.isfinite()
     bad = torch.stack(each, -1).flatten()
     place = bad.int().argmax()
     step, env, quantity = place // (3 * envs), place // 3 % envs, place % 3

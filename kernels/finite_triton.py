@@ -10,14 +10,14 @@ from gpusim.kernels.launch import launch
 BLOCK = 4096
 
 
-def note_unfinite_triton(noted, obs, next_obs, reward, length, done, episode) -> None:
+def note_unfinite_triton(noted, obs, next_obs, reward, length, done, episode, value) -> None:
     """As `gpusim.kernels.finite.note_unfinite_torch`: one launch that looks, and one of a single program that writes."""
     steps, envs = reward.shape
     first = torch.full((), NONE, dtype=torch.int64, device=reward.device)
     looks = [_laid_out(x, reward) for x in (obs, next_obs, reward)]
     programs = [triton.cdiv(size, BLOCK) for _, size, _, _ in looks]
     flat = [x for look in looks for x in look]
-    launch(look_kernel, (sum(programs),), first, *flat, *programs[:2], envs, BLOCK=BLOCK, num_warps=8)
+    launch(look_kernel, (sum(programs),), first, value, *flat, *programs[:2], envs, BLOCK=BLOCK, num_warps=8)
     block = min(BLOCK, triton.next_power_of_2(steps))
     launch(note_kernel, (1,), noted, first, length, done, episode, steps, envs, NONE=NONE, BLOCK=block)
 
@@ -38,24 +38,26 @@ def _laid_out(x, reward):
 
 @triton.jit
 def look_kernel(
-    first, obs, obs_size, obs_step, obs_apart, next_obs, next_size, next_step, next_apart, reward, size, step, apart,
+    first, value, obs, obs_size, obs_step, obs_apart, next_obs, next_size, next_step, next_apart, reward, size, step, apart,
     programs, next_programs, envs, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The least place of an entry that is not finite, in the order (step, environment, quantity)."""
     program = tl.program_id(0)
     if program < programs:
-        look(first, obs, obs_size, obs_step, obs_apart, program, envs, 0, BLOCK)
+        look(first, None, obs, obs_size, obs_step, obs_apart, program, envs, 0, BLOCK)
     elif program < programs + next_programs:
-        look(first, next_obs, next_size, next_step, next_apart, program - programs, envs, 1, BLOCK)
+        look(first, value, next_obs, next_size, next_step, next_apart, program - programs, envs, 1, BLOCK)
     else:
-        look(first, reward, size, step, apart, program - programs - next_programs, envs, 2, BLOCK)
+        look(first, None, reward, size, step, apart, program - programs - next_programs, envs, 2, BLOCK)
 
 
 @triton.jit
-def look(first, x, size, each, apart, program, envs, quantity, BLOCK: tl.constexpr):
+def look(first, value, x, size, each, apart, program, envs, quantity, BLOCK: tl.constexpr):
     at = tl.cast(program, tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    value = tl.load(x + at, mask=at < size, other=0.0)
-    bad = (tl.abs(value) < float("inf")) == 0
+    inf = float("inf")
+    bad = (tl.abs(tl.load(x + at, mask=at < size, other=0.0)) < inf) == 0
+    if value is not None:
+        bad = bad & (tl.abs(tl.load(value + at, mask=at < size, other=0.0)) < inf)
     if tl.max(bad.to(tl.int32), 0) != 0:
         if apart == 1:
             env = at % envs

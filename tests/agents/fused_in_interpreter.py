@@ -10,10 +10,12 @@ import gpusim
 from gpusim.agents.loop import run
 from gpusim.agents.optimizer import Adam
 from gpusim.agents.ppo import PPO, Batch, Config, ppo_loss
+from gpusim.errors import NotFinite
+from gpusim.kernels.finite import Found
 from gpusim.kernels.gae import gae_torch
 from gpusim.kernels.launch import recording
 from gpusim.kernels.shuffle import shuffle_torch
-from tests.agents import probes
+from tests.agents import probes, test_finite
 from tests.interpreter import quicken
 
 quicken()
@@ -167,3 +169,29 @@ def test_it_learns():
     probability = result.learner.network.distribution(torch.tensor([[1.0], [-1.0]])).logits.softmax(-1)
     assert probability[0, 1] > 0.9
     assert probability[1, 0] > 0.9
+
+
+@pytest.mark.parametrize("quantity", ["reward", "observation"])
+def test_a_number_that_is_none_is_found_within_the_kernels_and_told_with_the_metrics(quantity):
+    env, config = test_finite.spoiled(quantity, float("nan")), SMALL | {"total_steps": 140 * 100}
+    made = PPO(Config(env=env.id, **config))
+    assert made.path == "fused kernels"
+    with pytest.raises(NotFinite, match=f"the {quantity} of environment") as stopped:
+        run(made)
+    error, found, kept = stopped.value, Found(*made.watch.noted.tolist()), made.fused.kept
+    seen = (kept.obs[:, 1], kept.next_value, kept.reward)[found.quantity]
+    assert seen[found.step, error.environment].isnan()
+    assert not kept.reward[: found.step].isnan().any()
+    assert not kept.obs[: found.step].isnan().any()
+    assert error.step == kept.episode_length[found.step, error.environment] - int(found.quantity == 0)
+    assert error.episode <= made.env.get_state().episode[error.environment]
+    assert error.actions is None
+
+
+def test_weights_that_are_no_numbers_are_told_from_observations():
+    made = learner(env="CartPole-v1", learning_rate=1e38, log_every=1000, total_steps=140 * 5)
+    for _ in range(3):
+        made.iterate()
+    assert not made.watch.noted.any()
+    with pytest.raises(NotFinite, match="weights of the network are not finite"):
+        made.require_finite()

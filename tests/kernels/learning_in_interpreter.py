@@ -251,6 +251,10 @@ def test_note_unfinite(case, lanes):
     test_finite.check(note_unfinite_triton, case, lanes)
 
 
+def test_note_unfinite_by_values():
+    test_finite.check_with_values(note_unfinite_triton)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 1000), (40, 3, 257)])
 def test_note_unfinite_in_many_blocks(shape):
     steps, entries, envs = shape
@@ -259,7 +263,7 @@ def test_note_unfinite_in_many_blocks(shape):
     for which, place in ((0, (steps - 1, envs - 1, entries - 1)), (1, (steps // 2, envs // 3)), (2, (0, envs // 2))):
         parts[which][place] = torch.nan
         got, want = torch.zeros(2, 6, dtype=torch.int64)
-        note_unfinite_triton(got, *parts)
+        note_unfinite_triton(got, *parts, None)
         note_unfinite_torch(want, *parts)
         assert want[0] == 1
         assert torch.equal(got, want)

@@ -32,15 +32,25 @@ CASES = {  # the tensor (0 obs, 1 next_obs, 2 reward), its place, what is put th
 }
 
 
+def check_with_values(note):
+    """The value of the next observation tells of it where that of the observation is finite."""
+    parts, noted, value = rollout(), torch.zeros(6, dtype=torch.int64), torch.zeros(5, 7)
+    parts[1] = torch.zeros(5, 7)
+    parts[1][1:, 2] = NAN
+    value[1:3, 2] = torch.tensor([NAN, INF])
+    note(noted, *parts, value)
+    assert Found(*noted.tolist()) == Found(1, 1, 3, 2, 10, 4)
+
+
 def check(note, case, lanes):
     puts, expected = CASES[case]
     parts, noted = rollout(lanes=lanes), torch.zeros(6, dtype=torch.int64)
     for which, place, value in puts:
         parts[which][place] = value
-    note(noted, *parts)
+    note(noted, *parts, None)
     assert Found(*noted.tolist()) == expected
     parts[2][0, 0] = NAN
-    note(noted, *parts)
+    note(noted, *parts, None)
     assert Found(*noted.tolist()) == (
         expected if expected.found else Found(1, 2, 0, 0, 10, 1)
     )  # what stands there stays
@@ -51,6 +61,10 @@ def check(note, case, lanes):
 def test_the_first_is_found(note, case):
     for lanes in (True, False):
         check(note, case, lanes)
+
+
+def test_values_tell_of_next_observations():
+    check_with_values(note_unfinite)
 
 
 def test_whole_numbers_are_finite():
