@@ -8,7 +8,7 @@ obs, reward, terminated, truncated, infos = env.step(actions)
 from gpusim import early  # noqa: F401 - before torch is imported
 from gpusim.env import Env, Uniform
 from gpusim.envs import BUILTIN, MINATAR
-from gpusim.errors import InputError
+from gpusim.errors import InputError, NotFinite
 from gpusim.registry import env_ids, register, spec
 from gpusim.render import render
 from gpusim.rollout import Rollout
@@ -16,8 +16,8 @@ from gpusim.vector import VectorEnv, VectorState
 from gpusim.version import __version__
 
 __all__ = [
-    "Env", "InputError", "Rollout", "Uniform", "VectorEnv", "VectorState", "__version__", "env_ids", "make", "register",
-    "render", "spec",
+    "Env", "InputError", "NotFinite", "Rollout", "Uniform", "VectorEnv", "VectorState", "__version__", "env_ids", "make",
+    "register", "render", "spec",
 ]  # fmt: skip
 
 make = VectorEnv

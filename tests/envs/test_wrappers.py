@@ -31,6 +31,7 @@ from gpusim.wrappers import (
     TransformReward,
     Wrapper,
 )
+from gpusim.wrappers.normalize import Moments
 from gpusim.wrappers.wrapper import Returned
 from tests.envs.toys import DRIFT, TOY
 
@@ -715,3 +716,28 @@ def test_a_refused_action_changes_nothing():
     with pytest.raises(InputError):
         env.step(torch.full((N, 1), torch.nan))
     assert same(env.get_state(), before)
+
+
+def test_statistics_pass_over_what_is_not_finite():
+    """A row with such an entry is left out as a whole; a reward counts as 0 in its return, and is given as it is."""
+    rows = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
+    spoiled, mask = rows.clone(), torch.ones(9, dtype=torch.bool)
+    mask[7] = False
+    spoiled[2, 1], spoiled[5, 0], spoiled[7, 2] = torch.nan, torch.inf, torch.nan
+    kept = mask.clone()
+    kept[[2, 5]] = False
+    none = Moments.none((3,), torch.device("cpu"))
+    for got, want in zip(none.plus(spoiled, mask), none.plus(rows, kept), strict=True):
+        assert torch.equal(got, want)
+
+    def once(reward):
+        once.calls += 1
+        return torch.where((torch.arange(4) == 1) & (once.calls == 3), torch.nan, reward)
+
+    once.calls = 0
+    env = NormalizeReward(TransformReward(gpusim.make("CartPole-v1", 4, device="cpu"), once))
+    env.reset(seed=0)
+    given = [env.step(torch.zeros(4, dtype=torch.int64))[1] for _ in range(30)]
+    assert given[2].isnan().tolist() == [False, True, False, False]
+    assert all(reward.isfinite().all() for step, reward in enumerate(given) if step != 2)
+    assert all(x.isfinite().all() for x in env.return_rms)
