@@ -9,7 +9,7 @@ from gpusim import early  # noqa: F401 - before torch is imported
 from gpusim.env import Env, Uniform
 from gpusim.envs import BUILTIN, MINATAR
 from gpusim.errors import InputError, NotFinite
-from gpusim.registry import env_ids, register, spec
+from gpusim.registry import env_ids, register, register_own, spec
 from gpusim.render import render
 from gpusim.rollout import Rollout
 from gpusim.vector import VectorEnv, VectorState
@@ -24,4 +24,4 @@ make = VectorEnv
 """`gpusim.make(id, num_envs, *, device, backend, autoreset_mode, params, max_episode_steps, copy, validate)`."""
 
 for _env in (*BUILTIN, *MINATAR):
-    register(_env)
+    register_own(_env)

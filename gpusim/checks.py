@@ -39,9 +39,11 @@ def device(value: Any) -> torch.device:
         if parsed.index is not None and parsed.index >= torch.cuda.device_count():
             raise InputError(f'device "{value}" is not there; CUDA GPUs on this machine: {torch.cuda.device_count()}.')
         return torch.device("cuda", torch.cuda.current_device() if parsed.index is None else parsed.index)
-    if parsed.type != "cpu":
-        raise InputError(f'device "{value}" is not supported; use "cpu" or "cuda".')
-    return parsed
+    if parsed.type == "cpu" and parsed.index in (None, 0):
+        return torch.device("cpu")
+    if parsed.type == "cpu":
+        raise InputError(f'device "{value}" is not there; all CPUs are one device, "cpu".')
+    raise InputError(f'device "{value}" is not supported; use "cpu" or "cuda".')
 
 
 def backend_problem(name: str, where: torch.device, env: Env | None = None) -> str | None:
@@ -84,13 +86,40 @@ def backend(name: str, where: torch.device, env: Env | None = None) -> str:
 
 
 def environment(env: Env) -> Env:
-    """`env`, if `VectorEnv` can run it."""
+    """`env`, if what it declares is such that `VectorEnv` can run it; its functions are for `gpusim.trial` to try."""
+    if not isinstance(env.id, str):
+        raise InputError(f"the id of an environment must be a text, not {env.id!r}.")
     spaces(env.id, env.observation_space, env.action_space)
-    if not hasattr(env.params, "_fields") or not all(isinstance(value, int | float) for value in env.params):
-        raise InputError(f"the params of {env.id} must be a NamedTuple of numbers, not {env.params!r}.")
-    if env.max_episode_steps is not None:
-        positive("max_episode_steps", env.max_episode_steps)
+    _held(env.id, "observation_space", env.observation_space)
+    _held(env.id, "action_space", env.action_space)
+    params = env.params
+    fields = getattr(params, "_fields", ()) if isinstance(params, tuple) else None
+    if fields is None or len(fields) != len(params) or not all(isinstance(x, int | float) for x in params):
+        raise InputError(f"the params of {env.id} must be a NamedTuple of numbers, not {params!r}.")
+    if wrong := [name for name in fields if math.isnan(getattr(params, name))]:
+        raise InputError(f"the parameter {wrong[0]!r} of {env.id} is NaN.")
+    if env.max_episode_steps is not None and positive("max_episode_steps", env.max_episode_steps) > MAX_STEPS:
+        raise InputError(
+            f"max_episode_steps of {env.id} must be at most {MAX_STEPS}, or None, not {env.max_episode_steps}."
+        )
+    threshold = env.reward_threshold
+    if threshold is not None and (not isinstance(threshold, int | float) or isinstance(threshold, bool)):
+        raise InputError(f"the reward_threshold of {env.id} must be a number or None, not {threshold!r}.")
+    if env.render is not None and not callable(env.render):
+        raise InputError(f"the render of {env.id} must be a function of (state, params), or None, not {env.render!r}.")
     return env
+
+
+def _held(name: str, field: str, space: Any) -> None:
+    """Raises InputError where a `Box` holds nothing, or what no backend computes."""
+    if not isinstance(space, Box):
+        return
+    if not math.prod(space.shape):
+        raise InputError(f"the {field} of {name} has no entry: {space}.")
+    if space.dtype.name not in ("float32", "uint8", "bool"):
+        raise InputError(f"the {field} of {name} must be of float32, or an image of uint8 or bool, not {space.dtype}.")
+    if space.dtype == np.float32 and not (space.low <= space.high).all():
+        raise InputError(f"the {field} of {name} has a low above its high, or NaN: {space}.")
 
 
 def spaces(name: str, observation: Any, action: Any) -> None:
@@ -198,13 +227,13 @@ def param(name: str, value: Any, num_envs: int, where: torch.device) -> Any:
         raise InputError(
             f"parameter {name!r} must be a number, a tensor of shape ({num_envs},) or a gpusim.Uniform(low, high)."
         )
-    return float(value) if tensor.ndim == 0 else tensor.clone()
+    return float(value) if tensor.ndim == 0 else tensor.detach().clone()
 
 
 def _tensor(value: Any) -> Any:
     """An array as a tensor where torch has its dtype; anything else as it is."""
     try:
-        return torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+        return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
     except TypeError:
         return value
 
@@ -224,7 +253,7 @@ def actions(value: Any, space: Discrete | Box, num_envs: int, where: torch.devic
         value = _tensor(value)
     if not isinstance(value, Tensor):
         raise InputError(f'actions must be a torch tensor on device "{where}", not {type(value).__name__}.')
-    if value.device != where:
+    if value.device != where and (value.device.type != "cpu" or where.type != "cpu"):  # "cpu:0" is "cpu"
         raise InputError(f'actions are on device "{value.device}" but the environment is on "{where}".')
     shape = (num_envs, *(space.shape or ()))
     if value.shape != shape:
@@ -233,6 +262,7 @@ def actions(value: Any, space: Discrete | Box, num_envs: int, where: torch.devic
     if value.dtype not in allowed:
         names = " or ".join(str(d).removeprefix("torch.") for d in allowed)
         raise InputError(f"actions must be {names} for {space}, not {str(value.dtype).removeprefix('torch.')}.")
+    value = value.detach()
     if values:
         _range(value, space)
     return value.clone()  # the caller may write to his own, and a state may keep this one

@@ -6,7 +6,10 @@ from typing import Any, NamedTuple
 
 from gymnasium.spaces import Box, Discrete
 
+from gpusim.fill import Recipe, recipe
+from gpusim.remember import Remembers
 from gpusim.reward import check_reward, shaped, widened
+from gpusim.trial import ready
 
 
 class Uniform(NamedTuple):
@@ -17,7 +20,7 @@ class Uniform(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Env:
+class Env(Remembers):
     """An environment, written once for one environment and run for many.
 
     The functions are made of the words of `gpusim.kernels.lang`. Where they say *lane*, they are given one value for
@@ -75,7 +78,15 @@ class Env:
             InputError: `reward` takes other arguments, fails on a step or gives no lane; a parameter is no number or is
                 there already.
         """
-        wider = self.params if params is None else widened(self.params, params)
-        check_reward(self, reward, wider)
-        name = self.id if id is None else id
-        return replace(self, id=name, step=shaped(self.step, reward), params=wider, reward_threshold=None)
+        env = ready(self)
+        wider = env.params if params is None else widened(env.params, params)
+        check_reward(env, reward, wider)
+        name = env.id if id is None else id
+        return replace(env, id=name, step=shaped(env.step, reward), params=wider, reward_threshold=None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Functions that were made of others go as those and how they were made."""
+        return {name: recipe(value) for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({k: v.follow() if isinstance(v, Recipe) else v for k, v in state.items()})

@@ -17,6 +17,7 @@ from gpusim.kernels.mlp import mlp_problem
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.kernels.rollout_triton import Collected, rollout
 from gpusim.kernels.simulate_triton import Transitions, simulate
+from gpusim.remember import by_env
 
 AUTORESET = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)
 
@@ -108,7 +109,7 @@ class Fused:
         """The environment as the kernel sees it, with the parameters of this carry that are numbers."""
         numbers = tuple(None if isinstance(p, Tensor) else p for p in c.params)
         widths = tuple(0 if x.ndim == 1 else x.shape[1] for x in c.state)
-        return _game(self.env, self.mode, type(c.state), widths, type(c.params)(*numbers))  # type: ignore[arg-type]
+        return _game(self.env, self.mode, type(c.state), widths, type(c.params)(*numbers))
 
     def episodes(self, c: Carry) -> Episodes:
         flags = () if self.mode.autoreset is AutoresetMode.SAME_STEP else (c.terminated, c.truncated)
@@ -149,7 +150,7 @@ def _dtype(space: Any) -> torch.dtype:
     return torch.from_numpy(space.low[:0]).dtype
 
 
-@functools.cache
+@by_env
 def _game(env: Env, mode: Mode, state: type, widths: tuple[int, ...], numbers: Any) -> Game:
     space, places = env.action_space, [k for k, p in enumerate(numbers) if p is None]
     slots = tuple(places.index(k) if k in places else -1 for k in range(len(numbers)))

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import warnings
 from collections.abc import Iterable
 
 import gymnasium
@@ -9,35 +10,79 @@ import gymnasium
 from gpusim import checks, source
 from gpusim.env import Env
 from gpusim.errors import InputError
+from gpusim.trial import ready
 
 _ENVS: dict[str, Env] = {}
+_OWN: dict[str, Env] = {}  # gpusim's, which the tests have tried
 
 
 def register(env: Env) -> Env:
     """Makes `env` known to `gpusim.make(env.id, ...)` and `gymnasium.make_vec("gpusim/" + env.id, ...)`.
 
-    Gymnasium has no room for a second "/": there, "MinAtar/Breakout-v1" is "gpusim/MinAtar-Breakout-v1".
+    It is tried first, on one step of a few environments. Another of that id, as a notebook's cell that is run again makes
+    it, takes the place of the one before, with a warning. Gymnasium has no room for a second "/": there,
+    "MinAtar/Breakout-v1" is "gpusim/MinAtar-Breakout-v1".
 
     Raises:
-        InputError: another environment has that id, or the environment is none that `VectorEnv` can run.
+        InputError: the id is one of gpusim's own or none at all, or the environment does not keep to what `Env` asks; the
+            sentence says which function it is, where it stands, and what to write.
     """
+    if not isinstance(env, Env):
+        raise InputError(f"register takes a gpusim.Env, not {env!r}.")
     if not isinstance(env.id, str) or not re.fullmatch(r"(?!gpusim/)([\w.-]+/)?[\w.-]+", env.id):
         raise InputError(
             f'{env.id!r} is no id: use letters, digits, "_", "." and "-", as in "Name-v0", or two such names with "/" '
             "between them."
         )
-    if _ENVS.setdefault(env.id, checks.environment(env)) is not env:
-        raise InputError(f"an environment with the id {env.id!r} is registered already; choose another id or version.")
-    name = f"gpusim/{env.id.replace('/', '-')}"
-    if name not in gymnasium.registry:
-        gymnasium.register(
-            name,
-            vector_entry_point="gpusim.vector:VectorEnv",
-            reward_threshold=env.reward_threshold,
-            max_episode_steps=env.max_episode_steps,
-            kwargs={"env": env.id},
+    before = _ENVS.get(env.id)
+    if before is env:
+        return env
+    if env.id in _OWN:
+        raise InputError(
+            f"an environment of gpusim's own with the id {env.id!r} is registered already; choose another id."
         )
+    if twin := next((id for id in _ENVS if id != env.id and _at_gymnasium(id) == _at_gymnasium(env.id)), None):
+        raise InputError(
+            f"{env.id!r} and {twin!r} would be one in Gymnasium, {_at_gymnasium(twin)!r}; choose another id."
+        )
+    ready(checks.environment(env))
+    if before:
+        sentence = f"{env.id!r} is registered again: what is made of that id from now on is the new environment."
+        warnings.warn(sentence, UserWarning, stacklevel=2)
+    return _add(env)
+
+
+def register_own(env: Env) -> None:
+    """Makes one of gpusim's environments known."""
+    _OWN[env.id] = _add(env)
+
+
+def _add(env: Env) -> Env:
+    _ENVS[env.id] = env
+    name = _at_gymnasium(env.id)
+    gymnasium.registry.pop(name, None)
+    gymnasium.register(
+        name,
+        vector_entry_point="gpusim.vector:VectorEnv",
+        reward_threshold=env.reward_threshold,
+        max_episode_steps=env.max_episode_steps,
+        kwargs={"env": env.id},
+    )
     return env
+
+
+def _at_gymnasium(id: str) -> str:
+    return f"gpusim/{id.replace('/', '-')}"
+
+
+def runnable(env: str | Env, lanes: Iterable[str] = ()) -> Env:
+    """As `spec`, tried and ready to be stepped; `lanes` are the parameters that are to be lanes.
+
+    Raises:
+        InputError: there is none, or it breaks a promise, see `register`.
+    """
+    env = spec(env)
+    return env if _OWN.get(env.id) is env else ready(env, tuple(lanes))
 
 
 def spec(env: str | Env) -> Env:

@@ -4,15 +4,17 @@ import inspect
 import keyword
 from collections import namedtuple
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from gpusim.errors import InputError
-from gpusim.kernels.lang import STREAM_INIT, STREAM_STEP, Rng, to_float, zeros_like
+from gpusim.kernels.lang import to_float, zeros_like
+from gpusim.precision import float32
+from gpusim.trial import ALL, SOME, Trial, alike, is_number, line, on_cpu, told
+from gpusim.watch import Forbidden, watched
 
 ARGUMENTS = ("state", "action", "next_state", "reward", "terminated", "params")
 
@@ -27,6 +29,7 @@ def shaped(step: Callable, reward: Callable) -> Callable:
         return new, to_float(zeros_like(given) + value), terminated
 
     shaped_step.unshaped = getattr(step, "unshaped", step)  # type: ignore[attr-defined]
+    shaped_step.recipe = (shaped, (step, reward))  # type: ignore[attr-defined]
     return shaped_step
 
 
@@ -49,9 +52,17 @@ def widened(params: Any, more: Any) -> Any:
                 f"the reward's parameter {name!r} must be a number, not {value!r}; gpusim.make(..., params=...) takes "
                 "ranges and a value for each environment."
             )
-    kind = type(params)
-    values = (*params, *more.values())
-    return namedtuple(kind.__name__, (*kind._fields, *more), defaults=values, module=kind.__module__)()
+    return _joined(type(params), tuple(more), (*params, *more.values()))
+
+
+def _joined(kind: Any, more: tuple[str, ...], values: tuple) -> Any:
+    """A tuple of the class `kind` with more fields, which is pickled as what it was made of."""
+    first, before = getattr(kind, "origin", (kind, ()))
+    names, make = (*kind._fields, *more), namedtuple  # as mypy knows none of names that are not written out
+    wider: Any = make(kind.__name__, names, defaults=values, module=kind.__module__)  # type: ignore[misc]
+    wider.origin = first, (*before, *more)
+    wider.__reduce__ = lambda self: (_joined, (*self.origin, tuple(self)))
+    return wider()
 
 
 def check_reward(env: Any, reward: Any, params: Any) -> None:
@@ -67,29 +78,34 @@ def check_reward(env: Any, reward: Any, params: Any) -> None:
         inspect.signature(reward).bind(*ARGUMENTS)
     except (TypeError, ValueError):  # a builtin has no signature
         raise InputError(f"{name} must take six arguments: ({', '.join(ARGUMENTS)}).") from None
-    state, action, (new, given, terminated) = _transition(env, params)
+    trial = Trial(replace(env, params=params))
+    value, alone, again = (_tried(trial, reward, name, rows) for rows in (ALL, SOME, ALL))
+    if not alike(value, alone, SOME):
+        depends = alike(value, again, ALL)
+        raise InputError(
+            f"{name} makes environments depend on one another."
+            if depends
+            else f"{name} gives something else when it is called again: what it knows stands in states and params."
+        )
+
+
+@float32
+def _tried(trial: Trial, reward: Callable, name: str, rows: slice) -> Any:
+    state, action, new, given, terminated = trial.transition(rows)
     try:
-        value = reward(state, action, new, to_float(given), terminated, params)
+        with torch.no_grad(), on_cpu():
+            value = watched(reward, state, action, new, to_float(given), terminated, trial.params_of(rows))
+    except Forbidden as problem:
+        raise InputError(f"{name} {problem} ({line(problem)}).") from None
     except Exception as error:
-        raise InputError(f"{name} fails on a step of {env.id}: {type(error).__name__}: {error}.") from error
-    if not isinstance(value, int | float) and not (isinstance(value, Tensor) and value.shape == terminated.shape):
-        found = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise InputError(f"{name} must give a lane, one number for each environment, [5] for five, not {found}.")
+        raise InputError(f"{name} fails on a step of {trial.env.id}: {type(error).__name__}: {error}.") from error
+    if not is_number(value) and not (isinstance(value, Tensor) and value.shape == terminated.shape):
+        raise InputError(f"{name} must give a lane, one number for each environment, [5] for five, not {told(value)}.")
+    if bool(torch.as_tensor(value).isnan().any()):
+        raise InputError(f"{name} gives NaN on a step of {trial.env.id}.")
+    return value
 
 
 def _told(reward: Any) -> str:
     code = getattr(reward, "__code__", None)
     return f"`{reward.__qualname__}` ({code.co_filename}:{code.co_firstlineno})" if code else repr(reward)
-
-
-def _transition(env: Any, params: Any) -> tuple[Any, Any, Any]:
-    """State, action and what the step gives, of five environments' first steps."""
-    seed, index = torch.zeros((), dtype=torch.int64), torch.arange(5)
-    rng = Rng(seed, index, torch.zeros_like(index), 0, STREAM_INIT)
-    state, space = env.init(rng, params), env.action_space
-    if isinstance(space, Discrete):
-        action: Any = torch.zeros_like(index)
-    else:
-        lanes = tuple(torch.full((5,), float(x)) for x in np.clip(0.0, space.low, space.high))
-        action = lanes if len(lanes) > 1 else lanes[0]
-    return state, action, env.step(state, action, rng._replace(step=torch.zeros(5), stream=STREAM_STEP), params)

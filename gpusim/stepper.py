@@ -17,6 +17,7 @@ from gpusim.engine import Carry, Mode, Step, Tally, changed
 from gpusim.env import Env
 from gpusim.kernels.lang import STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Lane, Rng, is_lane, words
 from gpusim.kernels.lower import LoweringError, check
+from gpusim.remember import by_env
 
 CHUNK = 8  # steps that one compiled function takes in registers
 ONE_THREAD = {"cpp.min_chunk_size": 2**15}  # a loop of fewer cells is too short to wait for other threads
@@ -200,7 +201,7 @@ def _put(rows: Any, old: Any, new: Any) -> Any:
     return changed
 
 
-@functools.cache
+@by_env
 def keeps_to_vocabulary(env: Env) -> bool:
     """Whether all of an environment's functions are made of nothing but the words of `gpusim.kernels.lang`."""
     try:
@@ -244,7 +245,7 @@ def _transition(env: Env, mode: Mode, c: Carry, index: Lane, begun: Any, spent: 
     return changed(new, episode=c.episode), out, tally
 
 
-@functools.cache
+@by_env
 def _eager_step(env: Env, mode: Mode, look: bool) -> Callable:
     def step(c, index, begun, spent, action, tally):
         with np.errstate(all="ignore"):
@@ -258,7 +259,7 @@ def _eager_step(env: Env, mode: Mode, look: bool) -> Callable:
 # border of the second as floats: Inductor does not vectorize a loop of mixed types, and such a loop is five times slower.
 
 
-@functools.cache
+@by_env
 def _compiled_step(env: Env, mode: Mode, look: bool) -> Callable:
     def floats(c, index, begun, spent, action, tally):
         new, out, tally = _transition(env, mode, _to_bool(c), index, begun, spent, action, look, tally)
@@ -274,7 +275,7 @@ def _compiled_step(env: Env, mode: Mode, look: bool) -> Callable:
     return step
 
 
-@functools.cache
+@by_env
 def _compiled_chunk(env: Env, mode: Mode) -> Callable:
     def floats(c, index, begun, spent, actions, tally):
         c, clash = _to_bool(c), torch.zeros_like(spent)
@@ -293,7 +294,7 @@ def _compiled_chunk(env: Env, mode: Mode) -> Callable:
     return chunk
 
 
-@functools.cache
+@by_env
 def blocks(env: Env) -> dict[int, tuple[int, ...]]:
     """The blocks of random words that beginnings and steps use, by stream."""
 
@@ -311,7 +312,7 @@ def blocks(env: Env) -> dict[int, tuple[int, ...]]:
     return {stream: tuple(used) for stream, used in asked.items()}
 
 
-@functools.cache
+@by_env
 def _compiled_draws(env: Env, mode: Mode, span: int) -> Callable:
     used = blocks(env) | {STREAM_PARAMS: tuple(range(len(mode.random_params)))}
 
@@ -328,7 +329,7 @@ def _compiled_draws(env: Env, mode: Mode, span: int) -> Callable:
     return Compiled(ints, **ONE_THREAD)
 
 
-@functools.cache
+@by_env
 def _compiled_span(env: Env, mode: Mode, look: bool, span: int) -> Callable:
     def floats(c, index, drawn, actions, tally):
         c = _to_bool(c)
@@ -362,7 +363,7 @@ def _now(word: Tensor, step: int, span: int, elapsed: Tensor, spent: Tensor) -> 
     return chosen
 
 
-@functools.cache
+@by_env
 def _compiled_whole(env: Env, mode: Mode) -> Callable:
     def function(c, index, action, look, tally):
         return whole(env, mode, c, index, action, look, tally)
@@ -390,7 +391,7 @@ def _pictures(env: Env, obs: Any) -> Any:
     return whole.view(torch.bool) if env.observation_space.dtype == np.bool_ else whole
 
 
-@functools.cache
+@by_env
 def _compiled_observe(env: Env, device: str) -> Callable:
     def function(state, params):
         return engine.observe(env, Carry(state, params, *[None] * 6))
@@ -398,7 +399,7 @@ def _compiled_observe(env: Env, device: str) -> Callable:
     return Compiled(function, **ONE_THREAD)
 
 
-@functools.cache
+@by_env
 def _compiled_fresh(env: Env, mode: Mode, count: bool) -> Callable:
     def function(params, seed, episode, spent, index):
         episode = episode + (spent != 0.0) if count else episode + 0
@@ -407,7 +408,7 @@ def _compiled_fresh(env: Env, mode: Mode, count: bool) -> Callable:
     return Compiled(function)
 
 
-@functools.cache
+@by_env
 def compiled_actions(env: Env, device: str) -> Callable:
     def function(seed, index, block):
         return engine.random_actions(env.action_space, seed, index, block)

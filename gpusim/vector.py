@@ -17,7 +17,7 @@ from gpusim.engine import Carry, Mode, Step, Tally
 from gpusim.env import Env, Uniform
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
-from gpusim.registry import spec
+from gpusim.registry import runnable
 from gpusim.render import fps, frames, problem
 from gpusim.rollout import Rollout, rollout
 from gpusim.stepper import DrawsAhead, LookAhead, SyncFree, compiled_actions
@@ -81,7 +81,7 @@ class VectorEnv(TensorVectorEnv):
     ):
         if render_mode not in (None, "rgb_array"):
             raise InputError(f'render_mode must be None or "rgb_array", not {render_mode!r}.')
-        self.env = spec(env)
+        self.env = runnable(env)
         self.render_mode, undrawn = render_mode, problem(self.env)
         if render_mode and undrawn:
             raise InputError(undrawn)
@@ -99,6 +99,7 @@ class VectorEnv(TensorVectorEnv):
         self.validate = self.device.type == "cpu" if validate is None else validate
         self.clock = 0  # steps since seeding, the counter of random actions
         self._params = checks.params(self.env, params, self.num_envs, self.device)
+        self.env = runnable(self.env, [k for k, v in self._params._asdict().items() if isinstance(v, Tensor | Uniform)])
         self._index = torch.arange(self.num_envs, device=self.device)
         self._carry: Carry | None = None
         self._acted: tuple[int, Tensor] | None = None  # the clock after the last step, and its actions

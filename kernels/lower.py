@@ -13,8 +13,9 @@ import inspect
 import linecache
 import textwrap
 import types
+import weakref
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from gpusim.kernels import lang
 
@@ -39,6 +40,7 @@ REFUSED_OPERATORS: dict[type[ast.AST], str] = {  # on lanes they are something e
 }
 
 
+F = TypeVar("F", bound=Callable)
 WORDS = {name for name in lang.__all__ if isinstance(getattr(lang, name), types.FunctionType)}
 
 
@@ -46,7 +48,23 @@ class LoweringError(TypeError):
     """A function uses something that no kernel can do; the message names it and its line."""
 
 
-@functools.cache
+def _once(function: F) -> F:
+    """As `functools.cache`, of a function of one function; the result goes when that goes."""
+    made: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+    @functools.wraps(function)
+    def once(of: Callable) -> Any:
+        try:
+            return made[of]
+        except (KeyError, TypeError):  # what is no function may not be referred to weakly, and is refused
+            result = function(of)
+        made[of] = result
+        return result
+
+    return once  # type: ignore[return-value]
+
+
+@_once
 def lower(function: Callable) -> Any:
     """The `@triton.jit` clone of `function`.
 
@@ -105,7 +123,7 @@ def _without_annotations(source: str) -> str:
     return text.decode()
 
 
-@functools.cache
+@_once
 def check(function: Callable) -> dict[str, Any]:
     """What the global names in `function` stand for, when it keeps to the vocabulary.
 

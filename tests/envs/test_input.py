@@ -27,6 +27,7 @@ ARGUMENTS = [
     ({"num_envs": True}, "num_envs must be a positive whole number, not True"),
     ({"device": "gpu"}, "device 'gpu' is not a device"),
     ({"device": 1.5}, "device 1.5 is not a device"),
+    ({"device": "cpu:1"}, 'device "cpu:1" is not there; all CPUs are one device, "cpu"'),
     ({"device": "meta"}, 'device "meta" is not supported; use "cpu" or "cuda"'),
     ({"backend": "jax"}, "backend 'jax' is not known"),
     ({"backend": "triton"}, 'backend "triton" cannot run on device "cpu": it needs a CUDA GPU'),
@@ -287,14 +288,50 @@ def test_ids(name):
     assert name not in gpusim.env_ids()
 
 
-def test_registering(monkeypatch):
+@pytest.fixture
+def registries(monkeypatch):
+    """Both, to be written to."""
     monkeypatch.setattr(gpusim.registry, "_ENVS", dict(gpusim.registry._ENVS))
     monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
     monkeypatch.setattr(gymnasium, "registry", gymnasium.envs.registration.registry)
+
+
+def test_registering(registries):
     mine = dataclasses.replace(CARTPOLE, id="Mine-v0", max_episode_steps=None)
     assert gpusim.register(mine) is gpusim.register(mine) is mine
     assert gpusim.env_ids()[-1] == "Mine-v0"
     assert make("Mine-v0").max_episode_steps is None
     assert gymnasium.make_vec("gpusim/Mine-v0", num_envs=2, device="cpu").env is mine
-    with pytest.raises(InputError, match="an environment with the id 'Mine-v0' is registered already"):
-        gpusim.register(dataclasses.replace(mine))
+
+
+def again(env):
+    with pytest.warns(
+        UserWarning, match="'Mine-v0' is registered again: what is made of that id from now on is the new"
+    ):
+        return gpusim.register(env)
+
+
+def test_registering_again_replaces(registries):
+    """As where a notebook's cell is run twice, or a module is loaded again."""
+    old = gpusim.register(dataclasses.replace(CARTPOLE, id="Mine-v0"))
+    kept = make("Mine-v0")
+    new = again(dataclasses.replace(old, max_episode_steps=7, reward_threshold=5.0))
+    assert gpusim.spec("Mine-v0") is make("Mine-v0").env is new
+    assert kept.env is old
+    theirs = gymnasium.spec("gpusim/Mine-v0")
+    assert (theirs.max_episode_steps, theirs.reward_threshold) == (7, 5.0)
+    assert gymnasium.make_vec("gpusim/Mine-v0", num_envs=2, device="cpu").max_episode_steps == 7
+    with pytest.raises(InputError, match="max_episode_steps must be"):
+        gpusim.register(dataclasses.replace(new, max_episode_steps=0))
+    assert gpusim.spec("Mine-v0") is new
+    assert gpusim.env_ids().count("Mine-v0") == 1
+
+
+def test_registering_what_is_taken(registries):
+    with pytest.raises(InputError, match="own with the id 'CartPole-v1' is registered already; choose another id"):
+        gpusim.register(dataclasses.replace(CARTPOLE))
+    with pytest.raises(InputError, match="'MinAtar-Breakout-v1' and 'MinAtar/Breakout-v1' would be one in Gymnasium"):
+        gpusim.register(dataclasses.replace(CARTPOLE, id="MinAtar-Breakout-v1"))
+    with pytest.raises(InputError, match=r"register takes a gpusim\.Env, not 'CartPole-v1'"):
+        gpusim.register("CartPole-v1")
+    assert gpusim.register(CARTPOLE) is CARTPOLE

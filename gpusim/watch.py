@@ -1,0 +1,143 @@
+"""What a function does while it runs, beside what it gives: writes, draws, and looks at values."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from gpusim.kernels.lang import Drawn, Rng, words
+
+WRITES = "writes into what it was given: make a new lane, x = x + dx, where x += dx changes the old one"
+DRAWS = "draws by torch: draw from rng, as in uniform(rng, 0, 0.0, 1.0)"
+DRAWING = {
+    "bernoulli", "bernoulli_", "cauchy_", "dropout", "exponential_", "geometric_", "log_normal_", "multinomial", "normal",
+    "normal_", "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random_", "randperm",
+    "uniform_",
+}  # fmt: skip
+LOOKS = "looks at the values of lanes ({}), for which a GPU would stop: {}"
+WHERE = "write where(condition, a, b), and join conditions by `&`, `|` and `~`"
+WORDS = "write it in the words of gpusim.kernels.lang, as sin(x), not math.sin(x)"
+LOOKING = dict.fromkeys(
+    [
+        "__bool__",
+        "allclose",
+        "argwhere",
+        "equal",
+        "is_nonzero",
+        "masked_select",
+        "nonzero",
+        "unique",
+        "unique_consecutive",
+    ],
+    WHERE,
+) | dict.fromkeys(["__array__", "__float__", "__index__", "__int__", "item", "numpy", "tolist"], WORDS)
+
+
+class Forbidden(Exception):
+    """No function of an environment may do this; the message says what it does, and what to write."""
+
+
+def watched(function: Callable, *args: Any) -> Any:
+    """What `function` gives.
+
+    Raises:
+        Forbidden: it does what no function of an environment may.
+    """
+    given = list(_tensors(args))
+    before, state = [x._version for x in given], torch.random.get_rng_state()
+    watch = Watch(given)
+    with watch:
+        result = function(*(Drawn(*x, words=_Words(x, watch)) if isinstance(x, Rng) else x for x in args))
+    if watch.problem:  # the function went on
+        raise watch.problem
+    if [x._version for x in given] != before:
+        raise Forbidden(WRITES)
+    if not torch.equal(state, torch.random.get_rng_state()):
+        torch.random.set_rng_state(state)
+        raise Forbidden(DRAWS)
+    return result
+
+
+class Watch(TorchFunctionMode):
+    """Within it every function of torch is looked at before it runs.
+
+    Args:
+        given: the tensors that the function was given.
+    """
+
+    def __init__(self, given: list[Tensor]):
+        super().__init__()
+        self.given = given
+        self.done: list[tuple[Any, Any]] = []  # arguments and results: a freed tensor's memory would be used again
+        self.problem: Forbidden | None = None
+        self.off = False
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.off:
+            return func(*args, **kwargs)
+        if problem := self._problem(getattr(func, "__name__", ""), args, kwargs):
+            self.problem = self.problem or Forbidden(problem)
+            raise self.problem
+        result = func(*args, **kwargs)
+        self.done.append(((args, kwargs), result))
+        return result
+
+    def _problem(self, name: str, args: tuple, kwargs: dict) -> str | None:
+        if name in DRAWING:
+            return DRAWS
+        if name in LOOKING:
+            return LOOKS.format(name.strip("_"), LOOKING[name])
+        if (name == "where" and len(args) == 1) or (name == "__getitem__" and _chooses(args[1])):
+            return LOOKS.format("an index that is a condition", WHERE)
+        target = kwargs.get("out")
+        if target is None and (name == "__setitem__" or (name[-1:] == "_" != name[-2:-1])):
+            target = args[0] if args else None
+        for place in map(_memory, _tensors(target)):
+            if place in map(_memory, self.given):
+                return WRITES
+            if place and place not in self._made():
+                return "writes to a tensor outside of it: what changes is kept in the State"
+        return None
+
+    def _made(self) -> set[int]:
+        """Where the tensors lie that the function made itself."""
+        made: set[int] = set()
+        for arguments, results in self.done:
+            others = set(map(_memory, _tensors(arguments))) - made
+            made |= set(map(_memory, _tensors(results))) - others  # a view lies where something else does
+        return made
+
+
+class _Words(dict):
+    """The words of a generator by block, which are drawn by other means than torch's."""
+
+    def __init__(self, rng: Rng, watch: Watch):
+        self.rng, self.watch = rng, watch
+
+    def __missing__(self, block: int) -> tuple[Tensor, ...]:
+        self.watch.off = True
+        try:
+            self[block] = tuple(word.to(torch.int32) for word in words(self.rng, block))
+        finally:
+            self.watch.off = False
+        return self[block]
+
+
+def _chooses(index: Any) -> bool:
+    """Whether an index picks by a condition, so that the shape depends on values."""
+    return any(x.dtype in (torch.bool, torch.uint8) for x in _tensors(index))
+
+
+def _memory(x: Tensor) -> int:
+    return x.untyped_storage().data_ptr() if x.layout is torch.strided else 0
+
+
+def _tensors(tree: Any) -> Iterable[Tensor]:
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, tuple | list | dict):
+        for each in tree.values() if isinstance(tree, dict) else tree:
+            yield from _tensors(each)
