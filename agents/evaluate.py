@@ -18,6 +18,7 @@ from gpusim.agents.run import RunFolder
 from gpusim.checks import later_seed
 from gpusim.errors import InputError, NotFinite
 from gpusim.kernels.finite import all_finite
+from gpusim.precision import float32
 
 LONGEST = 100_000  # steps of an episode without a time limit
 ON_HOST = 8  # environments that play on the host
@@ -32,6 +33,7 @@ class Policy:
         self.dtype = torch.from_numpy(np.empty(0, env.observation_space.dtype)).dtype
         self.generator = None if deterministic else torch.Generator(self.device).manual_seed(seed)
 
+    @float32
     def __call__(self, obs: Any) -> Any:
         tensor = torch.as_tensor(obs, device=self.device).to(self.dtype)
         shape = self.env.observation_space.shape
@@ -43,6 +45,7 @@ class Policy:
         return action if isinstance(obs, Tensor) else action.cpu().numpy()
 
 
+@float32
 def load_policy(
     run: str | Path,
     deterministic: bool = False,
@@ -149,7 +152,7 @@ def evaluate_on_host(policy: Any, env: Any, episodes: int, seed: int, device: st
                 played.append(float(infos["episode"]["r"][i]))
     finally:
         venv.close()
-    return torch.tensor([r for played in returns for r in played])
+    return torch.tensor([r for played in returns for r in played], dtype=torch.float32)
 
 
 def evaluate_oracle(policy: Any, env_id: str, episodes: int, seed: int) -> Tensor:

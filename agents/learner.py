@@ -12,12 +12,19 @@ from gpusim.agents.finite import Watch
 from gpusim.agents.optimizer import Adam
 from gpusim.checks import later_seed
 from gpusim.errors import InputError
+from gpusim.precision import float32
 from gpusim.rollout import Rollout
 
 
 class Learner:
-    """The base of the algorithms; each adds `iterate`."""
+    """The base of the algorithms; each adds `iterate`. All of them compute in float32."""
 
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        for name in {"__init__", "iterate"} & set(vars(cls)):
+            setattr(cls, name, float32(vars(cls)[name]))
+
+    @float32
     def __init__(self, config: RunConfig):
         config.check()
         config.check_memory()

@@ -231,9 +231,9 @@ def param(name: str, value: Any, num_envs: int, where: torch.device) -> Any:
 
 
 def _tensor(value: Any) -> Any:
-    """An array as a tensor where torch has its dtype; anything else as it is."""
+    """An array as a tensor of its own where torch has its dtype; anything else as it is."""
     try:
-        return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+        return torch.from_numpy(value.astype(value.dtype.newbyteorder("="))) if isinstance(value, np.ndarray) else value
     except TypeError:
         return value
 
@@ -255,6 +255,8 @@ def actions(value: Any, space: Discrete | Box, num_envs: int, where: torch.devic
         raise InputError(f'actions must be a torch tensor on device "{where}", not {type(value).__name__}.')
     if value.device != where and (value.device.type != "cpu" or where.type != "cpu"):  # "cpu:0" is "cpu"
         raise InputError(f'actions are on device "{value.device}" but the environment is on "{where}".')
+    if value.layout is not torch.strided:
+        raise InputError(f"actions must be a dense tensor, not {value.layout}.")
     shape = (num_envs, *(space.shape or ()))
     if value.shape != shape:
         raise InputError(f"actions must have shape {shape}, not {tuple(value.shape)}.")

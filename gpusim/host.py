@@ -147,7 +147,7 @@ class HostVectorEnv(TensorVectorEnv):
         self._index = torch.arange(self.num_envs, device=self.device)
         self._seed: Tensor | None = None
         self._dtype = getattr(torch, np.dtype(env.observation_space.dtype).name)
-        self._obs = torch.empty(0)  # of all, on the host
+        self._obs = torch.empty(0, dtype=torch.float32)  # of all, on the host
         actions = (self.num_envs, *(env.action_space.shape or ()))
         wanted = torch.int64 if isinstance(env.action_space, Discrete) else torch.float32
         self._actions = torch.zeros(actions, dtype=wanted, pin_memory=self.device.type == "cuda")
@@ -219,7 +219,7 @@ class HostVectorEnv(TensorVectorEnv):
         """A step, and where a life was lost but not the last."""
         got = self._exchange(actions)
         with torch.inference_mode(False), torch.no_grad():
-            row = torch.empty((len(ROW), self.num_envs), pin_memory=self.device.type == "cuda")
+            row = torch.empty((len(ROW), self.num_envs), dtype=torch.float32, pin_memory=self.device.type == "cuda")
             ended = self._account(got, row.numpy())
             obs, final = self._observe(), None
             if got.final_obs is not None:
@@ -386,7 +386,7 @@ class HostSteps:
         self.finals: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # steps, environments, observations
         with torch.inference_mode(False):
             pinned = env.device.type == "cuda"
-            self.rows = torch.empty((len(ROW), num_steps, env.num_envs), pin_memory=pinned)
+            self.rows = torch.empty((len(ROW), num_steps, env.num_envs), dtype=torch.float32, pin_memory=pinned)
             self.obs = torch.empty((num_steps + 1, *env._obs.shape), dtype=env._obs.dtype, device=env.device)
 
     def take(self, obs: Tensor, action: Tensor, extras: dict[str, Tensor]) -> Tensor:

@@ -59,7 +59,7 @@ def _joined(kind: Any, more: tuple[str, ...], values: tuple) -> Any:
     """A tuple of the class `kind` with more fields, which is pickled as what it was made of."""
     first, before = getattr(kind, "origin", (kind, ()))
     names, make = (*kind._fields, *more), namedtuple  # as mypy knows none of names that are not written out
-    wider: Any = make(kind.__name__, names, defaults=values, module=kind.__module__)  # type: ignore[misc]
+    wider: Any = make(kind.__name__, names, defaults=values, module=kind.__module__)
     wider.origin = first, (*before, *more)
     wider.__reduce__ = lambda self: (_joined, (*self.origin, tuple(self)))
     return wider()

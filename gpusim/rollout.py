@@ -12,6 +12,7 @@ from torch import Tensor
 from gpusim import checks, engine
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
+from gpusim.precision import float32
 from gpusim.stepper import CHUNK
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def rollout(
         return _fused_policy(env, num_steps, policy)
     if transitions:
         return with_transitions(env, num_steps, policy, Steps(env))
-    zero = torch.zeros(env.num_envs, device=env.device)
+    zero = torch.zeros(env.num_envs, dtype=torch.float32, device=env.device)
     tally = (_tally if policy else _tally_at_random)(
         env, num_steps, policy, engine.Tally(zero, zero.clone(), zero.clone())
     )
@@ -78,6 +79,7 @@ def rollout(
     return Rollout(**nothing, extras={}, last_obs=env._observe(), **dict(zip(SUMS, sums, strict=True)))
 
 
+@float32
 def _fused(env: VectorEnv, num_steps: int, transitions: bool) -> Rollout:
     """Random actions, all steps in one launch."""
     RandomActions(env, 1)  # refuses a space without bounds
@@ -91,6 +93,7 @@ def _fused(env: VectorEnv, num_steps: int, transitions: bool) -> Rollout:
         return Rollout(**nothing, extras={}, last_obs=last_obs, **dict(zip(SUMS, sums, strict=True)))
 
 
+@float32
 def _fused_policy(env: VectorEnv, num_steps: int, policy: MlpPolicy) -> Rollout:
     """The policy inside the kernel, all steps in one launch."""
     from gpusim.kernels.rollout_triton import collected
@@ -187,7 +190,7 @@ SUMS = ("episodes", "return_sum", "length_sum")
 def _ask(env: VectorEnv, policy: Any, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     if isinstance(policy, MlpPolicy):
         with torch.no_grad():
-            return policy.act(obs, torch.as_tensor(env._live().seed), env._index, env.clock)
+            return policy.act(obs, torch.as_tensor(env._live().seed, device=env.device), env._index, env.clock)
     answer = policy(obs.clone())  # it may write to what it is given, and return the same memory at every call
     action, extras = answer if isinstance(answer, tuple) else (answer, {})
     extras = {name: value.clone() for name, value in extras.items()}

@@ -111,7 +111,7 @@ class LookAhead:
         self.arrays = not compiled and keeps_to_vocabulary(env)
         self.index: Lane = index.numpy() if self.arrays else index
         self.begun: Any = None  # state and parameters of episode `Carry.episode + 1`
-        self.spent = torch.zeros(0)  # [N] nonzero where it has been used, so that the true episode is one more
+        self.spent = torch.zeros(0, device="cpu")  # [N] nonzero where it has been used, so that the true episode is one more
         self.unspent = False  # whether it is known that none has been
 
     def step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
@@ -149,7 +149,7 @@ class LookAhead:
         return convert(to_array, tree) if self.arrays else tree
 
     def observe(self, c: Carry) -> Tensor:
-        return torch.as_tensor(_observe(self.env, self.lanes(c), self.compiled))
+        return convert(torch.from_numpy, _observe(self.env, self.lanes(c), self.compiled))
 
     def _count(self, c: Carry) -> Carry:
         if self.begun is None:
@@ -175,7 +175,7 @@ class LookAhead:
         if self.compiled:
             draw = _compiled_fresh(self.env, self.mode, before is not None)
             episode, self.begun = draw(c.params, c.seed, c.episode, spent, self.index)
-            self.spent, self.unspent = torch.zeros(len(self.index)), True
+            self.spent, self.unspent = torch.zeros_like(c.elapsed), True
             return c._replace(episode=episode)
         c = self._count(c)
         if before is None:
@@ -187,7 +187,7 @@ class LookAhead:
             put = functools.partial(_put, rows)
             params = _fields(put, before[1], new[1]) if self.mode.random_params else c.params
             self.begun = _fields(put, before[0], new[0]), params
-        none = torch.zeros(len(self.index), dtype=torch.bool)
+        none = torch.zeros(len(self.index), dtype=torch.bool, device="cpu")
         self.spent = to_array(none) if self.arrays else none
         return c
 
@@ -300,15 +300,16 @@ def blocks(env: Env) -> dict[int, tuple[int, ...]]:
 
     class Asked(dict):
         def __missing__(self, block: int) -> tuple:
-            self[block] = (torch.zeros(1, dtype=torch.int32),) * 4
+            self[block] = (one.int(),) * 4
             return self[block]
 
-    index, space = torch.zeros(1, dtype=torch.int64), env.action_space
+    one = torch.zeros(1, dtype=torch.float32, device="cpu")
+    index, space = one.long(), env.action_space
     asked = {STREAM_INIT: Asked(), STREAM_STEP: Asked()}
     state = env.init(engine.rng_at((0, index, index, 0, STREAM_INIT), asked), env.params)
-    action: Any = index if isinstance(space, Discrete) else (torch.zeros(1),) * math.prod(space.shape)
+    action: Any = index if isinstance(space, Discrete) else (one,) * math.prod(space.shape)
     action = action[0] if isinstance(action, tuple) and len(action) == 1 else action
-    env.step(state, action, engine.rng_at((0, index, index, torch.zeros(1), STREAM_STEP), asked), env.params)
+    env.step(state, action, engine.rng_at((0, index, index, one, STREAM_STEP), asked), env.params)
     return {stream: tuple(used) for stream, used in asked.items()}
 
 
@@ -317,7 +318,7 @@ def _compiled_draws(env: Env, mode: Mode, span: int) -> Callable:
     used = blocks(env) | {STREAM_PARAMS: tuple(range(len(mode.random_params)))}
 
     def ints(seed, episode, elapsed, index):
-        row = torch.arange(2 * span - 1)[:, None]  # the steps of this episode, then those of the next
+        row = torch.arange(2 * span - 1, device=index.device)[:, None]  # the steps of this episode, then those of the next
         number, step = episode + (row >= span), torch.where(row < span, elapsed.to(torch.int64) + row, row - span)
         drawn = {}
         for stream in used:

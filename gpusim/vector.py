@@ -17,6 +17,7 @@ from gpusim.engine import Carry, Mode, Step, Tally
 from gpusim.env import Env, Uniform
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
+from gpusim.precision import float32
 from gpusim.registry import runnable
 from gpusim.render import fps, frames, problem
 from gpusim.rollout import Rollout, rollout
@@ -138,6 +139,7 @@ class VectorEnv(TensorVectorEnv):
         ranges = tuple((k, *v) for k, v in self._params._asdict().items() if isinstance(v, Uniform))
         return Mode(self.autoreset_mode, self.max_episode_steps, ranges, engine.draws(self.env.step), lanes)
 
+    @float32
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]:
         """Begins new episodes: of all environments, or of those in `options["reset_mask"]`.
 
@@ -188,6 +190,7 @@ class VectorEnv(TensorVectorEnv):
         self._carry = self._stepper.settle(self._live())
         return self._carry
 
+    @float32
     def _observe(self) -> Tensor:
         return self._stepper.observe(self._live())
 
@@ -238,6 +241,7 @@ class VectorEnv(TensorVectorEnv):
             raise ResetNeeded(f"environment {first} is over: reset it by reset(options={{'reset_mask': mask}}).")
         return actions
 
+    @float32
     def _step(self, actions: Tensor, look: bool = True, tally: Tally | None = None) -> tuple[Step, Any]:
         with torch.inference_mode(False), torch.no_grad():
             self._carry, out, tally = self._stepper.step(self._live(), self._lanes(actions), look, tally)
@@ -245,6 +249,7 @@ class VectorEnv(TensorVectorEnv):
         self._acted = self.clock, actions
         return out, tally
 
+    @float32
     def _chunk(self, actions: list[Tensor], tally: Tally) -> Tally:
         with torch.inference_mode(False), torch.no_grad():
             self._carry, tally = self._stepper.chunk(self._live(), [self._lanes(a) for a in actions], tally)
@@ -262,6 +267,7 @@ class VectorEnv(TensorVectorEnv):
             return actions
         return actions.squeeze(1) if actions.shape[1] == 1 else actions.unbind(1)
 
+    @float32
     def _random_actions(self, block: int, count: int) -> Tensor:
         with torch.inference_mode(False), torch.no_grad():
             blocks = torch.arange(block, block + count, device=self.device)
@@ -287,6 +293,7 @@ class VectorEnv(TensorVectorEnv):
         """A copy of all that a trajectory depends on: tensors and numbers, in tuples."""
         return VectorState(**tree_map(torch.clone, self._settled())._asdict(), clock=self.clock)
 
+    @float32
     def set_state(self, state: VectorState | dict) -> None:
         """Puts back what `get_state` gave, here or in another `VectorEnv` of this environment and `num_envs`.
 
@@ -342,6 +349,7 @@ class VectorEnv(TensorVectorEnv):
         value = getattr(self._settled().params if self._carry else self._params, name)
         return tuple(value.tolist()) if isinstance(value, Tensor) else (value,) * self.num_envs
 
+    @float32
     def set_attr(self, name: str, values: Any) -> None:
         """Sets a parameter from the next step on: a number for all, one for each, or a `gpusim.Uniform` (from the next
         reset on). Compiled, another number for all is compiled anew; one for each is not.

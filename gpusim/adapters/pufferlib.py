@@ -41,7 +41,7 @@ class GpusimPufferEnv(pufferlib.PufferEnv):
 
     def reset(self, seed: int | None = None) -> tuple[Tensor, list[dict]]:
         self.observations, _ = self.env.reset(seed=seed)
-        zeros = torch.zeros(self.num_agents, device=self.env.device)
+        zeros = torch.zeros(self.num_agents, dtype=torch.float32, device=self.env.device)
         self.rewards, self.terminals, self.truncations = zeros, zeros.bool(), zeros.bool()
         self._forget()
         return self.observations, []
@@ -64,7 +64,7 @@ class GpusimPufferEnv(pufferlib.PufferEnv):
         return [{"episode_return": returns / count, "episode_length": lengths / count}] if count else []
 
     def _forget(self) -> None:
-        self._ended = torch.zeros(3, device=self.env.device)
+        self._ended = torch.zeros(3, dtype=torch.float32, device=self.env.device)
         self._steps = 0
 
     def close(self) -> None:

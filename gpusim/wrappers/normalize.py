@@ -38,6 +38,24 @@ class Moments(NamedTuple):
         return Moments(self.mean + delta * n / total, spread / total, total)
 
 
+def _moments(name: str, given: Any, like: Moments) -> Moments:
+    """A copy of `given`, ours or Gymnasium's, in the form of `like`.
+
+    Raises:
+        InputError: it is of another shape, or no moments at all.
+    """
+    try:
+        new = [torch.as_tensor(getattr(given, field)).to(old, copy=True) for field, old in like._asdict().items()]
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        new = []
+    if [x.shape for x in new] != [x.shape for x in like]:
+        raise InputError(
+            f"{name} must have a mean, a var and a count, as another environment's {name}, of shapes "
+            f"{', '.join(str(list(x.shape)) for x in like)}, not {given!r}."
+        )
+    return Moments(*new)
+
+
 class _Normalizer(Wrapper):
     def __init__(self, env: Any, epsilon: float):
         super().__init__(env)
@@ -60,7 +78,8 @@ class NormalizeObservation(_Normalizer):
         epsilon: what is added to the variance.
 
     Attributes:
-        obs_rms: `mean`, `var` and `count` of the observations seen, float64 tensors.
+        obs_rms: `mean`, `var` and `count` of the observations seen, float64 tensors. `test.obs_rms = train.obs_rms` copies
+            what they are at that time.
         update_running_mean: set it to False to leave them as they are, as for an evaluation.
 
     Raises:
@@ -81,6 +100,10 @@ class NormalizeObservation(_Normalizer):
     @property
     def obs_rms(self) -> Moments:
         return self.own
+
+    @obs_rms.setter
+    def obs_rms(self, given: Any) -> None:
+        self.own = _moments("obs_rms", given, self.own)
 
     def _begun(self, obs: Tensor, mask: Tensor) -> Tensor:
         before = self._seen(obs)
@@ -117,7 +140,7 @@ class NormalizeReward(_Normalizer):
         epsilon: what is added to the variance.
 
     Attributes:
-        return_rms: `mean`, `var` and `count` of the discounted returns, float64 tensors.
+        return_rms: `mean`, `var` and `count` of the discounted returns, float64 tensors; to be assigned likewise.
         update_running_mean: set it to False to leave them as they are, as for an evaluation.
 
     Raises:
@@ -130,11 +153,15 @@ class NormalizeReward(_Normalizer):
             raise InputError(f"gamma must be a number from 0 to 1, not {gamma!r}.")
         self.gamma = float(gamma)
         with torch.inference_mode(False):
-            self.own = Discounted(torch.zeros(self.num_envs, device=self.device), Moments.none((), self.device))
+            self.own = Discounted(torch.zeros(self.num_envs, dtype=torch.float32, device=self.device), Moments.none((), self.device))
 
     @property
     def return_rms(self) -> Moments:
         return self.own.moments
+
+    @return_rms.setter
+    def return_rms(self, given: Any) -> None:
+        self.own = self.own._replace(moments=_moments("return_rms", given, self.own.moments))
 
     def _begun(self, obs: Tensor, mask: Tensor) -> Tensor:
         self.own = self.own._replace(running=torch.where(mask, 0.0, self.own.running))

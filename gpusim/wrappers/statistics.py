@@ -41,8 +41,8 @@ class RecordEpisodeStatistics(Wrapper):
             raise InputError(f"stats_key must be a name that infos has no other use for, not {stats_key!r}.")
         self.stats_key = stats_key
         with torch.inference_mode(False):
-            lane = torch.zeros(self.num_envs, device=self.device)
-            ring = torch.zeros(self.buffer_length + 1, device=self.device)
+            lane = torch.zeros(self.num_envs, dtype=torch.float32, device=self.device)
+            ring = torch.zeros(self.buffer_length + 1, dtype=torch.float32, device=self.device)
             episodes = torch.zeros((), dtype=torch.int64, device=self.device)
             self.own = Statistics(lane, lane.int(), episodes, ring, ring.int())
 

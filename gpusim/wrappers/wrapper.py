@@ -69,6 +69,15 @@ class Wrapper(gymnasium.vector.VectorWrapper):
         self.env: Any = env
         self.own: Any = Nothing()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What only a wrapper further in lets be set, as `obs_rms`, is set there, as it is read from there."""
+        inner = vars(self).get("env")
+        while isinstance(inner, Wrapper) and not hasattr(type(self), name):
+            if isinstance(getattr(type(inner), name, None), property):
+                return setattr(inner, name, value)
+            inner = inner.env
+        super().__setattr__(name, value)
+
     def _act(self, actions: Any) -> Any:
         """The actions that the wrapped environment is given."""
         return actions
