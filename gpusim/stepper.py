@@ -111,7 +111,9 @@ class LookAhead:
         self.arrays = not compiled and keeps_to_vocabulary(env)
         self.index: Lane = index.numpy() if self.arrays else index
         self.begun: Any = None  # state and parameters of episode `Carry.episode + 1`
-        self.spent = torch.zeros(0, device="cpu")  # [N] nonzero where it has been used, so that the true episode is one more
+        self.spent = torch.zeros(
+            0, device="cpu"
+        )  # [N] nonzero where it has been used, so that the true episode is one more
         self.unspent = False  # whether it is known that none has been
 
     def step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
@@ -318,7 +320,9 @@ def _compiled_draws(env: Env, mode: Mode, span: int) -> Callable:
     used = blocks(env) | {STREAM_PARAMS: tuple(range(len(mode.random_params)))}
 
     def ints(seed, episode, elapsed, index):
-        row = torch.arange(2 * span - 1, device=index.device)[:, None]  # the steps of this episode, then those of the next
+        row = torch.arange(2 * span - 1, device=index.device)[
+            :, None
+        ]  # the steps of this episode, then those of the next
         number, step = episode + (row >= span), torch.where(row < span, elapsed.to(torch.int64) + row, row - span)
         drawn = {}
         for stream in used:

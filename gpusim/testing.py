@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
@@ -15,9 +16,11 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from gpusim.vector import VectorEnv
+from gpusim.trial import Trial
+from gpusim.vector import VectorEnv, tree_map
 
 SEED = 20
+TRIALS = 10
 SHORT = 12  # steps of the walks that are compared with one another
 
 
@@ -34,7 +37,8 @@ class _Step(NamedTuple):
 def check_vector_env(env: gymnasium.vector.VectorEnv, *, max_steps: int = 3000, random: bool = True) -> None:
     """Refuses a vector environment that breaks the contract of `gpusim.VectorEnv`; the first defect found is named.
 
-    It looks at the spaces and the metadata, at every tensor that `reset` and `step` return, at the layout of `infos`,
+    It tries the functions of an `Env` from many beginnings, and the environments alone and beside others. It looks at the
+    spaces and the metadata, at every tensor that `reset` and `step` return, at the layout of `infos`,
     at shared memory, seeds, the environment's auto-reset mode, `reset_mask`, `torch.inference_mode`, the spec, bad
     actions and `get_state`/`set_state`. The environment is reset and stepped, and left in some state.
 
@@ -50,9 +54,11 @@ def check_vector_env(env: gymnasium.vector.VectorEnv, *, max_steps: int = 3000, 
     """
     _check_declaration(env)
     _check_spec(env)
+    _attempt("its functions were tried", _check_functions, env)
     _attempt("it was reset", _check_reset, env)
     _attempt("it was stepped", _check_episodes, env, max_steps)
     _attempt("it was walked with different seeds", _check_seeds, env, random)
+    _attempt("it was walked with fewer environments", _check_alone, env)
     _attempt("its tensors were kept", _check_memory, env)
     _attempt("its tensors were written to", _check_no_influence, env)
     _attempt("some environments were reset", _check_reset_mask, env, random)
@@ -98,6 +104,15 @@ def _check_spec(env: Any) -> None:
         raise AssertionError(f"env.spec cannot be written as JSON or pickled and read again: {error}") from error
     for found in (again, pickled):
         _require(found.id == env.spec.id and found.kwargs == env.spec.kwargs, "env.spec changes when written and read.")
+
+
+def _check_functions(env: Any) -> None:
+    """What `make` tries once, from many beginnings."""
+    if isinstance(env, VectorEnv):
+        lanes = tuple(name for name, value in env.params._asdict().items() if not isinstance(value, int | float))
+        with warnings.catch_warnings(action="ignore"):  # of observations outside their space, which are refused below
+            for seed in range(TRIALS):
+                Trial(env.env, lanes, seed).run()
 
 
 def _check_reset(env: Any) -> None:
@@ -227,18 +242,15 @@ def _twin(env: Any) -> VectorEnv | None:
     """The same environments before the step, in an object that does not reset by itself."""
     if not isinstance(env, VectorEnv):
         return None
-    twin = VectorEnv(
-        env.env,
-        env.num_envs,
-        device=env.device,
-        backend="eager",
-        autoreset_mode=AutoresetMode.DISABLED,
-        params=env.params,
-        max_episode_steps=-1 if env.max_episode_steps is None else env.max_episode_steps,
-        validate=False,
-    )
+    twin = _like(env, env.num_envs, backend="eager", autoreset_mode=AutoresetMode.DISABLED, validate=False)
     twin.set_state(env.get_state())
     return twin
+
+
+def _like(env: VectorEnv, num_envs: int, **changes: Any) -> VectorEnv:
+    limit = -1 if env.max_episode_steps is None else env.max_episode_steps
+    kept = {name: getattr(env, name) for name in ("device", "backend", "autoreset_mode", "params", "validate")}
+    return VectorEnv(env.env, num_envs, max_episode_steps=limit, **kept | changes)
 
 
 def _check_twin(twin: VectorEnv, env: Any, action: Tensor, step: _Step, over: Tensor) -> None:
@@ -269,6 +281,24 @@ def _check_seeds(env: Any, random: bool) -> None:
     _require(
         not torch.equal(seeded, env.reset()[0]), "reset() without a seed must go on, not begin again from the seed."
     )
+
+
+def _check_alone(env: Any) -> None:
+    """Half of the environments by themselves go the same way."""
+    n = env.num_envs // 2
+    if type(env) is not VectorEnv or env.backend != "eager" or n == 0:
+        return  # another number of environments would be compiled anew
+    some = _like(env, n, params=tree_map(lambda x: x[:n], env.params))
+    env.reset(seed=SEED)
+    some.reset(seed=SEED)
+    for action in islice(_actions(env), SHORT):
+        many, few = _Step(*env.step(action)), _Step(*some.step(action[:n]))
+        for name in ("obs", "reward", "terminated", "truncated"):
+            x, y = (getattr(step, name).double() for step in (many, few))
+            close = torch.isclose(x[:n], y, rtol=1e-4, atol=1e-4).all()
+            _require(close, f"{name} of an environment depends on the environments beside it.")
+        _revive(env, many, many.obs)
+        _revive(some, few, few.obs)
 
 
 def _check_memory(env: Any) -> None:

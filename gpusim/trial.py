@@ -10,6 +10,7 @@ import numbers
 import os
 import re
 import traceback
+import warnings
 from contextlib import nullcontext
 from typing import Any, NoReturn
 
@@ -37,7 +38,7 @@ REMEDIES = {
 }
 HERE = os.path.dirname(__file__)
 OURS = (  # of what an error passes on its way, all that is not the author's
-    *(os.path.dirname(os.path.realpath(str(module.__file__))) + os.sep for module in (torch, np, lang)),
+    *(os.path.dirname(str(module.__file__)) + os.sep for module in (torch, np, lang)),
     *(os.path.join(HERE, f"{name}.py") for name in ("trial", "reward", "engine", "watch", "fill")),
 )
 
@@ -63,9 +64,8 @@ def ready(env: Any, lanes: tuple[str, ...] = ()) -> Any:
 class Trial:
     """The functions of one environment, run on five, and later on three of them alone."""
 
-    def __init__(self, env: Any, lanes: tuple[str, ...] = ()):
-        self.env = env
-        self.lanes = lanes
+    def __init__(self, env: Any, lanes: tuple[str, ...] = (), seed: int = 0):
+        self.env, self.lanes, self.seed = env, lanes, seed
         self.space = env.observation_space
         self.numbers: list[str] = []  # the fields that init gives numbers for
         self.watched: set[str] = set()  # the functions that have run: once is enough
@@ -90,6 +90,7 @@ class Trial:
                 self.refuse("step", "gives State fields of another dtype at every step")
             seen = self.observe(state, ALL)
             self._alone(state, begun, new, reward, terminated, seen)
+            self._inside(seen)
         number = _numbers(begun, fields), _numbers(new, fields)
         picture = len(self.space.shape) > 1
         entries = () if picture else tuple(i for i, x in enumerate(seen) if is_number(x))
@@ -283,6 +284,21 @@ class Trial:
                 role, "gives something else when it is called again: draw from rng, and keep what changes in the State"
             )
 
+    def _inside(self, seen: Any) -> None:
+        entries = seen if isinstance(seen, tuple) else [seen]
+        bounds = zip(self.space.low.flatten(), self.space.high.flatten(), strict=True)
+        for i, (value, (low, high)) in enumerate(zip(entries, bounds, strict=False)):
+            value = torch.as_tensor(value).double()
+            if bool(((value < low - 1e-6 * abs(low)) | (value > high + 1e-6 * abs(high))).any()):
+                where = f"entry {i} of the observation" if isinstance(seen, tuple) else "a cell"
+                self.warn(
+                    f"gives {value.min():g} to {value.max():g} as {where} at reset, outside [{low:g}, {high:g}] of its space"
+                )
+
+    def warn(self, what: str) -> None:
+        at = written_at(self.env.observe)
+        warnings.warn(f"the observe of {self.env.id}{at and f' ({at})'} {what}.", UserWarning, stacklevel=2)
+
     def call(self, role: str, *args: Any) -> Any:
         function = getattr(self.env, role)
         try:
@@ -318,7 +334,7 @@ class Trial:
     def _rng(self, rows: slice, stream: int) -> Rng:
         index = torch.arange(N)[rows]
         step: Any = 0 if stream == STREAM_INIT else torch.zeros(len(index))
-        return Rng(torch.zeros((), dtype=torch.int64), index, torch.zeros_like(index), step, stream)
+        return Rng(torch.tensor(self.seed), index, torch.zeros_like(index), step, stream)
 
     def _action(self, rows: slice) -> Any:
         space = self.env.action_space

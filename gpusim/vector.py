@@ -99,8 +99,7 @@ class VectorEnv(TensorVectorEnv):
         self.copy = copy
         self.validate = self.device.type == "cpu" if validate is None else validate
         self.clock = 0  # steps since seeding, the counter of random actions
-        self._params = checks.params(self.env, params, self.num_envs, self.device)
-        self.env = runnable(self.env, [k for k, v in self._params._asdict().items() if isinstance(v, Tensor | Uniform)])
+        self._params = self._checked_params(params)
         self._index = torch.arange(self.num_envs, device=self.device)
         self._carry: Carry | None = None
         self._acted: tuple[int, Tensor] | None = None  # the clock after the last step, and its actions
@@ -121,6 +120,11 @@ class VectorEnv(TensorVectorEnv):
     def seeded(self) -> int:
         """The seed in force, given or drawn; to look, the host waits for the device."""
         return int(torch.as_tensor(self._live().seed))
+
+    def _checked_params(self, given: Any) -> Any:
+        params = checks.params(self.env, given, self.num_envs, self.device)
+        self.env = runnable(self.env, [k for k, v in params._asdict().items() if isinstance(v, Tensor | Uniform)])
+        return params
 
     def _make_stepper(self) -> Any:
         if self.backend == "triton":
@@ -357,7 +361,7 @@ class VectorEnv(TensorVectorEnv):
         Raises:
             InputError: the environment has no such parameter, or the values do not fit.
         """
-        self._params = checks.params(self.env, {**self._params._asdict(), name: values}, self.num_envs, self.device)
+        self._params = self._checked_params({**self._params._asdict(), name: values})
         carry = self._settled() if self._carry else None
         self._stepper = self._make_stepper()
         if carry is None:

@@ -153,7 +153,9 @@ class NormalizeReward(_Normalizer):
             raise InputError(f"gamma must be a number from 0 to 1, not {gamma!r}.")
         self.gamma = float(gamma)
         with torch.inference_mode(False):
-            self.own = Discounted(torch.zeros(self.num_envs, dtype=torch.float32, device=self.device), Moments.none((), self.device))
+            self.own = Discounted(
+                torch.zeros(self.num_envs, dtype=torch.float32, device=self.device), Moments.none((), self.device)
+            )
 
     @property
     def return_rms(self) -> Moments:

@@ -1,18 +1,23 @@
 """`make` and `register` take one step of what they are given, and refuse what is wrong by a sentence."""
 
+import dataclasses
+import math
 from pathlib import Path
 
 import pytest
 import torch
+from gymnasium.spaces import Box
 
 import gpusim
 from gpusim import InputError
+from gpusim.kernels.lang import where, zeros_like
 from gpusim.testing import check_vector_env
 from gpusim.trial import Trial
 from tests import interpreter
 from tests.envs.numbers import LANES, NUMBERS, PAIRS
 from tests.envs.test_vector import same
 from tests.envs.wrong import ALL, PICTURE, RIGHT, wrong
+from tests.envs.wrong import __file__ as wrong_py
 
 
 def make(env, num_envs=4, **kwargs):
@@ -46,6 +51,84 @@ def test_ours_are_right(id):
     env = gpusim.spec(id)
     for lanes in ((), env.params._fields):
         assert not any(Trial(env, lanes).run()[2])
+
+
+def test_what_is_seen_outside_its_space_is_warned_of_once():
+    env = dataclasses.replace(RIGHT, id="Outside-v0", observation_space=Box(-1.0, 1.0, (3,)), init=far_away)
+    with pytest.warns(
+        UserWarning, match=r"observe of Outside-v0 \(.*wrong.py:\d+\) gives 7 to 7 as entry 0 .* outside \[-1, 1\]"
+    ):
+        vec = make(env)
+    make(env)
+    with pytest.raises(AssertionError, match="the obs of reset lies outside Box"):
+        check_vector_env(vec)
+
+
+def far_away(rng, p):
+    return RIGHT.init(rng, p)._replace(x=7.0)
+
+
+def rare(rng, p):
+    """NaN where a draw is below a hundredth."""
+    s = RIGHT.init(rng, p)
+    return s._replace(x=where(s.v < -0.49, float("nan"), s.x))
+
+
+def late(s, action, rng, p):
+    """The reward is the batch's from the fifth step on."""
+    new, reward, terminated = RIGHT.step(s, action, rng, p)
+    return new, where(new.n > 4, reward - reward.mean(), reward), terminated
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"init": rare}, "raised InputError while its functions were tried: the init of .* gives NaN as `x`"),
+        ({"step": late}, "of an environment depends on the environments beside it"),
+    ],
+    ids=["NaN at some beginnings", "a reward of the batch later on"],
+)
+def test_what_one_step_does_not_show_the_checker_finds(changes, sentence):
+    vec = make(dataclasses.replace(RIGHT, id="Later-v0", **changes), 6)
+    with pytest.raises(AssertionError, match=sentence):
+        check_vector_env(vec)
+
+
+@pytest.mark.parametrize("given", [{"edge": torch.linspace(0.5, 1.0, 4)}, {"edge": gpusim.Uniform(0.5, 1.0)}])
+def test_a_parameter_that_cannot_be_a_lane(given):
+    """As long as it is a number, Python's own functions take it."""
+    env = dataclasses.replace(RIGHT, id="Bound-v0", observe=lambda s, p: (s.x, s.v, s.x * math.sqrt(p.edge)))
+    vec = make(env)
+    sentence = r"the observe of Bound-v0 \(.*\) looks at the values of lanes \(float\).* as sin\(x\), not math.sin\(x\)"
+    with pytest.raises(InputError, match=sentence):
+        make(env, params=given)
+    vec.reset(seed=0)
+    with pytest.raises(InputError, match=sentence):
+        vec.set_attr("edge", given["edge"])
+    vec.step(torch.zeros(4, dtype=torch.int64))
+
+
+def test_the_place_is_the_authors():
+    """Of an error inside of a word, the line that used the word."""
+    with pytest.raises(InputError) as refused:
+        make(wrong("a word of a number"))
+    line = next(
+        i for i, text in enumerate(Path(wrong_py).read_text().splitlines(), 1) if '"a word of a number"' in text
+    )
+    assert f"({wrong_py}:{line})" in str(refused.value)
+
+
+def test_what_it_does_itself_it_may_write_to():
+    """A tensor of one's own, made and filled in a step, is nobody else's."""
+
+    def step(s, action, rng, p):
+        own = zeros_like(s.near)
+        own[:, 0] = s.x
+        own += 1.0
+        own[:, 1:].clamp_(max=0.5)
+        return RIGHT.step(s._replace(near=own), action, rng, p)
+
+    check_vector_env(make(dataclasses.replace(RIGHT, id="Own-v0", step=step), 6))
 
 
 def rolled(env, **kwargs):

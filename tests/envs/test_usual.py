@@ -133,13 +133,15 @@ def test_arrays_as_actions(actions):
     assert same(vec.step(actions), plain.step(torch.tensor([0, 1, 0, 1, 1])))
 
 
-@pytest.mark.parametrize(
-    "actions",
-    [True, np.float64(1.0), np.int64(1), np.bool_(True), None, "left", [0, 1, 0, 1, 1], np.array(1), np.zeros(5), np.ones(5, bool),
-     np.zeros((5, 1), int), np.array([0, 1, 0, 1, None]), torch.tensor(1), {"a": 1},
-     torch.zeros(5, dtype=torch.complex64), torch.zeros(5, dtype=torch.uint8), torch.zeros(5, dtype=torch.int64).to_sparse()],
-    ids=lambda x: f"{type(x).__name__} {getattr(x, 'dtype', '')}",
-)  # fmt: skip
+NO_ACTIONS = [
+    True, np.float64(1.0), np.int64(1), np.bool_(True), None, "left", [0, 1, 0, 1, 1], {"a": 1}, torch.tensor(1),
+    np.array(1), np.zeros(5), np.ones(5, bool), np.zeros((5, 1), int), np.array([0, 1, 0, 1, None]),
+    *(torch.zeros(5, dtype=dtype) for dtype in (torch.complex64, torch.uint8, torch.bool, torch.float32)),
+    torch.zeros(5, dtype=torch.int64).to_sparse(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("actions", NO_ACTIONS, ids=lambda x: f"{type(x).__name__} {getattr(x, 'dtype', '')}")
 def test_what_is_no_action_is_refused_by_a_sentence(actions):
     vec, plain = make(CARTPOLE), make(CARTPOLE)
     for each in (vec, plain):
@@ -170,7 +172,7 @@ def test_statistics_of_the_training_for_an_evaluation():
     other.rollout(5)
     reward.return_rms = other.return_rms
     assert same(reward.return_rms, other.return_rms)
-    for bad in (None, 3.0, other.return_rms, dict(mean=0.0)):
+    for bad in (None, 3.0, other.return_rms, {"mean": 0.0}):
         with pytest.raises(InputError, match="obs_rms must have a mean, a var and a count, as another"):
             test.obs_rms = bad
     assert float(test.obs_rms.count) == 7

@@ -1,0 +1,28 @@
+"""Learners compute in float32, whatever torch's default is."""
+
+import pytest
+import torch
+
+from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
+from gpusim.agents.evaluate import evaluate
+
+LEARNERS = [(a2c, a2c.A2C), (dqn, dqn.DQN), (ppo, ppo.PPO), (pqn, pqn.PQN), (reinforce, reinforce.Reinforce)]
+
+
+def learned(module, kind):
+    learner = kind(module.Config(env="CartPole-v1", num_envs=4, device="cpu", backend="eager"))
+    losses = [list(learner.iterate().values()) for _ in range(2)]
+    returns = evaluate(lambda obs: learner.network.act(obs, None), "CartPole-v1", 3, seed=1)
+    return losses, [*learner.network.state_dict().values()], returns
+
+
+@pytest.mark.parametrize(("module", "kind"), LEARNERS, ids=lambda x: getattr(x, "__name__", ""))
+def test_learners(module, kind):
+    expected = learned(module, kind)
+    torch.set_default_dtype(torch.float64)
+    try:
+        got = learned(module, kind)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(got, expected, rtol=0, atol=0, equal_nan=True)
+    assert {x.dtype for x in got[1] if x.is_floating_point()} == {torch.float32}
