@@ -24,11 +24,14 @@ class Env(Remembers):
     """An environment, written once for one environment and run for many.
 
     The functions are made of the words of `gpusim.kernels.lang`. Where they say *lane*, they are given one value for
-    each environment: a tensor `[N]` in torch, a block of registers in a Triton kernel.
+    each environment: a tensor `[N]` in torch, a block of registers in a Triton kernel. Where they give a lane, a number will
+    do. They write into nothing that they are given, draw from `rng` alone, look at no lane's value, and let no environment
+    depend on another; `gpusim.make` and `gpusim.register` try them on one step, and refuse what does.
 
     Attributes:
         id: name and version, `"CartPole-v1"`.
-        init: `init(rng, params) -> State`, the state an episode begins with; every field a lane.
+        init: `init(rng, params) -> State`, the state an episode begins with, a `NamedTuple`. Every field is a lane of
+            float32, int32, int64 or bool, or entities `[N, K]`, K a power of two, and keeps that dtype and shape.
         step: `step(state, action, rng, params) -> (State, reward, terminated)`, one transition, float32 reward and bool
             `terminated`. `action` is an int lane in [0, n) for `Discrete(n)`, a float32 lane for a `Box` of one entry, and a
             tuple of float32 lanes for a longer one. It knows neither time limits nor resets.
@@ -75,8 +78,8 @@ class Env(Remembers):
             id: a name of its own, by which `gpusim.register` makes it known; None keeps the environment's.
 
         Raises:
-            InputError: `reward` takes other arguments, fails on a step or gives no lane; a parameter is no number or is
-                there already.
+            InputError: `reward` takes other arguments, fails on a step or gives no lane, does what a `step` may not; a
+                parameter is no number or is there already.
         """
         env = ready(self)
         wider = env.params if params is None else widened(env.params, params)

@@ -13,7 +13,7 @@ from torch import Tensor
 from gpusim.errors import InputError
 from gpusim.kernels.lang import to_float, zeros_like
 from gpusim.precision import float32
-from gpusim.trial import ALL, SOME, Trial, alike, is_number, line, on_cpu, told
+from gpusim.trial import ALL, SOME, Trial, alike, is_number, line, on
 from gpusim.watch import Forbidden, watched
 
 ARGUMENTS = ("state", "action", "next_state", "reward", "terminated", "params")
@@ -79,28 +79,33 @@ def check_reward(env: Any, reward: Any, params: Any) -> None:
     except (TypeError, ValueError):  # a builtin has no signature
         raise InputError(f"{name} must take six arguments: ({', '.join(ARGUMENTS)}).") from None
     trial = Trial(replace(env, params=params))
-    value, alone, again = (_tried(trial, reward, name, rows) for rows in (ALL, SOME, ALL))
-    if not alike(value, alone, SOME):
-        depends = alike(value, again, ALL)
+    value = _tried(trial, reward, name, ALL, joins=True)
+    if not alike(value, _tried(trial, reward, name, ALL), ALL):
         raise InputError(
-            f"{name} makes environments depend on one another."
-            if depends
-            else f"{name} gives something else when it is called again: what it knows stands in states and params."
+            f"{name} gives something else when it is called again: what it knows stands in states and params."
         )
+    try:
+        alone = _tried(trial, reward, name, SOME)
+    except InputError:
+        return  # it holds one value for each of so many environments
+    if not alike(value, alone, SOME):
+        raise InputError(f"{name} makes environments depend on one another.")
 
 
 @float32
-def _tried(trial: Trial, reward: Callable, name: str, rows: slice) -> Any:
+def _tried(trial: Trial, reward: Callable, name: str, rows: slice, joins: bool = False) -> Any:
     state, action, new, given, terminated = trial.transition(rows)
     try:
-        with torch.no_grad(), on_cpu():
-            value = watched(reward, state, action, new, to_float(given), terminated, trial.params_of(rows))
+        with torch.no_grad(), on(trial.device):
+            arguments = state, action, new, to_float(given), terminated, trial.params_of(rows)
+            value = watched(reward, *arguments, joins=joins)
     except Forbidden as problem:
         raise InputError(f"{name} {problem} ({line(problem)}).") from None
     except Exception as error:
         raise InputError(f"{name} fails on a step of {trial.env.id}: {type(error).__name__}: {error}.") from error
     if not is_number(value) and not (isinstance(value, Tensor) and value.shape == terminated.shape):
-        raise InputError(f"{name} must give a lane, one number for each environment, [5] for five, not {told(value)}.")
+        found = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise InputError(f"{name} must give a lane, one number for each environment, [5] for five, not {found}.")
     if bool(torch.as_tensor(value).isnan().any()):
         raise InputError(f"{name} gives NaN on a step of {trial.env.id}.")
     return value

@@ -54,8 +54,12 @@ def ready(env: Any, lanes: tuple[str, ...] = ()) -> Any:
         InputError: a function has the wrong arguments, fails, gives what it should not, writes into what it was given,
             draws by other means than its `rng`, looks at values, or makes one environment depend on others.
     """
-    trial = Trial(env, lanes)
-    state, fields, found = trial.run()
+    try:
+        state, fields, found = Trial(env, lanes).run()
+    except InputError as refused:
+        if not (torch.cuda.is_available() and "on the same device" in str(refused)):
+            raise
+        state, fields, found = Trial(env, lanes, device="cuda").run()  # where the author's own tensors lie
     if not any(found):
         return env
     return ready(dataclasses.replace(env, **fill.filled(env, state, fields, found)), lanes)
@@ -64,8 +68,8 @@ def ready(env: Any, lanes: tuple[str, ...] = ()) -> Any:
 class Trial:
     """The functions of one environment, run on five, and later on three of them alone."""
 
-    def __init__(self, env: Any, lanes: tuple[str, ...] = (), seed: int = 0):
-        self.env, self.lanes, self.seed = env, lanes, seed
+    def __init__(self, env: Any, lanes: tuple[str, ...] = (), seed: int = 0, device: str = "cpu"):
+        self.env, self.lanes, self.seed, self.device = env, lanes, seed, device
         self.space = env.observation_space
         self.numbers: list[str] = []  # the fields that init gives numbers for
         self.watched: set[str] = set()  # the functions that have run: once is enough
@@ -75,7 +79,7 @@ class Trial:
         """The State's class, its fields, and where numbers stand for lanes."""
         for role, arguments in ARGUMENTS.items():
             self._takes(role, arguments)
-        with torch.inference_mode(False), torch.no_grad(), on_cpu():
+        with torch.inference_mode(False), torch.no_grad(), on(self.device):
             begun = self.init(ALL)
             fields = {name: _field(value) for name, value in begun._asdict().items()}
             self.numbers = [f"`{name}`" for name in _numbers(begun, fields)]
@@ -101,7 +105,7 @@ class Trial:
     @float32
     def transition(self, rows: slice = ALL) -> tuple[Any, ...]:
         """State, action and what the step gives: State, reward and terminated."""
-        with torch.inference_mode(False), torch.no_grad(), on_cpu():
+        with torch.inference_mode(False), torch.no_grad(), on(self.device):
             state = self.init(rows)
             return state, self._action(rows), *self.step(state, rows)
 
@@ -121,7 +125,7 @@ class Trial:
     def step(self, state: Any, rows: slice) -> tuple[Any, Any, Any]:
         n = _size(rows)
         given = self.call("step", state, self._action(rows), self._rng(rows, STREAM_STEP), self.params_of(rows))
-        if type(given) is not tuple or len(given) != 3:
+        if not isinstance(given, tuple) or type(given) is type(state) or len(given) != 3:
             what = f"{len(given)} values" if type(given) is tuple else told(given)
             self.refuse("step", f"gives {what} where three are meant, (State, reward, terminated)")
         new, reward, terminated = given
@@ -205,8 +209,8 @@ class Trial:
             self.refuse(
                 role, f"gives {told(value)} as {name}: the number of entities must be a power of two; some may be idle"
             )
-        if value.device.type != "cpu" or value.layout is not torch.strided:
-            self.refuse(role, f'gives {name} on device "{value.device}" where all it was given is on "cpu"')
+        if value.device.type != self.device or value.layout is not torch.strided:
+            self.refuse(role, f'gives {name} on device "{value.device}" where all it was given is on "{self.device}"')
         if value.dtype not in (torch.float32, torch.int32, torch.int64, torch.bool):
             self.refuse(
                 role,
@@ -261,7 +265,12 @@ class Trial:
     def _alone(self, state: Any, begun: Any, new: Any, reward: Any, terminated: Any, seen: Any) -> None:
         """Some of the environments by themselves go the same way, whichever ints their actions are."""
         part = type(state)(*(x[SOME].clone() for x in state))
-        again = self.step(part, SOME)
+        try:
+            again = self.step(part, SOME)
+        except InputError as refused:
+            if "must match the size of tensor" in str(refused):
+                return  # it holds a tensor with a value for each of so many environments
+            raise
         for name, value in new._asdict().items():
             other = getattr(again[0], name)
             if isinstance(value, Tensor) and isinstance(other, Tensor) and value.dtype != other.dtype:
@@ -341,16 +350,16 @@ class Trial:
         if isinstance(space, Discrete):
             return torch.arange(N, dtype=torch.int64 if rows is ALL else torch.int32)[rows] % int(space.n)
         some = np.clip(np.linspace(-1.0, 1.0, N)[:, None], space.low, space.high).astype(np.float32)
-        lanes = torch.from_numpy(some)[rows].T.contiguous().unbind()
+        lanes = torch.from_numpy(some).to(self.device)[rows].T.contiguous().unbind()
         return lanes if len(lanes) > 1 else lanes[0]
 
     def _cells(self) -> int:
         return int(np.prod(self.space.shape))
 
 
-def on_cpu() -> Any:
-    """Where `torch.set_default_device` says otherwise, tensors are made on the CPU within it."""
-    return nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+def on(device: str) -> Any:
+    """Tensors are made on that device within it, whatever `torch.set_default_device` says."""
+    return nullcontext() if torch.get_default_device().type == device else torch.device(device)
 
 
 def takes(function: Any, arguments: str, name: str) -> None:
@@ -376,7 +385,7 @@ def written_at(function: Any) -> str:
 def line(error: BaseException) -> str:
     """Where in the author's code it was raised."""
     places = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    theirs = [place for place in places if not place[0].startswith((*OURS, "<"))]
+    theirs = [place for place in places if not place[0].startswith((*OURS, "<lanes "))]
     return "{}:{}".format(*theirs[-1]) if theirs else ""
 
 

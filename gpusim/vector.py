@@ -63,7 +63,8 @@ class VectorEnv(TensorVectorEnv):
         render_mode: `"rgb_array"` makes `render` give frames; `gpusim.render` draws without it.
 
     Raises:
-        InputError: an argument cannot be used; the sentence says what can.
+        InputError: an argument cannot be used, or the environment breaks a promise of `gpusim.Env`; the sentence says what
+            can, and where.
     """
 
     def __init__(
@@ -123,7 +124,8 @@ class VectorEnv(TensorVectorEnv):
 
     def _checked_params(self, given: Any) -> Any:
         params = checks.params(self.env, given, self.num_envs, self.device)
-        self.env = runnable(self.env, [k for k, v in params._asdict().items() if isinstance(v, Tensor | Uniform)])
+        if lanes := [k for k, v in params._asdict().items() if isinstance(v, Tensor | Uniform)]:
+            self.env = runnable(self.env, lanes)
         return params
 
     def _make_stepper(self) -> Any:

@@ -1,7 +1,7 @@
 """What a function does while it runs, beside what it gives: writes, draws, and looks at values."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from gpusim.kernels.lang import Drawn, Rng, words
 
 WRITES = "writes into what it was given: make a new lane, x = x + dx, where x += dx changes the old one"
 DRAWS = "draws by torch: draw from rng, as in uniform(rng, 0, 0.0, 1.0)"
+JOINS = "makes environments depend on one another ({} of all lanes): a reduction runs over entities, the last axis"
 DRAWING = {
     "bernoulli", "bernoulli_", "cauchy_", "dropout", "exponential_", "geometric_", "log_normal_", "multinomial", "normal",
     "normal_", "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random_", "randperm",
@@ -39,15 +40,15 @@ class Forbidden(Exception):
     """No function of an environment may do this; the message says what it does, and what to write."""
 
 
-def watched(function: Callable, *args: Any) -> Any:
-    """What `function` gives.
+def watched(function: Callable, *args: Any, joins: bool = False) -> Any:
+    """What `function` gives; `joins` says whether it may make one value of the lanes of all environments.
 
     Raises:
         Forbidden: it does what no function of an environment may.
     """
     given = list(_tensors(args))
     before, state = [x._version for x in given], torch.random.get_rng_state()
-    watch = Watch(given)
+    watch = Watch(given, joins)
     with watch:
         result = function(*(Drawn(*x, words=_Words(x, watch)) if isinstance(x, Rng) else x for x in args))
     if watch.problem:  # the function went on
@@ -65,11 +66,13 @@ class Watch(TorchFunctionMode):
 
     Args:
         given: the tensors that the function was given.
+        joins: whether what joins the lanes of all environments is let be.
     """
 
-    def __init__(self, given: list[Tensor]):
+    def __init__(self, given: list[Tensor], joins: bool):
         super().__init__()
         self.given = given
+        self.lanes = set() if joins else {id(x) for x in given}  # and what was made of them
         self.done: list[tuple[Any, Any]] = []  # arguments and results: a freed tensor's memory would be used again
         self.problem: Forbidden | None = None
         self.off = False
@@ -78,12 +81,21 @@ class Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.off:
             return func(*args, **kwargs)
-        if problem := self._problem(getattr(func, "__name__", ""), args, kwargs):
-            self.problem = self.problem or Forbidden(problem)
-            raise self.problem
+        name = getattr(func, "__name__", "")
+        if problem := self._problem(name, args, kwargs):
+            self._forbid(problem)
         result = func(*args, **kwargs)
         self.done.append(((args, kwargs), result))
+        if lanes := [x for x in _tensors((args, kwargs)) if id(x) in self.lanes]:
+            results = list(_tensors(result))
+            self.lanes |= set(map(id, results))
+            if not name.startswith("new_") and any(x.ndim for x in lanes) and any(x.ndim == 0 for x in results):
+                self._forbid(JOINS.format(name.strip("_")))
         return result
+
+    def _forbid(self, problem: str) -> NoReturn:
+        self.problem = self.problem or Forbidden(problem)
+        raise self.problem
 
     def _problem(self, name: str, args: tuple, kwargs: dict) -> str | None:
         if name in DRAWING:

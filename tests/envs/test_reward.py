@@ -248,6 +248,12 @@ def fails(s, action, new, reward, terminated, p):
         (lambda s, a, n, r, t, p: (r, t), r"must give a lane, .* not a tuple\."),
         (lambda s, a, n, r, t, p: r[:, None] + zeros_like(r), r"must give a lane, .* not a tensor \[5, 5\]\."),
         (lambda s, a, n, r, t, p: r.mean(), r"must give a lane, .* not a tensor \[\]\."),
+        (lambda s, a, n, r, t, p: r - r.mean(), "makes environments depend on one another .mean of all lanes."),
+        (lambda s, a, n, r, t, p: n.position.flip(0), "makes environments depend on one another"),
+        (lambda s, a, n, r, t, p: r.mul_(2.0), "writes into what it was given"),
+        (lambda s, a, n, r, t, p: r + torch.rand(5), "draws by torch: draw from rng"),
+        (lambda s, a, n, r, t, p: r + np.random.default_rng().random(), "gives something else when it is called again"),
+        (lambda s, a, n, r, t, p: r.sqrt(), "gives NaN on a step of MountainCar-v0"),
         (print, r"must take six arguments|must give a lane, .* not a NoneType"),
     ],
 )
