@@ -117,6 +117,7 @@ def _sizes(args: list[str], config: Any) -> dict[str, int]:
 
 
 def resume(args: list[str]) -> int:
+    from gpusim.agents.ranges import Count, Number
     from gpusim.agents.run import RunFolder
 
     @dataclasses.dataclass(frozen=True)
@@ -125,20 +126,21 @@ def resume(args: list[str]) -> int:
 
         device: str | None = None
         """Another device than the run's, this time."""
-        total_steps: int | None = None
+        total_steps: Count | None = None
         """Environment steps in all, from now on; schedules that run over them (learning rate, exploration) are stretched."""
-        target_return: float | None = None
+        target_return: Number | None = None
         """Another mean return at which to stop."""
-        log_every: int | None = None
+        log_every: Count | None = None
         """Iterations between two readings of the metrics."""
-        checkpoint_every: int | None = None
+        checkpoint_every: Count | None = None
         """Iterations between two checkpoints."""
         trust: bool = False
         """Run the code of somebody's own that the folder names: its environment's, its script."""
 
     path, rest = _run_path(args, "resume")
-    if not {"-h", "--help"} & set(rest):
-        _refuse_fixed(RunFolder.open(path), rest, {f.name for f in dataclasses.fields(Resume)})
+    free = {f.name for f in dataclasses.fields(Resume)}
+    if others := {_field(word) for word in rest if word.startswith("--")} - free - {"help"}:
+        _refuse_fixed(RunFolder.open(path), others, free)
     asked = options(Resume(), rest, f"gpusim resume {path}")
     changes = {name: value for name, value in vars(asked).items() if name != "trust" and value is not None}
     folder = RunFolder.open(path)
@@ -148,19 +150,19 @@ def resume(args: list[str]) -> int:
         return _go_on(folder, changes)
 
 
-def _refuse_fixed(folder: Any, args: list[str], free: set[str]) -> None:
+def _field(flag: str) -> str:
+    return flag.partition("=")[0].removeprefix("--").replace("-", "_")
+
+
+def _refuse_fixed(folder: Any, names: set[str], free: set[str]) -> None:
     """Raises InputError where a setting is to be changed on which stands what the run has learned."""
-    settings = {f.name for f in dataclasses.fields(folder.config)}
-    known = settings - free
-    for word in args:
-        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
-        name = name if name in known else name.removeprefix("no_")
-        if word.startswith("--") and name in known:
-            raise InputError(
-                f"{name} cannot be changed in a run, as what it has learned stands on it: begin another by "
-                f"`gpusim train {folder.algorithm} {folder.config.env}`; a run that goes on can change "
-                f"{', '.join(sorted(free & settings))}."
-            )
+    known = {f.name for f in dataclasses.fields(folder.config)}
+    for name in sorted((names | {name.removeprefix("no_") for name in names}) & known):
+        raise InputError(
+            f"{name} cannot be changed in a run, as what it has learned stands on it: begin another by "
+            f"`gpusim train {folder.algorithm} {folder.config.env}`; a run that goes on can change "
+            f"{', '.join(sorted(free & known))}."
+        )
 
 
 def _go_on(folder: Any, changes: dict[str, Any]) -> int:
