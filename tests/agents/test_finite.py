@@ -185,6 +185,15 @@ def test_training_from_python_writes_the_folder(learner, tmp_path):
         module.train(config)
 
 
+def test_a_run_from_python_that_stops_says_so_in_its_folder(tmp_path):
+    env = spoiled("reward", float("nan"))
+    with pytest.raises(NotFinite, match="has the place; there is no checkpoint yet"):
+        reinforce.train(reinforce.Config(env=env.id, run_dir=tmp_path / "run", **QUICK))
+    facts = strict((tmp_path / "run" / "not_finite.json").read_text())
+    assert facts["quantity"] == "reward"
+    assert len(facts["actions"]) == facts["step"]
+
+
 def test_metrics_before_the_first_episode_are_null(tmp_path):
     ppo.train(ppo.Config(run_dir=tmp_path / "run", **QUICK | {"total_steps": 16, "num_steps": 2}))
     (line,) = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
