@@ -51,7 +51,7 @@ def backend_problem(name: str, where: torch.device, env: Env | None = None) -> s
     if name == "triton":
         if not importlib.util.find_spec("triton"):
             return 'triton is not installed; install it (pip install triton), or use backend="eager" or "compile"'
-        if where.type != "cuda" and not runs_on(where):
+        if not runs_on(where):
             return (
                 'it needs a CUDA GPU; use device="cuda" where there is one, or backend="eager" or "compile" '
                 "(TRITON_INTERPRET=1, set before Python starts, runs kernels on the CPU, slowly, for tests)"

@@ -22,6 +22,7 @@ class Launch(NamedTuple):
     fp_fusion: bool = True  # whether a product and a sum may be rounded as one
 
 
+DEVICES = {"cuda"}  # types of devices that kernels run on
 _recorders: list[list[Launch]] = []
 
 
@@ -64,4 +65,4 @@ def interpreted() -> bool:
 
 def runs_on(device: torch.device) -> bool:
     """Whether kernels can be launched on tensors of this device."""
-    return device.type == "cuda" or interpreted() or bool(_recorders)
+    return device.type in DEVICES or interpreted() or bool(_recorders)
