@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -19,18 +20,20 @@ class Held:
         self.env = env
         self.carry: Any = None
         self.mode: Any = None
+        self.stepper: Any = None  # whoever changes what steps are like makes another one
 
     def take(self) -> bool:
         """Moves the environments' state here, should it be elsewhere; False where it fits only into new tensors."""
-        now, mode = self.env._carry, self.env._mode()
-        if now is self.carry and mode == self.mode:
+        now, stepper = self.env._carry, self.env._stepper
+        if now is self.carry and stepper is self.stepper:
             return True
+        mode = self.env._mode()
         fits = self.carry is not None and mode == self.mode and _alike(self.carry, now)
         if fits:
             _copy(self.carry, now)
         else:
             self.carry = _clone(now)
-        self.env._carry, self.mode = self.carry, mode
+        self.env._carry, self.mode, self.stepper = self.carry, mode, stepper
         return fits
 
 
@@ -75,7 +78,7 @@ class Captured:
         generators: Sequence[torch.Generator] = (),
         stream: torch.cuda.Stream | None = None,
     ):
-        self.function, self.generators = function, generators
+        self.function, self.generators, self.device = function, generators, device
         self.wanted, self.failed = device.type == "cuda", False
         self.stream = stream or torch.cuda.Stream(device) if self.wanted else None
         self.graph: Any = None
@@ -103,17 +106,21 @@ class Captured:
         return result
 
     def _capture(self) -> bool:
-        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        states = [generator.clone_state() for generator in self.generators]
+        graph, before, index = torch.cuda.CUDAGraph(), torch.cuda.current_stream(), self.device.index or 0
+        drawn = (*self.generators, *torch.cuda.default_generators[index : index + 1])  # torch captures its own too
+        states = [generator.clone_state() for generator in drawn]
+        pool: dict[str, Any] = {"pool": torch.cuda.graph_pool_handle()} if torch.cuda.is_available() else {}
         for generator in self.generators:
             graph.register_generator_state(generator)
         try:
-            with torch.cuda.graph(graph, stream=self.stream):
+            with torch.cuda.graph(graph, stream=self.stream, **pool):
                 self.result = self.function()
         except RuntimeError as error:
-            torch.cuda.set_stream(before)
-            for generator, state in zip(self.generators, states, strict=True):
-                generator.graphsafe_set_state(state)  # before torch 2.13 the old one stays in its capture
+            torch.cuda.set_stream(before)  # before torch 2.13 stream, generators and memory stay in the capture
+            for generator, state in zip(drawn, states, strict=True):
+                generator.graphsafe_set_state(state)
+            for each in pool.values():
+                _end_allocation(index, each)
             self.wanted, self.failed = False, True
             cause = error.__context__ or error
             reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
@@ -124,6 +131,13 @@ class Captured:
             return False
         self.graph = graph
         return True
+
+
+def _end_allocation(index: int, pool: Any) -> None:
+    """The capture's memory is free again, and no more is taken for it; where that is so already, nothing."""
+    with suppress(AttributeError, RuntimeError):
+        torch._C._cuda_endAllocateToPool(index, pool)
+        torch._C._cuda_releasePool(index, pool)
 
 
 class Replayed:

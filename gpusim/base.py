@@ -1,5 +1,6 @@
 """What Gymnasium's vector interface on torch tensors has in common, wherever the environments step."""
 
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +11,16 @@ from torch import Tensor
 
 from gpusim import checks
 from gpusim.errors import InputError
+
+
+def apart() -> AbstractContextManager:
+    """Within it nothing is recorded for a gradient, and tensors are no inference tensors, wherever the caller is."""
+    if not torch.is_inference_mode_enabled():
+        return torch.no_grad() if torch.is_grad_enabled() else nullcontext()
+    both = ExitStack()
+    both.enter_context(torch.inference_mode(False))
+    both.enter_context(torch.no_grad())
+    return both
 
 
 class TensorVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):

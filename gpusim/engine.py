@@ -5,6 +5,7 @@ modes and the episode statistics live here, once, above that seam.
 """
 
 import dis
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -57,7 +58,17 @@ class Step(NamedTuple):
     reset: Lane  # [N] whether `obs` is the first of a new episode
     valid: Lane  # [N] whether this row is a transition (not a reset or an idle row); None: all are
     episode_return: Lane  # [N] of the episode so far, this step included, float32
-    episode_length: Lane  # [N] likewise, float32
+    episode_length: Lane  # [N] likewise, float32; a kernel's int32
+    ended: Any = None  # a pair of [N], each where an episode ended; None: it is still to be worked out
+
+
+def ended(out: Step) -> tuple[Lane, Lane]:
+    """Where an episode ended with this step, twice, each in memory of its own."""
+    if out.ended is not None:
+        return out.ended
+    over = out.terminated | out.truncated
+    over = over if out.valid is None else over & out.valid
+    return over, over.clone()
 
 
 class Tally(NamedTuple):
@@ -95,6 +106,7 @@ def rng_at(place: tuple[Any, Any, Any, Any, Any], drawn: Any) -> Any:
     return Rng(*place) if drawn is None else Drawn(*place, words=drawn.get(place[-1]))
 
 
+@functools.cache
 def draws(step: Callable) -> bool:
     """Whether a `step` function makes any use of its third argument, the generator."""
     code = getattr(getattr(step, "unshaped", step), "__code__", None)  # a shaped step passes it on, used or not

@@ -27,22 +27,23 @@ class Fused:
 
     def __init__(self, env: Env, mode: Mode, index: Tensor):
         self.env, self.mode, self.index = env, mode, index
+        self.same, self.flat = mode.autoreset is AutoresetMode.SAME_STEP, len(env.observation_space.shape) == 1
+        self.discrete = isinstance(env.action_space, Discrete)
+        self.bounded = self.discrete or env.action_space.is_bounded()  # type: ignore[union-attr]
+        self.always, self.tallied = torch.ones_like(index[:1], dtype=torch.bool), self._like(torch.float32, 3)
+        self.varied = bool(mode.lanes or mode.random_params)
+        self.forms: dict[int, Transitions] = {}
+        self.known: tuple[Any, Game | None] = None, None
 
     def step(self, c: Carry, action: Any, look: bool, tally: Tally | None) -> tuple[Carry, Step, Tally | None]:
-        tally = tally and Tally(*(x.clone() for x in tally))
         given = torch.stack(action) if isinstance(action, tuple) else action
-        reward, episode_return, episode_length = (self._new(torch.float32) for _ in range(3))
-        terminated, truncated, reset, valid = (self._new(torch.bool) for _ in range(4))
-        same = self.mode.autoreset is AutoresetMode.SAME_STEP
-        obs = self._obs() if look else None
-        kept = Transitions(
-            reward=reward, terminated=terminated, truncated=truncated, next_obs=self._obs() if look and same else None,
-            reset=reset, valid=None if same else valid, episode_return=episode_return, episode_length=episode_length,
-        )  # fmt: skip
-        new = self._simulate(c, 0, 1, given, kept, obs, tally)
+        kept = self._room(0)
+        obs, next_obs = (kept.obs, kept.next_obs) if look else (None, None)
+        counted, tally = tally, tally and Tally(*map(torch.empty_like, tally))
+        new = self._simulate(c, 0, 1, given, kept._replace(obs=None, next_obs=next_obs), obs, tally, counted)
         out = Step(
-            self._shaped(obs), self._shaped(kept.next_obs), reward, terminated, truncated, reset, kept.valid,
-            episode_return, episode_length,
+            self._shaped(obs), self._shaped(next_obs), kept.reward, kept.terminated, kept.truncated, kept.reset,
+            kept.valid, kept.episode_return, kept.episode_length, kept.ended,
         )  # fmt: skip
         return new, out, tally
 
@@ -53,35 +54,68 @@ class Fused:
 
     def at_random(
         self, c: Carry, clock: int, steps: int, transitions: bool
-    ) -> tuple[Carry, Transitions, Tally, Tensor]:
-        """`steps` steps with random actions: every transition if wanted, a tally, and what to act on next."""
-        last, tally = self._obs(), Tally(*(self._new(torch.float32).zero_() for _ in range(3)))
-        kept = self._transitions(steps) if transitions else Transitions()
-        new = self._simulate(c, clock, steps, None, kept, last, tally)
-        return new, self._told(kept) if transitions else kept, tally, self._shaped(last)
+    ) -> tuple[Carry, Transitions, tuple[Tensor, ...], Tensor]:
+        """`steps` steps with random actions: every transition if wanted, how many episodes ended, the sums of their returns
+        and of their lengths, and what to act on next."""
+        tallied, last = torch.empty_like(self.tallied), torch.empty_like(self._form(0).obs)
+        kept = self._room(steps) if transitions else Transitions()
+        new = self._simulate(c, clock, steps, None, kept, last, Tally(*tallied.unbind()), None)
+        told = self._told(kept, steps) if transitions else kept
+        return new, told, tallied.sum(1, dtype=torch.float64).unbind(), self._shaped(last)
 
-    def _transitions(self, steps: int) -> Transitions:
-        """Room for what is told of `steps` steps."""
-        number = functools.partial(self._new, torch.float32, steps)
-        flag = functools.partial(self._new, torch.bool, steps)
-        space = self.env.action_space
-        shape = (steps,) if isinstance(space, Discrete) else (steps, *space.shape)
-        action = self._new(torch.int32 if isinstance(space, Discrete) else torch.float32, *shape)
-        valid = None if self.mode.autoreset is AutoresetMode.SAME_STEP else flag()
+    def _room(self, steps: int) -> Transitions:
+        """Memory for what is told of `steps` steps, or, of 0, of a single call of `step`."""
+        return Transitions(*(x if x is None else _empty_like(x) for x in self._form(steps)))
+
+    def _form(self, steps: int) -> Transitions:
+        """What `_room` is like; without memory, as making room like something takes half the time of describing it."""
+        if steps not in self.forms:
+            if len(self.forms) > 64:
+                self.forms.clear()
+            self.forms[steps] = self._described(steps)
+        return self.forms[steps]
+
+    def _described(self, steps: int) -> Transitions:
+        before = (steps,) if steps else ()
+        number, flag = self._like(torch.float32, *before), self._like(torch.bool, *before)
+        space = self.env.observation_space
+        obs = (
+            self._like(torch.float32, *before, *space.shape)
+            if self.flat
+            else self._like(_dtype(space)).new_empty(()).expand(*before, len(self.index), *space.shape)
+        )
+        action = None
+        if steps:
+            shape = () if self.discrete else self.env.action_space.shape
+            action = self._like(torch.int32 if self.discrete else torch.float32, *before, *shape)  # type: ignore[misc]
         return Transitions(
-            obs=self._obs(steps), action=action, reward=number(), terminated=flag(), truncated=flag(),
-            next_obs=self._obs(steps), valid=valid, episode_return=number(), episode_length=number(),
+            obs=obs, action=action, reward=number, terminated=flag, truncated=flag,
+            next_obs=obs if steps or self.same else None, reset=None if steps else flag,
+            valid=None if self.same else flag, episode_return=number,
+            episode_length=number if steps else self._like(torch.int32), ended=() if steps else (flag, flag),
         )  # fmt: skip
 
-    def _told(self, kept: Transitions) -> Transitions:
+    def _like(self, dtype: torch.dtype, *shape: int) -> Tensor:
+        """`[*shape, N]` of a single number."""
+        return torch.empty((), dtype=dtype, device=self.index.device).expand(*shape, len(self.index))
+
+    def _told(self, kept: Transitions, steps: int) -> Transitions:
         """What was kept, `[T, N, ...]`."""
-        action = kept.action.movedim(1, -1) if kept.action.ndim == 3 else kept.action
-        return kept._replace(obs=self._shaped(kept.obs), next_obs=self._shaped(kept.next_obs), action=action)
+        return kept._replace(
+            obs=self._shaped(kept.obs),
+            next_obs=self._shaped(kept.next_obs),
+            action=kept.action if self.discrete else kept.action.movedim(1, -1),
+            valid=self._all(steps) if kept.valid is None else kept.valid,
+        )
+
+    def _all(self, steps: int) -> Tensor:
+        """`[T, N]` of True, in a memory that nobody can write to."""
+        n = self.index.shape[0]
+        return (self.always if steps * n > 1 else self.always.clone()).expand(steps, n)
 
     def holds(self, policy: MlpPolicy) -> bool:
         """Whether the policy can be inside the kernel with the steps."""
-        same = self.mode.autoreset is AutoresetMode.SAME_STEP
-        return same and len(self.env.observation_space.shape) == 1 and mlp_problem(policy.shape) is None
+        return self.same and self.flat and mlp_problem(policy.shape) is None
 
     def with_policy(self, c: Carry, clock: Tensor, policy: MlpPolicy, kept: Collected) -> Carry:
         """As many steps as `kept` has room for, by a policy that `holds`; `clock` is an int64 scalar on the device."""
@@ -97,49 +131,42 @@ class Fused:
         return tree
 
     def observe(self, c: Carry) -> Tensor:
-        obs = self._obs()
-        self._simulate(c, 0, 0, None, Transitions(), obs, None)
+        obs = torch.empty_like(self._form(0).obs)
+        self._simulate(c, 0, 0, None, Transitions(), obs, None, None)
         return self._shaped(obs)
 
-    def _simulate(self, c: Carry, clock: int, steps: int, actions: Any, kept: Transitions, obs: Any, tally: Any):
-        after = simulate(self.game(c), self.episodes(c), c.seed, clock, steps, actions, kept, obs, tally)
-        return self.carry(c, after)
+    def _simulate(
+        self, c: Carry, clock: int, steps: int, actions: Any, kept: Transitions, obs: Any, tally: Any, counted: Any
+    ) -> Carry:
+        e = self.episodes(c)
+        return self.carry(c, simulate(self.game(c), e, c.seed, clock, steps, actions, kept, obs, tally, counted))
 
     def game(self, c: Carry) -> Game:
         """The environment as the kernel sees it, with the parameters of this carry that are numbers."""
-        numbers = tuple(None if isinstance(p, Tensor) else p for p in c.params)
-        widths = tuple(0 if x.ndim == 1 else x.shape[1] for x in c.state)
-        return _game(self.env, self.mode, type(c.state), widths, type(c.params)(*numbers))
+        params, game = self.known
+        if game is None or params is not c.params:
+            numbers = tuple(None if isinstance(p, Tensor) else p for p in c.params)
+            widths = tuple(0 if x.ndim == 1 else x.shape[1] for x in c.state)
+            game = _game(self.env, self.mode, type(c.state), widths, type(c.params)(*numbers))
+            self.known = c.params, game
+        return game
 
     def episodes(self, c: Carry) -> Episodes:
-        flags = () if self.mode.autoreset is AutoresetMode.SAME_STEP else (c.terminated, c.truncated)
-        lanes = tuple(p for p in c.params if isinstance(p, Tensor))
+        flags = () if self.same else (c.terminated, c.truncated)
+        lanes = tuple(p for p in c.params if isinstance(p, Tensor)) if self.varied else ()
         return Episodes(tuple(x.contiguous() for x in c.state), lanes, c.elapsed, c.episode_return, c.episode, flags)
 
     def carry(self, c: Carry, e: Episodes) -> Carry:
-        lanes = iter(e.lanes)
-        return c._replace(
-            state=type(c.state)(*e.state),
-            params=type(c.params)(*(next(lanes) if isinstance(p, Tensor) else p for p in c.params)),
-            elapsed=e.elapsed,
-            episode_return=e.episode_return,
-            episode=e.episode,
-            **dict(zip(("terminated", "truncated"), e.flags, strict=False)),
-        )
-
-    def _new(self, dtype: torch.dtype, *shape: int) -> Tensor:
-        return torch.empty((*shape, len(self.index)), dtype=dtype, device=self.index.device)
-
-    def _obs(self, *steps: int) -> Tensor:
-        space = self.env.observation_space
-        if len(space.shape) == 1:
-            return self._new(torch.float32, *steps, *space.shape)
-        shape = (*steps, len(self.index), *space.shape)
-        return torch.empty(shape, dtype=_dtype(space), device=self.index.device)
+        params, (terminated, truncated) = c.params, e.flags or (c.terminated, c.truncated)
+        if e.lanes:
+            lanes = iter(e.lanes)
+            params = type(params)(*(next(lanes) if isinstance(p, Tensor) else p for p in params))
+        state = type(c.state)(*e.state)
+        return Carry(state, params, e.elapsed, e.episode_return, terminated, truncated, e.episode, c.seed)
 
     def _shaped(self, obs: Tensor | None) -> Any:
         """`[..., N, *obs]` of what a kernel filled."""
-        return obs.movedim(-1, -2) if obs is not None and len(self.env.observation_space.shape) == 1 else obs
+        return obs.mT if obs is not None and self.flat else obs
 
 
 def _empty_like(x: Any) -> Any:

@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from gpusim import checks, engine
-from gpusim.base import TensorVectorEnv
+from gpusim.base import TensorVectorEnv, apart
 from gpusim.engine import Step, Tally
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
@@ -202,7 +202,7 @@ class HostVectorEnv(TensorVectorEnv):
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         """One step of every environment, as `VectorEnv.step`."""
         out, lost = self._advance(self._check(actions))
-        with torch.inference_mode(False), torch.no_grad():
+        with apart():
             infos = {
                 "final_obs": out.obs.clone() if out.final_obs is None else out.final_obs,
                 "_final_obs": out.reset,
@@ -211,14 +211,14 @@ class HostVectorEnv(TensorVectorEnv):
                 "reset": out.reset.clone(),
             }
             if self._lives is not None:
-                infos["lives"] = torch.from_numpy(self._lives.astype(np.int32)).to(self.device)
+                infos["lives"] = self._sent(self._lives, torch.int32)
                 infos["life_lost"] = lost
             return out.obs, out.reward, out.terminated, out.truncated, infos
 
     def _advance(self, actions: Tensor) -> tuple[Step, Tensor]:
         """A step, and where a life was lost but not the last."""
         got = self._exchange(actions)
-        with torch.inference_mode(False), torch.no_grad():
+        with apart():
             row = torch.empty((len(ROW), self.num_envs), dtype=torch.float32, pin_memory=self.device.type == "cuda")
             ended = self._account(got, row.numpy())
             obs, final = self._observe(), None
@@ -351,7 +351,7 @@ class HostVectorEnv(TensorVectorEnv):
 
     def _observe(self) -> Tensor:
         self._live()
-        with torch.inference_mode(False), torch.no_grad():
+        with apart():
             return self._obs.to(self.device, non_blocking=True, copy=True)
 
     def _check(self, actions: Any) -> Tensor:
@@ -359,7 +359,7 @@ class HostVectorEnv(TensorVectorEnv):
         return checks.actions(actions, self.single_action_space, self.num_envs, self.device, self.validate)
 
     def _random_actions(self, block: int, count: int) -> Tensor:
-        with torch.inference_mode(False), torch.no_grad():
+        with apart():
             blocks = torch.arange(block, block + count, device=self.device)
             return engine.random_actions(self.single_action_space, self._live().seed, self._index, blocks)
 
@@ -392,7 +392,7 @@ class HostSteps:
     def take(self, obs: Tensor, action: Tensor, extras: dict[str, Tensor]) -> Tensor:
         self.actions.append(action)
         self.extras.append(extras)
-        with torch.inference_mode(False), torch.no_grad():
+        with apart():
             if not self.taken:
                 self.obs[0] = obs
             self.late = self.env._exchange(action, self.settle)

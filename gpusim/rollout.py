@@ -10,6 +10,7 @@ from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from gpusim import checks, engine
+from gpusim.base import apart
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.precision import float32
@@ -82,15 +83,20 @@ def rollout(
 @float32
 def _fused(env: VectorEnv, num_steps: int, transitions: bool) -> Rollout:
     """Random actions, all steps in one launch."""
-    RandomActions(env, 1)  # refuses a space without bounds
-    with torch.inference_mode(False), torch.no_grad():
-        env._carry, kept, tally, last_obs = env._stepper.at_random(env._live(), env.clock, num_steps, transitions)
+    stepper = env._stepper
+    if not stepper.bounded:
+        raise _unbounded(env.single_action_space)
+    with apart():
+        env._carry, k, sums, last_obs = stepper.at_random(env._live(), env.clock, num_steps, transitions)
         env.clock += num_steps
-        sums = [x.sum(dtype=torch.float64) for x in tally]
-        if transitions:
-            return _whole({k: v for k, v in kept._asdict().items() if v is not None}, last_obs, sums)
-        nothing: dict[str, Any] = dict.fromkeys(TRANSITION)
-        return Rollout(**nothing, extras={}, last_obs=last_obs, **dict(zip(SUMS, sums, strict=True)))
+    return Rollout(
+        k.obs, k.action, k.reward, k.terminated, k.truncated, k.next_obs, k.valid, k.episode_return, k.episode_length,
+        {}, last_obs, *sums,
+    )  # fmt: skip
+
+
+def _unbounded(space: Any) -> InputError:
+    return InputError(f"{space} has no bounds to draw random actions between: give a policy.")
 
 
 @float32
@@ -99,7 +105,7 @@ def _fused_policy(env: VectorEnv, num_steps: int, policy: MlpPolicy) -> Rollout:
     from gpusim.kernels.rollout_triton import collected
 
     c = env._live()
-    with torch.inference_mode(False), torch.no_grad():
+    with apart():
         clock = torch.full((), env.clock, dtype=torch.int64, device=env.device)
         kept = collected(num_steps, env.num_envs, policy)
         env._carry = env._stepper.with_policy(c, clock, policy, kept)
@@ -125,7 +131,8 @@ class Steps:
 
     def stacked(self) -> dict[str, Tensor]:
         """`[T, N, ...]` each."""
-        return {name: _stack([step[name] for step in self.kept]) for name in self.kept[0]}
+        whole = {name: _stack([step[name] for step in self.kept]) for name in self.kept[0]}
+        return whole | {"episode_length": whole["episode_length"].float()}
 
 
 def with_transitions(env: VectorEnv, num_steps: int, policy: Any, steps: Any) -> Rollout:
@@ -135,7 +142,7 @@ def with_transitions(env: VectorEnv, num_steps: int, policy: Any, steps: Any) ->
     for _ in range(num_steps):
         action, extras = (actions.at(env.clock), {}) if actions else _ask(env, policy, obs)
         obs = steps.take(obs, action, extras)
-    with torch.inference_mode(False), torch.no_grad():
+    with apart():
         stacked = steps.stacked()
         if isinstance(policy, MlpPolicy):
             stacked["next_value"] = policy.value(stacked["next_obs"]) * ~stacked["terminated"]
@@ -214,6 +221,11 @@ def _record(obs: Tensor, action: Tensor, out: engine.Step, extras: dict[str, Ten
     }
 
 
+def _filled(numbers: list[float], device: torch.device) -> Tensor:
+    """Them as float32 on the device, each written there by a kernel: a copy would have the host wait for it."""
+    return torch.stack([torch.full((), x, dtype=torch.float32, device=device) for x in numbers])
+
+
 class RandomActions:
     """The actions of a `VectorEnv` that acts at random: a function of its seed, the environment and the step alone."""
 
@@ -221,9 +233,9 @@ class RandomActions:
         self.env = env
         self.space: Any = env.single_action_space
         if not (isinstance(self.space, Discrete) or checks.bounded(self.space)):
-            raise InputError(f"{self.space} has no bounds to draw random actions between: give a policy.")
+            raise _unbounded(self.space)
         if not isinstance(self.space, Discrete):
-            self.low, self.high = (torch.from_numpy(x).to(env.device) for x in (self.space.low, self.space.high))
+            self.low, self.high = (_filled(x.tolist(), env.device) for x in (self.space.low, self.space.high))
         self.width = 1 if isinstance(self.space, Discrete) else int(self.space.shape[0])  # words a step needs
         wanted = num_steps * self.width // 4 + 2
         self.blocks = min(wanted, max(2, WORDS_AT_ONCE // (4 * env.num_envs)))

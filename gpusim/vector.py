@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from gpusim import checks, engine
-from gpusim.base import TensorVectorEnv
+from gpusim.base import TensorVectorEnv, apart
 from gpusim.engine import Carry, Mode, Step, Tally
 from gpusim.env import Env, Uniform
 from gpusim.errors import InputError
@@ -160,13 +160,13 @@ class VectorEnv(TensorVectorEnv):
         """
         mask = self._masked(seed, options, self.validate)
         if mask is not None:
-            with torch.inference_mode(False), torch.no_grad():
+            with apart():
                 self._begin(mask.clone())
                 return self._observe(), {}
         if seed is not None:
             seed = checks.seed(seed)
         super().reset(seed=seed)
-        with torch.inference_mode(False), torch.no_grad():
+        with apart():
             if seed is not None or self._carry is None:
                 self._stepper = self._make_stepper()
                 self._carry = self._blank(secrets.randbits(63) if seed is None else seed)
@@ -226,15 +226,15 @@ class VectorEnv(TensorVectorEnv):
             InputError: the actions have the wrong shape, type, device or (with `validate`) values.
             ResetNeeded: there has been no reset; or, when disabled and with `validate`, an environment is over.
         """
-        out, _ = self._step(self._check(actions))
-        with torch.inference_mode(False), torch.no_grad():
-            over = out.terminated | out.truncated
-            over = over if out.valid is None else over & out.valid
+        actions = self._check(actions)
+        with apart():
+            out, _ = self._step(actions)
+            over, again = engine.ended(out)
             infos = {
                 "final_obs": out.obs.clone() if out.final_obs is None else out.final_obs,
                 "_final_obs": over,
                 "episode": {"r": out.episode_return, "l": out.episode_length.to(torch.int32)},
-                "_episode": over.clone(),
+                "_episode": again,
                 "reset": out.reset,
             }
             return self._deliver((out.obs, out.reward, out.terminated, out.truncated, infos))
@@ -249,7 +249,7 @@ class VectorEnv(TensorVectorEnv):
 
     @float32
     def _step(self, actions: Tensor, look: bool = True, tally: Tally | None = None) -> tuple[Step, Any]:
-        with torch.inference_mode(False), torch.no_grad():
+        with apart():
             self._carry, out, tally = self._stepper.step(self._live(), self._lanes(actions), look, tally)
         self.clock += 1
         self._acted = self.clock, actions
@@ -257,7 +257,7 @@ class VectorEnv(TensorVectorEnv):
 
     @float32
     def _chunk(self, actions: list[Tensor], tally: Tally) -> Tally:
-        with torch.inference_mode(False), torch.no_grad():
+        with apart():
             self._carry, tally = self._stepper.chunk(self._live(), [self._lanes(a) for a in actions], tally)
         self.clock += len(actions)
         self._acted = self.clock, actions[-1]
@@ -275,7 +275,7 @@ class VectorEnv(TensorVectorEnv):
 
     @float32
     def _random_actions(self, block: int, count: int) -> Tensor:
-        with torch.inference_mode(False), torch.no_grad():
+        with apart():
             blocks = torch.arange(block, block + count, device=self.device)
             eager = partial(engine.random_actions, self.single_action_space)
             draw = compiled_actions(self.env, self.device.type) if self.backend == "compile" else eager
@@ -309,7 +309,7 @@ class VectorEnv(TensorVectorEnv):
         Raises:
             InputError: a field is missing, or has another shape or dtype than here; nothing has changed then.
         """
-        with torch.inference_mode(False), torch.no_grad():
+        with apart():
             given = state._asdict() if isinstance(state, VectorState) else state
             if not isinstance(given, dict):
                 raise InputError(f"a state must be what get_state gives, not {type(state).__name__}.")

@@ -18,7 +18,7 @@ ACTION, INIT, PARAMS, STEP = map(tl.constexpr, (STREAM_ACTION, STREAM_INIT, STRE
 SAME_STEP, NEXT_STEP, DISABLED = map(tl.constexpr, range(3))
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Game:
     """An environment and the choices that shape its step: a compile-time constant.
 

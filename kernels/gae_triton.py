@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gpusim.kernels.launch import launch
+from gpusim.kernels.launch import launch, programs
 
 BLOCK = 128
 
@@ -17,7 +17,7 @@ def gae_triton(
     steps, envs = reward.shape
     tensors = [x.contiguous() for x in (reward, value, next_value, terminated, done)]
     advantage = torch.empty_like(tensors[0])
-    grid = (triton.cdiv(envs, BLOCK),)
+    grid = (programs(envs, BLOCK),)
     launch(gae_kernel, grid, *tensors, advantage, steps, envs, gamma, gamma * lam, BLOCK=BLOCK)
     return advantage
 

@@ -3,8 +3,9 @@
 What is written down can be compiled for any GPU on a machine that has none, and shows what a function launches.
 """
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -32,20 +33,20 @@ def launch(
     """Runs `kernel` over `grid`, its constexpr arguments by keyword."""
     if _recorders:
         _recorders[-1].append(Launch(kernel, grid, args, constants, num_warps, fp_fusion))
-    elif interpreted():
-        kernel[grid](*args, **constants)
     else:
-        with torch.cuda.device(_device(args)):
-            kernel[grid](*args, num_warps=num_warps, enable_fp_fusion=fp_fusion, **constants)
+        _runner()(kernel, grid, args, constants, num_warps, fp_fusion)
 
 
-def _device(args: tuple) -> torch.device | None:
-    """Where the first tensor lies: a launch goes to the current device, whatever its arguments' is."""
-    for x in args:
-        found = x.device if isinstance(x, torch.Tensor) else _device(x) if isinstance(x, tuple) else None
-        if found is not None:
-            return found
-    return None
+@functools.cache
+def _runner() -> Callable[..., None]:
+    from gpusim.kernels.relaunch import run  # for where there is no Triton
+
+    return run
+
+
+def programs(count: int, each: int) -> int:
+    """How many it takes for `count` things, at most `each` in one; on the host `triton.cdiv` takes many times as long."""
+    return -(-count // each)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import torch
 import triton
 import triton.language as tl
 
-from gpusim.kernels.launch import launch
+from gpusim.kernels.launch import launch, programs
 
 BLOCK = 4096
 LANES = 128
@@ -26,7 +26,7 @@ def update_moments_triton(mean, var, count, batch) -> None:
     steps, features, envs = batch.shape
     rows = steps * envs
     block = min(BLOCK, triton.next_power_of_2(rows))
-    chunks = min(64, triton.cdiv(rows, block))
+    chunks = min(64, programs(rows, block))
     parts = torch.empty(chunks, features, 2, dtype=torch.float64, device=batch.device)
     launch(moment_parts_kernel, (features, chunks), mean, batch, features, envs, rows, parts, BLOCK=block, num_warps=8)
     launch(
@@ -39,7 +39,7 @@ def discounted_returns_triton(reward, done, running, gamma, out):
     """As `gpusim.kernels.moments.discounted_returns_torch`."""
     steps, envs = reward.shape
     launch(
-        discounted_returns_kernel, (triton.cdiv(envs, LANES),), reward, done, running, out, gamma, steps, envs,
+        discounted_returns_kernel, (programs(envs, LANES),), reward, done, running, out, gamma, steps, envs,
         BLOCK=LANES,
     )  # fmt: skip
     return out

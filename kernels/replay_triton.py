@@ -9,7 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gpusim.kernels import replay
-from gpusim.kernels.launch import launch
+from gpusim.kernels.launch import launch, programs
 from gpusim.kernels.replay import Form, Priorities, Sample, Transitions
 
 BLOCK = 256
@@ -63,7 +63,7 @@ def draw_prioritized_triton(u: Tensor, priority: Tensor, place: Tensor, probabil
     across = max(16, triton.next_power_of_2(math.isqrt(size)))
     lanes = min(LANES, across)
     chunks = across // lanes
-    sums = torch.empty(triton.cdiv(size, across), dtype=torch.int64, device=u.device)
+    sums = torch.empty(programs(size, across), dtype=torch.int64, device=u.device)
     launch(weights_kernel, (len(sums),), priority, sums, size, CHUNKS=chunks, LANES=lanes)
     launch(
         draw_kernel, (len(u),), u, priority, sums, place, probability, size, len(sums), CHUNKS=chunks, LANES=lanes
@@ -74,7 +74,7 @@ def update_priorities_triton(priorities: Priorities, place: Tensor, error: Tenso
     """As `update_priorities_torch`."""
     size = len(place)
     launch(
-        update_kernel, (triton.cdiv(size, BLOCK),), priorities, place, error.contiguous(), alpha, size, BLOCK=BLOCK
+        update_kernel, (programs(size, BLOCK),), priorities, place, error.contiguous(), alpha, size, BLOCK=BLOCK
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def _tiles(rows: int, width: int, each: int = 1) -> tuple[tuple[int, int], dict[
     """The grid over `rows` of `width` entries, `each` of which stands for so many, and the size of a program's tile."""
     wide = min(WIDEST, triton.next_power_of_2(width))
     high = max(1, min(BLOCK, TILE // (wide * each)))
-    return (triton.cdiv(rows, high), triton.cdiv(width, wide)), {"ROWS": high, "WIDE": wide}
+    return (programs(rows, high), programs(width, wide)), {"ROWS": high, "WIDE": wide}
 
 
 def _empty(batch: int, form: Form, device: torch.device) -> Sample:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gpusim.kernels.lang import STREAM_POLICY, Rng
 from gpusim.kernels.lang_triton import words
-from gpusim.kernels.launch import launch
+from gpusim.kernels.launch import launch, programs
 from gpusim.kernels.sampling import LOG_STD_RANGE, Drawn
 
 BLOCK = 128
@@ -24,7 +24,7 @@ def categorical_triton(logits: Tensor, seed: Tensor, index: Tensor, clock: Tenso
     n, actions = logits.shape
     out = Drawn(torch.empty(n, dtype=torch.int32, device=logits.device), *logits.new_empty(2, n))
     launch(
-        categorical_kernel, (triton.cdiv(n, BLOCK),), logits.contiguous(), seed, index, clock, out, n,
+        categorical_kernel, (programs(n, BLOCK),), logits.contiguous(), seed, index, clock, out, n,
         ACTIONS=actions, BLOCK=BLOCK,
     )  # fmt: skip
     return out
@@ -36,7 +36,7 @@ def gaussian_triton(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, 
     mean = mean.contiguous()
     out = Drawn(torch.empty_like(mean), *mean.new_empty(2, n))
     launch(
-        gaussian_kernel, (triton.cdiv(n, BLOCK),), mean, log_std, seed, index, clock, out, n,
+        gaussian_kernel, (programs(n, BLOCK),), mean, log_std, seed, index, clock, out, n,
         ENTRIES=entries, BLOCK=BLOCK,
     )  # fmt: skip
     return out

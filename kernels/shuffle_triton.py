@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from gpusim.kernels.launch import launch
+from gpusim.kernels.launch import launch, programs
 from gpusim.kernels.shuffle import ROUNDS, STREAM, domain_bits
 
 COUNT = tl.constexpr(ROUNDS)
@@ -13,7 +13,7 @@ BLOCK = 256
 
 def shuffle_triton(size, seed, counter, out):
     """As `gpusim.kernels.shuffle.shuffle_torch`, on a CUDA device (or under Triton's interpreter)."""
-    launch(shuffle_kernel, (triton.cdiv(size, BLOCK),), out, size, seed, counter, BITS=domain_bits(size), BLOCK=BLOCK)
+    launch(shuffle_kernel, (programs(size, BLOCK),), out, size, seed, counter, BITS=domain_bits(size), BLOCK=BLOCK)
     return out
 
 

@@ -27,7 +27,7 @@ from gpusim.kernels.episode_triton import (
     store_observation,
     word_block,
 )
-from gpusim.kernels.launch import launch
+from gpusim.kernels.launch import launch, programs
 
 BLOCK, WARPS = 32, 1  # with one warp, whether any environment needs a draw is a vote, and no barrier
 IMAGE_BLOCK, IMAGE_WARPS, CHUNK = 32, 1, 32
@@ -45,7 +45,8 @@ class Transitions(NamedTuple):
     reset: Any = None
     valid: Any = None
     episode_return: Any = None
-    episode_length: Any = None
+    episode_length: Any = None  # float32 or int32
+    ended: Any = ()  # a tuple, each to be told where an episode ended: terminated or truncated, and valid
 
 
 class Tally(NamedTuple):
@@ -58,7 +59,7 @@ class Tally(NamedTuple):
 
 def simulate(
     game: Game, e: Episodes, seed: Tensor, clock: int, steps: int, actions: Any, kept: Transitions, last_obs: Any,
-    tally: Tally | None,
+    tally: Tally | None, counted: Tally | None = None,
 ) -> Episodes:  # fmt: skip
     """`steps` steps of every environment.
 
@@ -69,26 +70,27 @@ def simulate(
         actions: `[T, N]` int32 or int64, `[T, d, N]` float32, or None for random ones.
         kept: tensors to be filled.
         last_obs: `[D, N]` or `[N, cells]` to be filled with what to act on next, or None.
-        tally: to be added to in place, or None.
+        tally: to be filled with the episodes that end, or None.
+        counted: those before, to which they are added; None: there were none.
 
     Returns:
         Where the environments stand now, in new tensors.
     """
     after = Episodes(*(tuple(map(torch.empty_like, x)) if isinstance(x, tuple) else torch.empty_like(x) for x in e))
-    n = len(e.elapsed)
+    n = e.elapsed.shape[0]
     block, warps = (IMAGE_BLOCK, IMAGE_WARPS) if game.cells else (BLOCK, WARPS)
     chunk = CHUNK // 2 if len(game.widths) > 24 else CHUNK  # a large state leaves few registers for cells
     warps = 8 if max(game.widths) > 16 else warps  # many entities of one environment are shared among threads
     launch(
-        simulate_kernel, (triton.cdiv(n, block),), e, after, seed, clock, n, steps, actions, kept, last_obs, tally,
-        num_warps=warps, fp_fusion=False, GAME=game, BLOCK=block, CHUNK=chunk,
+        simulate_kernel, (programs(n, block),), e, after, seed, clock, n, steps, actions, kept, last_obs, tally,
+        counted, num_warps=warps, fp_fusion=False, GAME=game, BLOCK=block, CHUNK=chunk,
     )  # fmt: skip
     return after
 
 
 @triton.jit(do_not_specialize=["clock"])
 def simulate_kernel(
-    before, after, seed, clock, n, steps, actions, kept, last_obs, tally,
+    before, after, seed, clock, n, steps, actions, kept, last_obs, tally, counted,
     GAME: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -116,8 +118,10 @@ def simulate_kernel(
         if kept.action is not None:
             store_action(kept.action, action, t, at, n, inside, GAME)
         e, taken = advance(e, bare(action, GAME), key, at, GAME)
+        over = (taken.terminated | taken.truncated) & taken.valid
+        for k in tl.static_range(len(kept.ended)):
+            tl.store(kept.ended[k] + tl.cast(t, tl.int64) * n + at, over, mask=inside)
         if tally is not None:
-            over = (taken.terminated | taken.truncated) & taken.valid
             episodes += over.to(tl.float32)
             returns += tl.where(over, taken.episode_return, 0.0)
             lengths += tl.where(over, taken.episode_length, 0.0)
@@ -135,8 +139,10 @@ def simulate_kernel(
     if last_obs is not None:
         store_observation(last_obs, 0, e, at, n, inside, GAME, CHUNK)
     if tally is not None:
-        counted = load_lanes(tally, at, inside)
-        total = (counted[0] + episodes, counted[1] + returns, counted[2] + lengths)
+        total = (episodes, returns, lengths)
+        if counted is not None:
+            earlier = load_lanes(counted, at, inside)
+            total = (earlier[0] + episodes, earlier[1] + returns, earlier[2] + lengths)
         store(tally, total, at, inside)
 
 

@@ -11,6 +11,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from gpusim import checks
+from gpusim.base import apart
 from gpusim.engine import Step, Tally
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
@@ -95,7 +96,7 @@ class Wrapper(gymnasium.vector.VectorWrapper):
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]:
         """As `VectorEnv.reset`, with a `reset_mask` or without."""
-        with torch.inference_mode(False), torch.no_grad():
+        with apart():
             obs, infos = self.env.reset(seed=seed, options=options)
             mask = (options or {}).get("reset_mask")
             if mask is None:
@@ -104,7 +105,7 @@ class Wrapper(gymnasium.vector.VectorWrapper):
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         """As `VectorEnv.step`."""
-        with torch.inference_mode(False), torch.no_grad():
+        with apart():
             return tuple(self._stepped(Returned(*self.env.step(self._act(actions)))))  # type: ignore[return-value]
 
     def rollout(
@@ -127,7 +128,7 @@ class Wrapper(gymnasium.vector.VectorWrapper):
         given = state._asdict() if isinstance(state, WrapperState) else state
         if not isinstance(given, dict) or {"env", "own"} - set(given):
             raise InputError(f"a state must be what {type(self).__name__}.get_state gives, not {type(state).__name__}.")
-        with torch.inference_mode(False), torch.no_grad():
+        with apart():
             own = self.unwrapped._fit("", given["own"], self.own)
             self.env.set_state(given["env"])
             self.own = own
