@@ -10,11 +10,12 @@ if hasattr(tl, "to_tensor"):
     @triton.jit
     def _tensor(x):
         return tl.to_tensor(x)
-else:  # before Triton 3.7
+else:  # before Triton 3.7, whose interpreter looks into modules that a kernel's file names, and no further
+    from triton.language import core
 
     @triton.jit
     def _tensor(x):
-        return tl.core.to_tensor(x)
+        return core.to_tensor(x)
 
 
 @triton.jit

@@ -19,7 +19,8 @@ from gpusim.agents import replay
 from gpusim.kernels.launch import Launch, recording
 
 GPU = torch.device("meta")
-COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
+IN_PLACE = torch.ops.aten.copy_.default
+COPIES = (IN_PLACE, torch.ops.aten._to_copy.default)
 
 
 class Waited(Exception):
@@ -33,32 +34,59 @@ class HostGenerator(torch.Generator):
         return super().__new__(cls)
 
 
-class NoWaiting(TorchDispatchMode):
-    """Refuses copies from the host, and to it unless the host goes on meanwhile; notes what the GPU is told to do."""
+class Gpu(TorchDispatchMode):
+    """Notes what it is told to do. While it is `busy`, copies from the host raise, and to it unless the host goes on."""
 
     def __init__(self) -> None:
         super().__init__()
         self.operations: list[str] = []
+        self.strict = False
+
+    def made(self, function: Any) -> Any:
+        """`torch.tensor` or `torch.as_tensor`, which do not tell what they make of the host's numbers."""
+
+        def make(data: Any, *args: Any, **kwargs: Any) -> Tensor:
+            if self.strict and torch.device(kwargs.get("device") or "cpu") == GPU and not isinstance(data, Tensor):
+                raise Waited("a tensor made of the host's numbers")
+            return function(data, *args, **kwargs)
+
+        return make
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        self.strict = True
+        try:
+            yield
+        finally:
+            self.strict = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
+        if func in COPIES:
+            source, target = (args[1], args[0].device) if func is IN_PLACE else (args[0], kwargs.get("device"))
+            if target not in (None, source.device):
+                meanwhile = kwargs.get("non_blocking") or args[2:] == (True,)
+                if self.strict and not (target.type == "cpu" and meanwhile):
+                    raise Waited(f"a copy from {source.device} to {target}")
+                if target.type == "cpu":  # there is nothing to copy
+                    return torch.zeros(source.shape, dtype=kwargs.get("dtype") or source.dtype)
+        if func._schema.name == "aten::_fused_adam_" and args[0][0].device == GPU:
+            return None  # torch has not said what it does to tensors without values
+        if kwargs.get("generator") is not None:
+            kwargs["generator"] = None
         out = func(*args, **kwargs)
-        tensors, made = ([x for x in tree_leaves(tree) if isinstance(x, Tensor)] for tree in ((args, kwargs), out))
-        if func in COPIES and len({x.device.type for x in tensors + made}) > 1:
-            meanwhile = kwargs.get("non_blocking") or (len(args) > 2 and args[2])
-            if made[0].device.type == GPU.type or not meanwhile:
-                raise Waited(f"{func} from {tensors[-1].device.type} to {made[0].device.type}")
-        if any(x.device.type == GPU.type for x in made):
+        if any(isinstance(x, Tensor) and x.device == GPU for x in tree_leaves(out)):
             self.operations.append(func.overloadpacket.__name__)
         return out
 
 
 @contextmanager
-def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[NoWaiting, list[Launch]]]:
-    """Within it `device="cuda"` is that GPU, and kernels are written down. What refuses to wait is to be entered when all
-    is set up."""
+def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gpu, list[Launch]]]:
+    """Within it `device="cuda"` is that GPU; the kernels it is given are written down."""
     monkeypatch.setattr(checks, "device", lambda value: GPU)
     monkeypatch.setattr(replay, "free_memory", lambda device: None)
     monkeypatch.setattr(torch, "Generator", HostGenerator)
-    with recording() as launches:
-        yield NoWaiting(), launches
+    with Gpu() as gpu, recording() as launches:
+        for name in ("tensor", "as_tensor"):
+            monkeypatch.setattr(torch, name, gpu.made(getattr(torch, name)))
+        yield gpu, launches
