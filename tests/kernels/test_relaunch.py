@@ -21,7 +21,7 @@ def test_the_form_that_fits_is_launched_without_asking(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[0])
     assert told["wrong"] == []
-    assert 20 < told["forms"] <= told["asked"] < told["cases"]  # each form once, or nearly, in two passes
+    assert 15 < told["forms"] <= told["asked"] < told["cases"]  # each form once, or nearly, in two passes
     assert told["options"] == [1, 0, 1]  # whether Triton was asked: other warps, the same again, other rounding
     assert told["hooked"] == [1, 1]  # who wants to know of launches is told
     assert told["after"] == 0
