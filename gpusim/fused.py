@@ -1,6 +1,5 @@
 """How steps are run by the fused Triton kernel: one launch for as many steps as are asked for."""
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
+from gpusim import checks
 from gpusim.engine import Carry, Mode, Step, Tally
 from gpusim.env import Env
 from gpusim.kernels.episode_triton import Episodes, Game
