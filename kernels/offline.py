@@ -6,7 +6,9 @@ import re
 import subprocess
 import tempfile
 import time
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from gpusim.kernels.launch import Launch
@@ -96,10 +98,22 @@ def _compile(source: Any, gpu: Any, options: dict[str, Any]) -> tuple[Any, str, 
         knobs.nvidia.dump_ptxas_log = True
         knobs.cache.dir = folder
         start, cpu = time.perf_counter(), sum(os.times()[:4])
-        with redirect_stdout(log):
+        with redirect_stdout(log), _as_if_on(gpu):
             binary = triton.compile(source, target=gpu, options=options)
         times = {"seconds": time.perf_counter() - start, "cpu_seconds": sum(os.times()[:4]) - cpu}
         return binary, log.getvalue(), times
+
+
+@contextmanager
+def _as_if_on(gpu: Any) -> Iterator[None]:
+    """Kernels that ask `triton.language.target_info` where they are find themselves on `gpu`."""
+    from triton.runtime import driver
+
+    driver.set_active(SimpleNamespace(get_current_target=lambda: gpu))
+    try:
+        yield
+    finally:
+        driver.set_active(None)  # to be looked for when it is asked for
 
 
 def _nvidia(binary: Any, log: str, tools: Any) -> dict[str, Any]:

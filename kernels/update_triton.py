@@ -76,10 +76,10 @@ def _narrow_network(
         unit, column = tl.arange(0, P1) + nothing, tl.arange(0, P2) + nothing
         feature = tl.arange(0, PX) + nothing
         x = features_and_one(data[0], at, envs, normalizer, feature, INPUTS)
-        h1 = activate(product(x, first_weights(flat + OFFSET, feature, unit, INPUTS, HIDDEN1), FINE), RELU)
+        h1 = activate(product(x, first_weights(flat + OFFSET, feature, unit, INPUTS, HIDDEN1), FINE), RELU, PRECISION)
         w2 = second_weights(flat + OFFSET, unit[:, None], column[None, :], INPUTS, HIDDEN1, HIDDEN2)
         bias = second_bias(flat + OFFSET, column, INPUTS, HIDDEN1, HIDDEN2)
-        h2 = activate(product(h1, w2, PRECISION) + bias[None, :], RELU)
+        h2 = activate(product(h1, w2, PRECISION) + bias[None, :], RELU, PRECISION)
         outputs = last_layer(h2, flat + OFFSET, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS)
         lanes = head(
             ACTOR, outputs, flat, data, at, envs, moments, inside, 1.0 / size, clip, value_coef, entropy_coef,

@@ -92,7 +92,7 @@ def _first(
             x = features_and_one(obs, at, envs, normalizer, feature, INPUTS)
             w1 = first_weights(weights, feature, unit, INPUTS, HIDDEN1)
             h1 += product(tl.trans(w1), tl.trans(x), FINE)
-        tl.store(hidden1 + (unit[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]), activate(h1, RELU))
+        tl.store(hidden1 + (unit[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]), activate(h1, RELU, FINE))
 
 
 @triton.jit
@@ -113,7 +113,7 @@ def _second(
             w2 = second_weights(weights, unit[:, None], column[None, :], INPUTS, HIDDEN1, HIDDEN2)
             h1 = tl.load(hidden1 + (unit[:, None] * BLOCK + row[None, :]))
             h2 += product(tl.trans(h1), w2, PRECISION)
-        h2 = activate(h2 + second_bias(weights, column, INPUTS, HIDDEN1, HIDDEN2)[None, :], RELU)
+        h2 = activate(h2 + second_bias(weights, column, INPUTS, HIDDEN1, HIDDEN2)[None, :], RELU, PRECISION)
         tl.store(hidden2 + (row[:, None] * W2 + column[None, :]), h2)
         outputs = added(outputs, last_sums(h2, weights, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS))
     return outputs
