@@ -1,4 +1,4 @@
-"""PPO's iteration made of kernels alone: the rollout in one launch, the advantages, and two launches for every minibatch.
+"""PPO's iteration made of kernels alone: the rollout in one launch, the advantages, and three launches for every minibatch.
 
 The same algorithm as `gpusim.agents.ppo` on torch, which is its specification; what differs is where random numbers come
 from (Philox, not a generator) and that observations are normalized by statistics of what was acted on.
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gpusim.agents.graph import Captured, Held
 from gpusim.agents.ppo import PPO
-from gpusim.kernels.adam import adam_step
+from gpusim.kernels.adam import adam_step, sum_parts
 from gpusim.kernels.gae import gae
 from gpusim.kernels.mlp import MlpShape, mlp_problem
 from gpusim.kernels.moments import discounted_returns, minibatch_moments, update_moments
@@ -129,6 +129,7 @@ class FusedIteration:
                 adam.flat, self.shape, data, self.order, start, len(rows), self.loss, self.workspace, moments[m],
                 normalizer, config.precision,
             )  # fmt: skip
+            sum_parts(self.workspace)
             adam_step(
                 self.workspace, adam.flat, adam.moment1, adam.moment2, adam.steps, self.learning_rate,
                 adam.max_grad_norm, adam.eps, self.losses,

@@ -18,14 +18,21 @@ def rows(order, start, size, block, BLOCK: tl.constexpr):
     """Flat indices of the block's rows, index 0 beyond the minibatch, and which are inside it."""
     row = block * BLOCK + tl.arange(0, BLOCK)
     inside = row < size
-    return tl.load(order + start + row, mask=inside, other=0).to(tl.int64), inside
+    return tl.load(order + start + row, mask=inside, other=0), inside
+
+
+@triton.jit
+def beginning(at, envs, COLUMNS: tl.constexpr):
+    """Where row `at` of `[T, N]` begins in `[T, COLUMNS, N]`; envs is N."""
+    step = at.to(tl.uint32) // tl.cast(envs, tl.uint32)
+    return at + step.to(tl.int64) * (tl.cast(envs, tl.int64) * (COLUMNS - 1))
 
 
 @triton.jit
 def features_and_one(obs, at, envs, normalizer, column, INPUTS: tl.constexpr):
     """`[BLOCK, PX]`: the features, a column of ones, zeros."""
     inside = column < INPUTS
-    first = (at // envs) * (INPUTS * envs) + at % envs
+    first = beginning(at, envs, INPUTS)
     x = tl.load(obs + first[:, None] + (column * envs)[None, :], mask=inside[None, :], other=1.0)
     if normalizer is not None:
         mean = tl.load(normalizer[0] + column, mask=inside, other=0.0)
@@ -54,7 +61,7 @@ def head(
     if ACTOR:
         old, advantage = tl.load(data[2] + at), _advantage(data, at, moments)
         if GAUSSIAN:
-            sample = data[1] + (at // envs) * (OUTPUTS * envs) + at % envs
+            sample = data[1] + beginning(at, envs, OUTPUTS)
             lanes = _gaussian(outputs, flat, sample, envs, old, advantage, clip, entropy_coef)
         else:
             lanes = _categorical(outputs, tl.load(data[1] + at), old, advantage, clip, entropy_coef)

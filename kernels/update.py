@@ -40,8 +40,8 @@ class Workspace(NamedTuple):
     """What the kernels of one update write between themselves; made once."""
 
     partials: Tensor  # [G, P + 8], the gradient and the losses in parts, whose sum over G counts
-    grad: Tensor  # [P]
-    squares: Tensor  # [programs of the second launch]
+    grad: Tensor  # [P + 8], that sum
+    squares: Tensor  # of the gradient, in parts, one a program of the sum
     arrived: Tensor  # int32 [1], 0 between launches
     scratch: Tensor | None  # [G, 2, rows, units]: room for both hidden layers of a block of rows, where one is wide
 
@@ -62,8 +62,8 @@ def make_workspace(shape: MlpShape, size: int, device: torch.device | str, progr
     empty = lambda *shape: torch.empty(*shape, device=device)  # noqa: E731
     return Workspace(
         partials=empty(programs, shape.size + METRICS),
-        grad=empty(shape.size),
-        squares=empty(-(-shape.size // 64)),
+        grad=empty(shape.size + METRICS),
+        squares=empty(-(-(shape.size + METRICS) // 64)),
         arrived=torch.zeros(1, dtype=torch.int32, device=device),
         scratch=empty(programs, 2, rows, units) if wide else None,
     )

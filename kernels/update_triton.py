@@ -3,10 +3,11 @@
 Half of the programs have the actor, half the critic; each takes blocks of rows in turn. Here are layers of at most 64
 units, in update_wide_triton.py wider ones. A program keeps its sums in registers and stores them once, so nothing
 depends on who is first. Row sums and products with few columns go through tensor cores too: the features with a column
-of ones behind them, and what the heads pass back beside what is only summed.
+of ones behind them, and what the heads pass back beside what is only summed. Weights are split and laid into shared memory
+before the loop over blocks.
 
-Blocks have 32 rows, and small products few rows, so that they are made by `mma.sync`: `wgmma` takes a descriptor for each
-of its instructions, and these, held over the loop, would spill.
+In bf16 a block has 64 rows, so that products are made by `wgmma`. That takes a descriptor for each of its instructions, and
+in the other precisions these, held over the loop, would spill: blocks of 32 rows, products by `mma.sync`.
 """
 
 import triton
@@ -14,15 +15,19 @@ import triton.language as tl
 
 from gpusim.kernels.launch import launch
 from gpusim.kernels.loss_triton import by_hidden2, features_and_one, first_weights, head, packed, rows, store_sums
-from gpusim.kernels.mlp_triton import activate, last_layer, product, second_bias, second_weights, slope
+from gpusim.kernels.mlp_triton import activate, last_layer, second_bias, second_weights, slope
+from gpusim.kernels.product_triton import multiply, prepared, transposed
 from gpusim.kernels.update import ROWS, WIDE_ROWS
 from gpusim.kernels.update_wide_triton import wide_network
+
+NARROW = {"bf16": (64, 4), "tf32": (ROWS, 4), "tf32x3": (ROWS, 8)}  # rows of a block, and its warps
 
 
 def ppo_gradient_triton(
     flat, shape, data, order, start, size, loss, workspace, moments=None, normalizer=None, precision="tf32x3"
 ) -> None:
     """As `gpusim.kernels.update.ppo_gradient_torch`, on a CUDA device (or under Triton's interpreter)."""
+    rows, warps = NARROW[precision] if workspace.scratch is None else (WIDE_ROWS, 4)
     launch(
         ppo_gradient_kernel,
         (len(workspace.partials), 2),
@@ -49,8 +54,8 @@ def ppo_gradient_triton(
         GAUSSIAN=shape.gaussian,
         CLIP_VALUE=loss.clip_value,
         PRECISION=precision,
-        BLOCK=ROWS if workspace.scratch is None else WIDE_ROWS,
-        num_warps=8 if workspace.scratch is None else 4,
+        BLOCK=rows,
+        num_warps=warps,
     )
 
 
@@ -66,41 +71,49 @@ def _narrow_network(
     PX: tl.constexpr = max(16, triton.next_power_of_2(INPUTS + 1))
     PY: tl.constexpr = max(16, triton.next_power_of_2(OUTPUTS + EXTRAS))
     by_w1 = tl.zeros((PX, P1), tl.float32)
-    by_w2 = tl.zeros((P1, P2), tl.float32)
-    by_b2 = tl.zeros((P2,), tl.float32)
+    by_w2 = tl.zeros((P2, P1), tl.float32)
+    by_b2 = tl.zeros((PX, P2), tl.float32)
     by_w3 = tl.zeros((PY, P2), tl.float32)
     sums = tl.zeros((BLOCK, PY), tl.float32)
+    unit, column = tl.arange(0, P1), tl.arange(0, P2)
+    feature = tl.arange(0, PX)
     for block in tl.range(tl.program_id(0), tl.cdiv(size, BLOCK), tl.num_programs(0), num_stages=1):
         at, inside = rows(order, start, size, block, BLOCK)
-        nothing = 16 * (tl.load(order + start + block * BLOCK) >> 31)  # 0, but unknown: so addresses are not hoisted
-        unit, column = tl.arange(0, P1) + nothing, tl.arange(0, P2) + nothing
-        feature = tl.arange(0, PX) + nothing
-        x = features_and_one(data[0], at, envs, normalizer, feature, INPUTS)
-        h1 = activate(product(x, first_weights(flat + OFFSET, feature, unit, INPUTS, HIDDEN1), FINE), RELU, PRECISION)
-        w2 = second_weights(flat + OFFSET, unit[:, None], column[None, :], INPUTS, HIDDEN1, HIDDEN2)
-        bias = second_bias(flat + OFFSET, column, INPUTS, HIDDEN1, HIDDEN2)
-        h2 = activate(product(h1, w2, PRECISION) + bias[None, :], RELU, PRECISION)
-        outputs = last_layer(h2, flat + OFFSET, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS)
+        nothing = 16 * (tl.load(order + start + block * BLOCK) >> 31)  # 0, but unknown: so it is not hoisted
+        later = column + nothing
+        x = features_and_one(data[0], at, envs, normalizer, feature + nothing, INPUTS)
+        xs = prepared(x, PRECISION)
+        w1 = prepared(first_weights(flat + OFFSET, feature, unit, INPUTS, HIDDEN1), PRECISION)
+        h1 = activate(multiply(xs, w1, PRECISION), RELU, PRECISION)
+        h1s = prepared(h1, PRECISION)
+        w2 = prepared(
+            second_weights(flat + OFFSET, unit[None, :], column[:, None], INPUTS, HIDDEN1, HIDDEN2), PRECISION
+        )
+        bias = second_bias(flat + OFFSET, later, INPUTS, HIDDEN1, HIDDEN2)
+        h2 = multiply(h1s, transposed(w2), PRECISION)
+        h2 = activate(h2 + bias[None, :], RELU, PRECISION)
+        outputs = last_layer(h2, flat + OFFSET, later, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS)
         lanes = head(
             ACTOR, outputs, flat, data, at, envs, moments, inside, 1.0 / size, clip, value_coef, entropy_coef,
             OUTPUTS, GAUSSIAN, CLIP_VALUE,
         )  # fmt: skip
         tile = packed(lanes, PY)
         sums += tile
-        by_w3 += product(tl.trans(tile), h2, FINE)
-        d2 = by_hidden2(lanes, h2, flat + OFFSET, column, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU)
-        by_b2 += tl.sum(d2, 0)
-        by_w2 += product(tl.trans(h1), d2, PRECISION)
-        w2 = second_weights(flat + OFFSET, unit[None, :], column[:, None], INPUTS, HIDDEN1, HIDDEN2)
-        d1 = product(d2, w2, PRECISION) * slope(h1, RELU)
-        by_w1 += product(tl.trans(x), d1, FINE)
+        by_w3 += multiply(transposed(prepared(tile, PRECISION)), prepared(h2, PRECISION), PRECISION)
+        d2 = prepared(by_hidden2(lanes, h2, flat + OFFSET, later, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU), PRECISION)
+        d1 = multiply(d2, w2, PRECISION)
+        d1 *= slope(h1, RELU)
+        by_w1 += multiply(transposed(xs), prepared(d1, PRECISION), PRECISION)
+        by_b2 += multiply(transposed(xs), d2, PRECISION)
+        by_w2 += multiply(transposed(d2), h1s, PRECISION)
+    by_b2 = tl.sum(tl.where(tl.arange(0, PX)[:, None] == INPUTS, by_b2, 0.0), 0)
     nothing = 16 * (tl.load(order + start, volatile=True) >> 31)
     unit, column = tl.arange(0, P1) + nothing, tl.arange(0, P2) + nothing
     out = partials + tl.program_id(0).to(tl.int64) * (PARAMETERS + 8) + OFFSET
     _store_first(out, by_w1, tl.arange(0, PX) + nothing, unit, INPUTS, HIDDEN1)
     out += HIDDEN1 * (INPUTS + 1)
-    keep = (unit < HIDDEN1)[:, None] & (column < HIDDEN2)[None, :]
-    tl.store(out + column[None, :] * HIDDEN1 + unit[:, None], by_w2, mask=keep)
+    keep = (unit < HIDDEN1)[None, :] & (column < HIDDEN2)[:, None]
+    tl.store(out + column[:, None] * HIDDEN1 + unit[None, :], by_w2, mask=keep)
     out += HIDDEN2 * HIDDEN1
     tl.store(out + column, by_b2, mask=column < HIDDEN2)
     out += HIDDEN2
@@ -132,7 +145,7 @@ def ppo_gradient_kernel(
     PRECISION: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Program (g, 0) has the actor, (g, 1) the critic, of blocks g, g + G, ...; both fill row g of `partials`."""
-    FINE: tl.constexpr = "tf32x3" if PRECISION == "tf32" or PRECISION == "bf16" else PRECISION
+    FINE: tl.constexpr = PRECISION
     ACTOR: tl.constexpr = OUTPUTS if GAUSSIAN else 0
     if tl.program_id(1) == 0:
         _one_network(

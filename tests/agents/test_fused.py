@@ -39,4 +39,5 @@ def test_an_iteration_looks_at_no_value(env, monkeypatch):
             reading.sum().item()
     kernels = [launch.kernel.fn.__name__ for launch in launches]
     assert kernels.count("rollout_kernel") == kernels.count("gae_kernel") == 2
-    assert kernels.count("ppo_gradient_kernel") == kernels.count("adam_kernel") == 2 * 2 * 3
+    assert kernels.count("ppo_gradient_kernel") == kernels.count("sum_parts_kernel") == 2 * 2 * 3
+    assert kernels.count("adam_kernel") == 2 * 2 * 3

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import gpusim
-from gpusim.kernels.adam import adam_step, adam_step_torch
+from gpusim.kernels.adam import adam_step, adam_step_torch, sum_parts, sum_parts_torch
 from gpusim.kernels.gae import gae, gae_torch
 from gpusim.kernels.mlp import PRECISIONS, MlpShape
 from gpusim.kernels.moments import (
@@ -21,7 +21,7 @@ from gpusim.kernels.shuffle import shuffle, shuffle_torch
 from gpusim.kernels.update import METRICS, Data, Loss, make_workspace, ppo_gradient, ppo_gradient_torch
 
 pytestmark = pytest.mark.gpu
-WITHIN = {"tf32x3": 2e-5, "tf32": 2e-2, "bf16": 1e-1}  # of the largest entry
+WITHIN = {"tf32x3": 2e-5, "tf32": 8e-3, "bf16": 2e-2}  # of the largest entry
 SHAPES = [
     MlpShape(4, 64, 64, 2, "tanh", False),
     MlpShape(6, 32, 48, 3, "relu", False),
@@ -142,7 +142,11 @@ def test_adam(shape, max_norm):
     """Three steps, of which the first starts from nothing, against the same in float64."""
     workspace = make_workspace(shape, 1000, "cuda")
     workspace.partials.copy_(normal(*workspace.partials.shape, seed=3))
-    exact = workspace._replace(partials=workspace.partials.double(), grad=workspace.grad.double())
+    exact = workspace._replace(
+        partials=workspace.partials.double(), grad=workspace.grad.double(), squares=workspace.squares.double()
+    )
+    sum_parts_torch(exact.partials, exact.grad, exact.squares)
+    sum_parts(workspace)
     ours = [parameters(shape), *torch.zeros(2, shape.size, device="cuda"), torch.zeros((), device="cuda")]
     theirs = [x.double() for x in ours]
     rate, losses = torch.tensor(1e-2, device="cuda"), torch.full((METRICS,), torch.nan, device="cuda")

@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from gpusim.kernels.adam import adam_step, adam_step_torch
+from gpusim.kernels.adam import adam_step, adam_step_torch, sum_parts, sum_parts_torch
 from gpusim.kernels.finite import note_unfinite_torch
 from gpusim.kernels.finite_triton import note_unfinite_triton
 from gpusim.kernels.launch import launch, recording
@@ -151,7 +151,7 @@ def test_gradient(case):
 @pytest.mark.parametrize("case", [{}, {"hidden": (80, 16)}], ids=str)
 def test_gradient_in_bf16(case):
     got, want = learned(case, "bf16")
-    assert 1e-5 * want[:-8].norm() < (got - want)[:-8].norm() < 0.03 * want[:-8].norm()
+    assert 1e-5 * want[:-8].norm() < (got - want)[:-8].norm() < 0.02 * want[:-8].norm()
 
 
 def test_one_launch():
@@ -163,6 +163,28 @@ def test_one_launch():
 
 
 # ----------------------------------------------------------------------------------------------------------- adam
+
+
+def summed(workspace):
+    """In float64, by the twin."""
+    exact = double(workspace)
+    sum_parts_torch(exact.partials, exact.grad, exact.squares)
+    return exact
+
+
+@pytest.mark.parametrize("programs", [1, 5])
+@pytest.mark.parametrize("across", [None, lambda grad: grad.mul_(-3.0)], ids=["alone", "across"])
+def test_sum_of_parts(programs, across):
+    """Also where a second device changes the sum: the norm is that of what is stepped by."""
+    workspace = example(programs=programs, size=300, start=0, hidden=(16, 16))[7]
+    workspace.partials.normal_(generator=torch.Generator().manual_seed(programs))
+    for tensor in (workspace.grad, workspace.squares):
+        tensor.fill_(torch.nan)
+    exact = summed(workspace)
+    sum_parts(workspace, across)
+    factor = 1.0 if across is None else -3.0
+    torch.testing.assert_close(workspace.grad.double(), factor * exact.grad, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(workspace.squares.double().sum(), factor**2 * exact.squares.sum(), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("programs", [1, 5])
@@ -178,8 +200,9 @@ def test_adam(programs):
         for tensor in (workspace.grad, workspace.squares):
             tensor.fill_(torch.nan)
         losses, wanted = nan(8), nan(8, dtype=torch.float64)
+        sum_parts(workspace)
         adam_step(workspace, *state, rate, 0.5, 1e-5, losses)
-        adam_step_torch(double(workspace), *reference, rate.double(), 0.5, 1e-5, wanted)
+        adam_step_torch(summed(workspace), *reference, rate.double(), 0.5, 1e-5, wanted)
         assert workspace.arrived.item() == 0
         torch.testing.assert_close(losses.double(), wanted, rtol=1e-5, atol=1e-6)
         for got, want in zip(state, reference, strict=True):
@@ -194,8 +217,9 @@ def test_bias_correction_after_many_steps():
     for steps in (999.0, 1e6):
         state = [torch.zeros(shape.size), *torch.full((2, shape.size), 0.1), torch.tensor(steps)]
         reference = [x.double() for x in state]
+        sum_parts(workspace)
         adam_step(workspace, *state, torch.tensor(1e-3), 0.5, 1e-5, nan(8))
-        adam_step_torch(double(workspace), *reference, torch.tensor(1e-3).double(), 0.5, 1e-5, nan(8).double())
+        adam_step_torch(summed(workspace), *reference, torch.tensor(1e-3).double(), 0.5, 1e-5, nan(8).double())
         torch.testing.assert_close(state[0].double(), reference[0], rtol=2e-6, atol=0)
 
 

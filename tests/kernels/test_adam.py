@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gpusim.agents.optimizer import Adam
-from gpusim.kernels.adam import adam_step
+from gpusim.kernels.adam import adam_step, sum_parts
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.update import make_workspace
 
@@ -22,6 +22,7 @@ def test_the_twin_is_the_learners_optimizer():
         workspace.partials.copy_(scale * torch.randn(workspace.partials.shape, generator=generator))
         total = workspace.partials.sum(0)
         norm = oracle.step((parameter * total[: SHAPE.size]).sum(), 1e-2)
+        sum_parts(workspace)
         adam_step(workspace, flat, moment1, moment2, steps, torch.tensor(1e-2), 0.5, 1e-5, losses)
         torch.testing.assert_close(flat, oracle.flat, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(losses[6], norm)
@@ -37,5 +38,7 @@ def test_refusals():
         adam_step(workspace, flat, flat.double(), flat, number, number, 0.5, 1e-5, losses)
     with pytest.raises(ValueError, match="losses"):
         adam_step(workspace, flat, flat, flat, number, number, 0.5, 1e-5, losses[:7])
+    with pytest.raises(ValueError, match="grad must be float32"):
+        sum_parts(workspace._replace(grad=workspace.grad[1:]))
     with pytest.raises(ValueError, match="0-dim"):
         adam_step(workspace, flat, flat, flat, flat, number, 0.5, 1e-5, losses)
