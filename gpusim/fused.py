@@ -29,7 +29,7 @@ class Fused:
         self.env, self.mode, self.index = env, mode, index
         self.same, self.flat = mode.autoreset is AutoresetMode.SAME_STEP, len(env.observation_space.shape) == 1
         self.discrete = isinstance(env.action_space, Discrete)
-        self.bounded = self.discrete or checks.bounded(env.action_space)
+        self.bounded = isinstance(env.action_space, Discrete) or checks.bounded(env.action_space)
         self.always, self.tallied = torch.ones_like(index[:1], dtype=torch.bool), self._like(torch.float32, 3)
         self.varied = bool(mode.lanes or mode.random_params)
         self.forms: dict[int, Transitions] = {}
