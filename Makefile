@@ -8,6 +8,11 @@ PEERS := $(patsubst benchmarks/peers/%.txt,benchmarks/peers/.venv-%,$(wildcard b
 ifndef CLEANRL  # what it imports is of no use without a copy of its repository
 PEERS := $(filter-out %-cleanrl,$(PEERS))
 endif
+# The Python of the GPU that `make gpu-cache` compiles for, with its torch and triton.
+GPU_PYTHON ?= python3.12
+GPU_TORCH := 2.11.0
+GPU_TRITON := 3.6.0
+GPU_VENV := benchmarks/.venv-gpu
 TRAINERS := $(patsubst benchmarks/trainers/%.txt,benchmarks/trainers/.venv-%,$(wildcard benchmarks/trainers/*.txt))
 PIP_INSTALL = -m pip --disable-pip-version-check --quiet install
 
@@ -16,10 +21,11 @@ ifndef TWO_AT_ONCE
 .NOTPARALLEL:
 endif
 .DELETE_ON_ERROR:
-.PHONY: help train test lint kills docs kernel-report gpu report peers trainers test-trainers results clean FORCE
+.PHONY: help train test lint kills docs kernel-report gpu gpu-cache gpu-kernel-report report peers trainers test-trainers results clean \
+  FORCE
 
 help:  ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 train: $(VENV)/train  ## install, train PPO on CartPole and score it
 	$(BIN)/gpusim train ppo CartPole-v1
@@ -41,9 +47,19 @@ docs: $(VENV)/dev  ## the documentation, into docs/_build; nothing is fetched
 kernel-report: $(VENV)/dev  ## registers, shared memory and spills of every kernel, compiled for GPUs that need not be here
 	$(BIN)/python benchmarks/kernel_report.py
 
-gpu: $(VENV)/dev  ## on a machine with a CUDA GPU: the tests that need one, then the benchmarks
-	$(BIN)/python -m pytest -m gpu tests/gpu
-	$(BIN)/python benchmarks/gpu.py
+gpu:  ## on a machine with a CUDA GPU: the tests that need one, then the benchmarks; by python3, if it has torch with CUDA
+	@if "$(PYTHON)" -c 'import torch, triton; assert torch.cuda.is_available()' 2> /dev/null; then python="$(PYTHON)"; \
+	  "$$python" -c 'import gymnasium, pytest' || { echo "$$python has torch with CUDA, but not gymnasium and pytest: install" \
+	    "them, or see docs/gpu.md for a machine without a network." >&2; exit 1; }; \
+	else $(MAKE) --no-print-directory $(VENV)/dev || exit 1; python=$(BIN)/python; fi; \
+	PYTHONPATH=$(CURDIR) "$$python" -m pytest -m gpu tests/gpu; tests=$$?; \
+	PYTHONPATH=$(CURDIR) "$$python" benchmarks/gpu.py && exit $$tests
+
+gpu-cache: $(GPU_VENV)/done  ## without a GPU: kernels and packages for the first minutes on one, into benchmarks/gpu_cache
+	$(GPU_VENV)/bin/python benchmarks/gpu_cache.py
+
+gpu-kernel-report: $(GPU_VENV)/done  ## the same as kernel-report, by the triton that gpu-cache compiles with
+	$(GPU_VENV)/bin/python benchmarks/kernel_report.py
 
 report: $(VENV)/train peers  ## benchmarks/REPORT.md from nothing: speed beside peers, scaling, memory, time to solve (an hour)
 	$(BIN)/python benchmarks/scaling.py
@@ -68,7 +84,7 @@ results: $(VENV)/dev  ## the ten-seed tables of README.md (takes long)
 	$(BIN)/python benchmarks/write_report.py
 
 clean:  ## remove what was installed and cached; runs/ stays
-	rm -rf $(VENV) benchmarks/peers/.venv-* $(TRAINERS) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/peers/.venv-* $(TRAINERS) $(GPU_VENV) benchmarks/gpu_cache build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps. `made` says that the virtual environment is whole and which folder it was made for: it is made again
@@ -122,6 +138,16 @@ endef
 
 benchmarks/peers/.venv-%/done: benchmarks/peers/%.txt
 	$(make_venv)
+
+$(GPU_VENV)/done: Makefile
+	@command -v "$(GPU_PYTHON)" > /dev/null || { echo "Kernels are compiled beforehand by the Python of that GPU's machine, and" \
+	  "there is no '$(GPU_PYTHON)' here: install it, or name one: make GPU_PYTHON=/path/to/python3.12 gpu-cache" >&2; exit 1; }
+	@echo "Installing torch $(GPU_TORCH) and triton $(GPU_TRITON) into $(GPU_VENV). torch is large: this takes minutes."
+	@rm -rf $(GPU_VENV)
+	@"$(GPU_PYTHON)" -m venv $(GPU_VENV)
+	@$(GPU_VENV)/bin/python $(PIP_INSTALL) torch==$(GPU_TORCH) triton==$(GPU_TRITON) \
+	  gymnasium hypothesis pytest pytest-xdist
+	@touch $@
 
 # PufferLib's own environments in C fetch a library from GitHub; and where it finds nvcc it wants a torch with CUDA.
 benchmarks/trainers/.venv-pufferlib/done: BUILT_WITH = NO_OCEAN=1 PYTHONPATH=$(CURDIR)/benchmarks/trainers/pufferlib_build \

@@ -13,20 +13,12 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 SOURCE = Path(__file__).with_name("libcuda.c")
 H100 = (9, 0)  # its compute capability
-
-
-class Loaded(NamedTuple):
-    """A kernel that was asked for for the first time in this process."""
-
-    kernel: str
-    seconds: float  # to compile it, or to find it
-    hit: bool  # whether it was in Triton's cache
 
 
 @functools.cache
@@ -81,16 +73,3 @@ def _driver(capability: tuple[int, int]) -> Any:
 def launches() -> int:
     """So many, so far."""
     return library().stub_launches()
-
-
-def listen() -> list[Loaded]:
-    """A list that grows by every kernel that is compiled, or found in Triton's cache, from now on."""
-    import triton
-
-    loaded: list[Loaded] = []
-
-    def note(*, src: Any, times: Any, cache_hit: bool, **_: Any) -> None:
-        loaded.append(Loaded(src.fn.__name__, times.total / 1e6, cache_hit))
-
-    triton.knobs.compilation.listener = note
-    return loaded

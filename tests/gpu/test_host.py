@@ -23,7 +23,7 @@ def test_a_gpu_is_given_what_the_cpu_is():
 
 
 def test_learners_learn_without_graphs():
-    same = {"env": "Guess-v0", "num_envs": 8, "device": "cuda", "hidden": (16,), "total_steps": 2048}
+    same = {"env": "Guess-v0", "num_envs": 8, "device": "cuda", "hidden": (16,), "total_steps": 2048, "backend": "sync"}
     for algorithm, settings in (
         (ppo, {"num_steps": 16, "minibatches": 4, "learning_rate": 1e-2}),
         (dqn, {"learning_starts": 256, "batch_size": 64, "learning_rate": 3e-3, "epsilon_end": 0.0}),
