@@ -31,7 +31,15 @@ NEEDED = (".cubin", ".json")  # of what Triton keeps; the rest is only for peopl
 WHEELS = {
     "wheels": ("gymnasium", "farama-notifications"),
     "peers/gymnax": ("gymnax==1.0.1", "gymnasium", "farama-notifications"),
-    "peers/rejax": ("rejax==0.1.3", "gymnax==0.0.9", "distrax", "tfp-nightly", "gymnasium", "farama-notifications"),
+    "peers/rejax": (
+        "rejax==0.1.3",
+        "gymnax==0.0.9",
+        "distrax",
+        "tfp-nightly",
+        "dm-tree",
+        "gymnasium",
+        "farama-notifications",
+    ),
 }
 
 

@@ -1,9 +1,12 @@
 """What every kernel costs on GPUs that need not be here: registers, shared memory, spills, tensor-core instructions.
 
-    python benchmarks/kernel_report.py [--kernels WORD] [--targets sm_90 gfx942] [--processes 2]
+    python benchmarks/kernel_report.py [--kernels WORD] [--targets sm_90 gfx942 | --all-targets] [--processes 2]
 
-Each kernel is compiled for each target as the launcher would compile it, found by running the functions that launch it
-and writing their launches down. Ends with code 1 where a kernel spills registers on sm_90, or does not compile there.
+Each kernel is compiled for each target, sm_90 where none is named, as the launcher would compile it, found by running the
+functions that launch it and writing their launches down. Of a game only the smallest set of actions is compiled: with
+all of them its kernels differ in a comparison and a number. What comes out depends on Triton, whose version names the
+result files: `make gpu-kernel-report` makes those of the Triton that a GPU's machine has. Ends with code 1 where a kernel
+spills registers on sm_90, or does not compile there.
 """
 
 import argparse
@@ -22,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from report import RESULTS, say
 
 import gpusim
+from gpusim.agents.bench.distinct import distinct
 from gpusim.agents.bench.provenance import provenance, write_json
 from gpusim.kernels.launch import Launch, recording
 from gpusim.kernels.mlp import PRECISIONS, MlpShape
@@ -85,8 +89,8 @@ def configuration(launch: Launch) -> dict[str, Any]:
 
 
 def launchers() -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """(kernel in words, environment, function that launches it), for all there are."""
-    for env in gpusim.env_ids():
+    """(kernel in words, environment, function that launches it), for all that differ."""
+    for env in distinct():
         image = len(gpusim.spec(env).observation_space.shape) > 1
         for title, function in SIMULATE.items():
             if not image or title.startswith("simulate"):
@@ -295,10 +299,10 @@ def cell(figures: dict[str, Any]) -> str:
 def lines(result: dict[str, Any]) -> list[str]:
     """The result in Markdown."""
     targets = list(result["rows"][0]["targets"])
-    versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items() if v)
+    versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items() if v and k != "triton")
     commit, day, command = result["commit"], result["date"][:10], result["command"]
     text = [
-        f"{versions}; commit {commit}; {day}; `{command}`. Compiled, not run.",
+        f"By triton {result['versions']['triton']}; {versions}; commit {commit}; {day}; `{command}`. Compiled, not run.",
         "In each cell: registers of a thread · bytes of shared memory · bytes spilled (stores/loads) · tensor-core",
         "instructions in the code. Where a precision stands behind, the target lacks the one asked for.",
         "",
@@ -361,7 +365,9 @@ def print_table(result: dict[str, Any]) -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--kernels", default="", help="only those whose name has this word")
-    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS))
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--targets", nargs="+", choices=TARGETS, default=[STRICT])
+    which.add_argument("--all-targets", dest="targets", action="store_const", const=list(TARGETS))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS / "kernels", help="folder of the result files")
     return parser.parse_args()

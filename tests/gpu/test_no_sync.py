@@ -4,10 +4,11 @@ import pytest
 import torch
 
 import gpusim
+from gpusim.agents.bench.distinct import distinct
 from gpusim.agents.ppo import PPO, Config
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")]
-each_env = pytest.mark.parametrize("env", gpusim.env_ids())
+each_env = pytest.mark.parametrize("env", distinct())
 
 
 def ready(env, num_envs=256, **kwargs):

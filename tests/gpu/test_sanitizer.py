@@ -1,4 +1,8 @@
-"""Small cases under compute-sanitizer, where it is installed: no access out of bounds, no race in shared memory."""
+"""Small cases under compute-sanitizer, where it is installed: no access out of bounds, no race in shared memory.
+
+Each tool slows a program down a hundredfold, so there is one environment of each form: a vector, a vector with actions that
+are numbers, and a board.
+"""
 
 import os
 import shutil
@@ -13,7 +17,7 @@ SCRIPT = """
 import gpusim, torch
 from gpusim.agents import dqn
 from gpusim.agents.ppo import PPO, Config
-for env in gpusim.env_ids():
+for env in ("CartPole-v1", "Pendulum-v1", "MinAtar/Breakout-v1"):
     vec = gpusim.make(env, 37, device="cuda", max_episode_steps=3)
     vec.reset(seed=0)
     vec.rollout(5)
@@ -44,6 +48,6 @@ def test_small_cases(tool):
         pytest.skip("compute-sanitizer is not installed")
     command = [program, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", SCRIPT]
     environ = os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, env=environ)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environ)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert "done" in done.stdout
