@@ -22,13 +22,20 @@ PYTHON=${PYTHON:-python3} PREPARED=${PREPARED:-benchmarks/gpu_cache}
 case $WHICH in first | second) ;; *) say "'$WHICH' is neither 'first' nor 'second'."; exit 2 ;; esac
 [ -z "$FIRST" ] || [ -f "$FIRST/tests.xml" ] || { say "$FIRST has no tests.xml of a first pass."; exit 2; }
 command -v "$PYTHON" > /dev/null || { say "There is no '$PYTHON' here; name one: PYTHON=/path/to/python3 bash benchmarks/gpu_once.sh ..."; exit 2; }
-"$PYTHON" -c 'import torch, triton' 2> /dev/null || { say "$PYTHON has no torch and triton."; exit 2; }
-"$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { say "$PYTHON's torch finds no CUDA GPU here."; exit 2; }
+"$PYTHON" -c 'import importlib.util as u, sys
+if not (u.find_spec("torch") and u.find_spec("triton")): sys.exit(3)
+import torch
+sys.exit(not torch.cuda.is_available())'
+case $? in
+  0) ;;
+  3) say "$PYTHON has no torch and triton."; exit 2 ;;
+  *) say "$PYTHON's torch finds no CUDA GPU here."; exit 2 ;;
+esac
 
 mkdir -p "$RESULTS" && RESULTS=$(cd "$RESULTS" && pwd) || exit 2
 SCRATCH=$(mktemp -d)
 trap 'rm -rf "$SCRATCH"' EXIT
-export PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1
+export PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1
 export TRITON_CACHE_DIR=$SCRATCH/triton GPU_PEERS=$SCRATCH/peers
 COMMIT=${COMMIT:-$(git describe --always --abbrev=12 --dirty 2> /dev/null || cat "$PREPARED/commit" 2> /dev/null)}
 
@@ -41,7 +48,7 @@ step() { # FILE SECONDS COMMAND...: appends to a file of the results, and shows,
   local file=$RESULTS/$1 limit=$2 code
   shift 2
   echo "== $(date +%T) $*" | cut -c1-200 | tee -a "$file"
-  timeout -k 5 "$limit" "$@" 2>&1 | tee -a "$file"
+  timeout -s INT -k 5 "$limit" "$@" 2>&1 | tee -a "$file"
   code=${PIPESTATUS[0]}
   [ "$code" = 0 ] || echo "== ended with code $code$([ "$code" = 124 ] && echo " after $limit s")" | tee -a "$file"
 }
@@ -64,18 +71,22 @@ export PYTHONPATH=$SCRATCH/site:$PWD
 step smoke.txt 10 bash -c "$(declare -f machine); PYTHON='$PYTHON' COMMIT='$COMMIT' machine"
 step smoke.txt 60 "$PYTHON" benchmarks/gpu_smoke.py
 
-tests=(tests/gpu --ignore tests/gpu/test_sanitizer.py --ignore tests/gpu/test_learning.py)
-if [ "$WHICH" = second ]; then
-  [ -z "$FIRST" ] || mapfile -t tests < <("$PYTHON" benchmarks/failed_tests.py "$FIRST/tests.xml")
+tests=(tests/gpu --ignore tests/gpu/test_sanitizer.py)
+if [ "$WHICH" = first ]; then tests+=(--ignore tests/gpu/test_learning.py)
+elif [ -n "$FIRST" ]; then
+  mapfile -t tests < <("$PYTHON" benchmarks/failed_tests.py "$FIRST/tests.xml")
   tests+=(tests/gpu/test_learning.py)
 fi
-parallel=()
-"$PYTHON" -c 'import xdist' 2> /dev/null && parallel=(-n "$(($(nproc) < 12 ? $(nproc) : 12))" --dist worksteal)
-step tests.txt 150 "$PYTHON" -m pytest -m gpu -p no:cacheprovider --tb=short "${parallel[@]}" --junitxml="$RESULTS/tests.xml" "${tests[@]}"
+options=()
+"$PYTHON" -c 'import pytest_timeout' 2> /dev/null && options+=(--timeout 60)
+"$PYTHON" -c 'import xdist' 2> /dev/null && options+=(-n "$(($(nproc) < 12 ? $(nproc) : 12))" --dist worksteal)
+step tests.txt 150 "$PYTHON" -m pytest -m gpu -p no:cacheprovider --tb=short "${options[@]}" --junitxml="$RESULTS/tests.xml" "${tests[@]}"
 
 mkdir -p "$GPU_PEERS"
 for folder in "$PREPARED"/peers/*/; do [ -d "$folder" ] && install "$folder" "$GPU_PEERS/$(basename "$folder")"; done
-step benchmarks.txt 230 "$PYTHON" benchmarks/gpu.py --sections policy training transitions statistics solve replay peers \
+sections=(policy training transitions statistics solve replay peers)
+[ "$WHICH" = first ] || sections+=(compile)
+step benchmarks.txt 230 "$PYTHON" benchmarks/gpu.py --sections "${sections[@]}" \
   --rounds 3 --limit 100 --out "$RESULTS" --commit "$COMMIT"
 
 if [ "$WHICH" = second ]; then

@@ -2,12 +2,15 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.gpu import curves
 
 pytest.importorskip("triton")
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -130,3 +133,44 @@ def test_peers_that_are_not_there_are_rows_with_the_reason(gpu, monkeypatch):
     row = gpu.beside("gymnax", "gymnax_rollout.py", ("CartPole-v1", 4, 4, "sim", 0.1), {"mode": "m", "num_envs": 4}, 1)
     assert row["median"] is None
     assert "gymnax" in row["error"]
+
+
+def test_the_curves_that_are_kept_are_of_the_presets_of_today():
+    """`python -m tests.gpu.curves` makes them anew."""
+    kept = json.loads(curves.FILE.read_text())
+    assert set(kept) == set(curves.ENVS)
+    for env in curves.ENVS:
+        assert kept[env]["settings"] == curves.settings(env), env
+        assert curves.kept(env).shape == (len(curves.SEEDS), curves.PARTS)
+
+
+XML = """<testsuites><testsuite>
+<testcase classname="tests.gpu.test_kernels" name="test_gae[1-1]"/>
+<testcase classname="tests.gpu.test_kernels" name="test_gae[7-33]"><failure message="m">far</failure></testcase>
+<testcase classname="tests.gpu.test_no_sync" name="test_step[a b]"><error message="m"/></testcase>
+<testcase classname="tests.gpu.test_no_sync" name="test_other"><skipped/></testcase>
+</testsuite></testsuites>"""
+
+
+def test_tests_that_failed_are_found_again(gpu, tmp_path):
+    (tmp_path / "tests.xml").write_text(XML)
+    wanted = ["tests/gpu/test_kernels.py::test_gae[7-33]", "tests/gpu/test_no_sync.py::test_step[a b]"]
+    assert importlib.import_module("failed_tests").failed(tmp_path / "tests.xml") == wanted
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_one_command_says_what_is_missing(tmp_path):
+    def says(*arguments, **variables):
+        command = ["bash", str(FOLDER / "gpu_once.sh"), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | variables)
+        assert done.returncode == 2
+        assert done.stderr.count("\\n") == 1
+        return done.stderr
+
+    assert "Say where the results go" in says()
+    assert "'third' is neither" in says("results", "third")
+    assert "no tests.xml" in says("results", "second", str(tmp_path))
+    assert "no '/no/python' here" in says("results", PYTHON="/no/python")
+    out = tmp_path / "results"
+    assert "finds no CUDA GPU" in says(str(out), PYTHON=sys.executable)
+    assert not out.exists()

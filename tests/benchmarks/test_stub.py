@@ -1,9 +1,12 @@
 """The stub driver: kernels compiled and launched for a GPU that is not there."""
 
+import importlib
 import json
+import math
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -36,13 +39,33 @@ for _ in range(2):
     for _ in range(3):
         gae(x, x, x, flag, flag, 0.99, 0.95)
     gae_kernel.device_caches.clear()  # as in a new process
-print(json.dumps([loaded, stub.driver.launches()]))
+by_hand = stub.driver.launches()
+import stub.gpu
+stub.gpu.pretend()
+x, flag = torch.empty(8, 100, device="cuda"), torch.zeros(8, 100, dtype=torch.bool).cuda()
+gae(x, x, x, flag, flag, 0.99, 0.95)
+event = torch.cuda.Event(enable_timing=True)
+facts = [x.device.type, float(x.sum()), event.elapsed_time(event), torch.cuda.is_available()]
+print(json.dumps([loaded, by_hand, stub.driver.launches() - by_hand, facts]))
 """
 
 
 def test_a_kernel_is_compiled_once_and_found_again(tmp_path):
-    loaded, launches = json.loads(run(ONE_KERNEL, tmp_path))
-    assert [(kernel, hit) for kernel, _, hit in loaded] == [("gae_kernel", False), ("gae_kernel", True)]
-    assert launches == 6
+    loaded, launches, pretended, facts = json.loads(run(ONE_KERNEL, tmp_path))
+    assert [(kernel, hit) for kernel, _, hit in loaded] == [("gae_kernel", hit) for hit in (False, True, True)]
+    assert (launches, pretended) == (6, 1)
+    assert facts == ["cuda", 0.0, math.inf, True]
     (cubin,) = tmp_path.rglob("*.cubin")
     assert json.loads(cubin.with_suffix(".json").read_text())["target"]["arch"] == 90
+
+
+def test_what_travels_of_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    cache, path = tmp_path / "cache", tmp_path / "kernels.tar.gz"
+    for name in ("A/k.cubin", "A/k.json", "A/__grp__k.json", "A/k.ptx", "B/launcher.so", "C/l.cubin"):
+        (cache / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache / name).write_text("x")
+    assert importlib.import_module("gpu_cache").pack(cache, path) == 2
+    with tarfile.open(path) as archive:
+        assert sorted(archive.getnames()) == ["A/__grp__k.json", "A/k.cubin", "A/k.json", "C/l.cubin"]
+    assert [file.name for file in tmp_path.glob("kernels*")] == ["kernels.tar.gz"]
