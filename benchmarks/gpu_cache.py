@@ -13,19 +13,18 @@ import importlib.util
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from kernel_archive import pack
 from report import say
 
 from gpusim.agents.bench.provenance import commit
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-NEEDED = (".cubin", ".json")  # of what Triton keeps; the rest is only for people to read
 
 # Wheels of what runs on any Python, and is not beside torch, triton, JAX and pytest: by folder, for the folders' sake.
 WHEELS = {
@@ -69,17 +68,6 @@ def launch_all(cache: Path, processes: int, chosen: str) -> int:
     environ = os.environ | {"TRITON_CACHE_DIR": str(cache), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     environ.pop("TRITON_INTERPRET", None)
     return subprocess.run([*command, *programs], cwd=ROOT, env=environ).returncode
-
-
-def pack(cache: Path, path: Path) -> int:
-    """The compiled kernels as one archive, which is there whole or not at all; how many they are."""
-    part = path.with_suffix(".part")
-    files = sorted(file for file in cache.rglob("*") if file.suffix in NEEDED)
-    with tarfile.open(part, "w:gz") as archive:
-        for file in files:
-            archive.add(file, file.relative_to(cache))
-    os.replace(part, path)
-    return sum(file.suffix == ".cubin" for file in files)
 
 
 def size(paths: Iterable[Path]) -> float:

@@ -62,7 +62,7 @@ machine() {
 }
 
 mkdir -p "$TRITON_CACHE_DIR"
-if [ -f "$PREPARED/kernels.tar.gz" ]; then tar xzf "$PREPARED/kernels.tar.gz" -C "$TRITON_CACHE_DIR"
+if [ -f "$PREPARED/kernels.tar.gz" ]; then "$PYTHON" benchmarks/kernel_archive.py "$PREPARED/kernels.tar.gz" "$TRITON_CACHE_DIR"
 else say "$PREPARED has no kernels.tar.gz: kernels are compiled here, which takes minutes (make gpu-cache makes it)."; fi
 install "$PREPARED/wheels" "$SCRATCH/site"
 export PYTHONPATH=$SCRATCH/site:$PWD

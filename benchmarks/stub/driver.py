@@ -6,6 +6,7 @@
 What a kernel would have written stays as it was: only what is launched, and how long the host takes for it, is true.
 """
 
+import atexit
 import contextlib
 import ctypes
 import functools
@@ -27,16 +28,18 @@ def library() -> ctypes.CDLL:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not compiler:
         raise RuntimeError("The stub driver is compiled from C, and there is no C compiler here; install gcc.")
-    path = Path(_folder().name, "libcuda.so.1")
+    path = Path(_folder(), "libcuda.so.1")
     command = [compiler, "-O1", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", str(SOURCE), "-o", str(path)]
     subprocess.run(command, check=True)
     return ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
 
 
 @functools.cache
-def _folder() -> tempfile.TemporaryDirectory:
+def _folder() -> str:
     """Kept while the process lives: launchers are linked with what is in it."""
-    return tempfile.TemporaryDirectory(prefix="gpusim-stub-")
+    folder = tempfile.mkdtemp(prefix="gpusim-stub-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def start(capability: tuple[int, int] = H100) -> None:
@@ -50,7 +53,7 @@ def start(capability: tuple[int, int] = H100) -> None:
     import triton
 
     library()
-    triton.knobs.nvidia.libcuda_path = _folder().name
+    triton.knobs.nvidia.libcuda_path = _folder()
     triton.runtime.driver.set_active(_driver(capability))
 
     from gpusim.kernels import launch

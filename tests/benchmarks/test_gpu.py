@@ -164,7 +164,7 @@ def test_the_one_command_says_what_is_missing(tmp_path):
         command = ["bash", str(FOLDER / "gpu_once.sh"), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | variables)
         assert done.returncode == 2
-        assert done.stderr.count("\\n") == 1
+        assert done.stderr.count("\n") == 1
         return done.stderr
 
     assert "Say where the results go" in says()

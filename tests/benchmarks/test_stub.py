@@ -6,7 +6,6 @@ import math
 import os
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -21,24 +20,31 @@ def run(code: str, folder: Path) -> str:
     """What the code prints, in a process of its own whose Triton caches in `folder`."""
     environ = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(folder)}
     code = f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r})\n{code}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environ)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environ)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 ONE_KERNEL = """
-import json, torch
-import stub.driver
+import json, os, shutil, torch, triton
+from pathlib import Path
+import kernel_archive, stub.driver
 stub.driver.start()
 from compilations import listen
 loaded = listen()
 from gpusim.kernels.gae import gae
 from gpusim.kernels.gae_triton import gae_kernel
 x, flag = torch.zeros(8, 100), torch.zeros(8, 100, dtype=torch.bool)
-for _ in range(2):
+cache = Path(os.environ["TRITON_CACHE_DIR"])
+for folder in (cache, cache.parent / "moved"):
+    if folder != cache:
+        kernel_archive.pack(cache, folder.with_suffix(".tar.gz"))
+        shutil.rmtree(cache)
+        kernel_archive.unpack(folder.with_suffix(".tar.gz"), folder)
+        triton.knobs.cache.dir = str(folder)
+        gae_kernel.device_caches.clear()  # as in a new process
     for _ in range(3):
         gae(x, x, x, flag, flag, 0.99, 0.95)
-    gae_kernel.device_caches.clear()  # as in a new process
 by_hand = stub.driver.launches()
 import stub.gpu
 stub.gpu.pretend()
@@ -51,8 +57,8 @@ print(json.dumps([loaded, by_hand, stub.driver.launches() - by_hand, facts]))
 
 
 def test_a_kernel_is_compiled_once_and_found_again(tmp_path):
-    loaded, launches, pretended, facts = json.loads(run(ONE_KERNEL, tmp_path))
-    assert [(kernel, hit) for kernel, _, hit in loaded] == [("gae_kernel", hit) for hit in (False, True, True)]
+    loaded, launches, pretended, facts = json.loads(run(ONE_KERNEL, tmp_path / "cache"))
+    assert [(kernel, hit) for kernel, _, hit in loaded] == [("gae_kernel", hit) for hit in (False, True)]
     assert (launches, pretended) == (6, 1)
     assert facts == ["cuda", 0.0, math.inf, True]
     (cubin,) = tmp_path.rglob("*.cubin")
@@ -61,11 +67,14 @@ def test_a_kernel_is_compiled_once_and_found_again(tmp_path):
 
 def test_what_travels_of_the_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
-    cache, path = tmp_path / "cache", tmp_path / "kernels.tar.gz"
+    archive = importlib.import_module("kernel_archive")
+    cache, path, there = tmp_path / "cache", tmp_path / "kernels.tar.gz", tmp_path / "there"
     for name in ("A/k.cubin", "A/k.json", "A/__grp__k.json", "A/k.ptx", "B/launcher.so", "C/l.cubin"):
         (cache / name).parent.mkdir(parents=True, exist_ok=True)
-        (cache / name).write_text("x")
-    assert importlib.import_module("gpu_cache").pack(cache, path) == 2
-    with tarfile.open(path) as archive:
-        assert sorted(archive.getnames()) == ["A/__grp__k.json", "A/k.cubin", "A/k.json", "C/l.cubin"]
+        (cache / name).write_text(f"{cache}/A/k.cubin")
+    assert archive.pack(cache, path) == 2
+    archive.unpack(path, there)
+    found = {str(file.relative_to(there)) for file in there.rglob("*") if file.is_file()}
+    assert found == {"A/__grp__k.json", "A/k.cubin", "A/k.json", "C/l.cubin"}
+    assert (there / "A/__grp__k.json").read_text() == f"{there}/A/k.cubin"
     assert [file.name for file in tmp_path.glob("kernels*")] == ["kernels.tar.gz"]
