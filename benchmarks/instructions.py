@@ -81,7 +81,8 @@ def counted(function: Callable[[], Any]) -> dict[str, Any]:
 def trips(launch: Launch) -> tuple[int, ...]:
     """How often loops within the main one turn: a network in pieces of its second layer, each of pieces of its first."""
     c = launch.constants
-    return tuple(math.ceil(c[f"HIDDEN{i}"] / c[f"C{i}"]) for i in (2, 1)) if "C1" in c else ()
+    times = [math.ceil(c[f"HIDDEN{i}"] / c[f"C{i}"]) for i in (2, 1)] if "C1" in c else []
+    return tuple(n for n in times if n > 1)  # one turn is no loop
 
 
 def lines(columns: dict[str, dict[str, Any]]) -> list[str]:
@@ -110,6 +111,16 @@ def cell(figures: dict[str, Any] | None) -> str:
     return f"{f['instructions']:,} ({rate:,.0f} M/s) · {f['registers']} · {spills} · {f['rows']}, {f['warps']}"
 
 
+def keep(folder: Path, column: str, origin: dict[str, Any], kernels: dict[str, Any]) -> None:
+    """Adds what was found to the result files; what is there of other kernels and columns stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "instructions.json"
+    columns = json.loads(path.read_text()) if path.exists() else {}
+    columns[column] = origin | {"kernels": columns.get(column, {}).get("kernels", {}) | kernels}
+    write_json(path, columns)
+    path.with_suffix(".md").write_text("\n".join(lines(columns)) + "\n")
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--label", default="after", help="what the column is called, beside the version of triton")
@@ -126,18 +137,11 @@ def main() -> int:
         return 2
     origin = provenance()
     column = f"{args.label}, triton {origin['versions']['triton']}"
-    args.out.mkdir(parents=True, exist_ok=True)
-    path = args.out / "instructions.json"
-    columns = json.loads(path.read_text()) if path.exists() else {}
-    kernels = columns.get(column, {}).get("kernels", {})
     for name, function in chosen.items():
-        kernels[name] = counted(function)
-        say(f"  {name}: {cell(kernels[name])}")
-    columns[column] = origin | {"kernels": kernels}
-    write_json(path, columns)
-    text = "\n".join(lines(columns)) + "\n"
-    path.with_suffix(".md").write_text(text)
-    print(text, end="")
+        figures = counted(function)
+        say(f"  {name}: {cell(figures)}")
+        keep(args.out, column, origin, {name: figures})
+    print((args.out / "instructions.md").read_text(), end="")
     return 0
 
 

@@ -57,8 +57,24 @@ def product(a, b, PRECISION: tl.constexpr):
     if PRECISION == "bf16":
         a, b = a.to(tl.bfloat16), b.to(tl.bfloat16)
         return tl.dot(a.to(tl.float32), b.to(tl.float32)) if INTERPRETED else tl.dot(a, b)
+    elif PRECISION == "tf32x3":
+        coarse_a, fine_a = halves(a)
+        coarse_b, fine_b = halves(b)
+        small = tl.dot(coarse_a, fine_b, tl.dot(fine_a, coarse_b, input_precision="tf32"), input_precision="tf32")
+        return tl.dot(coarse_a, coarse_b, small, input_precision="tf32")
     else:
         return tl.dot(a, b, input_precision=PRECISION)
+
+
+@triton.jit
+def halves(x):
+    """About the nearest number with 10 bits of mantissa, and what it lacks, of which a tensor core takes 10 bits too.
+
+    Without the guards that `tl.dot` has in three passes: what is infinite or too large ends as NaN.
+    """
+    coarse = (x * (1.0 + 2.0**-11)).to(tl.int32, bitcast=True) & -(1 << 13)
+    coarse = coarse.to(tl.float32, bitcast=True)
+    return coarse, x - coarse
 
 
 @triton.jit
@@ -112,11 +128,11 @@ def forward_in_pieces(
     """The outputs alone; pieces of C2 units of the second layer one after the other, each from pieces of C1 units of the
     first, which are made anew for it. `weights` at the perceptron."""
     outputs = last_bias(x[0], weights, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS)
-    for j in range((HIDDEN2 + C2 - 1) // C2):
+    for j in tl.range((HIDDEN2 + C2 - 1) // C2, num_stages=1):
         column = tl.arange(0, C2) + j * C2
         bias = second_bias(weights, column, INPUTS, HIDDEN1, HIDDEN2)
         h2 = tl.zeros((x[0].shape[0], C2), tl.float32) + bias[None, :]
-        for c in range((HIDDEN1 + C1 - 1) // C1):
+        for c in tl.range((HIDDEN1 + C1 - 1) // C1, num_stages=1):
             unit = tl.arange(0, C1) + c * C1
             h1 = first_layer(x, weights, unit, INPUTS, HIDDEN1, RELU, PRECISION)
             part = second_weights(weights, unit[:, None], column[None, :], INPUTS, HIDDEN1, HIDDEN2)

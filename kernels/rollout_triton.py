@@ -18,7 +18,7 @@ from gpusim.kernels.sampling_triton import draw_categorical, draw_gaussian
 from gpusim.kernels.simulate_triton import load_episodes, store_episodes, store_taken
 
 BLOCK, WARPS = 64, 4
-PIECES = 16, 32  # units of the two hidden layers that are in registers at once
+PIECES = 16, 64  # units of the two hidden layers that are in registers at once
 
 
 class Collected(NamedTuple):
@@ -95,7 +95,8 @@ def rollout_kernel(
     e = load_episodes(before, at, inside, GAME)
     ahead = nothing_ahead(e)
     goes_on = inside
-    for t in range(steps + 1):
+    t = 0
+    while t <= steps:  # no `for`, over whose turns Triton 3.6 would carry the state in three layouts
         obs = observed(e, GAME)
         x = features(obs, scaling)
         value = forward_in_pieces(x, weights + CRITIC, C1, C2, INPUTS, HIDDEN1, HIDDEN2, 1, RELU, PRECISION)[0]
@@ -126,6 +127,7 @@ def rollout_kernel(
                 )[0]
             tl.store(kept.next_value + place, tl.where(cut, last_value, 0.0), mask=inside & taken.reset)
             e, ahead = restart(e, taken, ahead, key, at, inside, GAME)
+        t += 1
     store_episodes(after, e, at, inside)
 
 
