@@ -1,5 +1,6 @@
 """What a launch compiles to is known without a GPU: types, specializations, registers, spills, tensor-core instructions."""
 
+import re
 from typing import NamedTuple
 
 import pytest
@@ -12,6 +13,7 @@ import triton.language as tl  # noqa: E402
 
 from gpusim.kernels import offline  # noqa: E402
 from gpusim.kernels.launch import launch  # noqa: E402
+from gpusim.kernels.mlp_triton import tanh  # noqa: E402
 
 each_target = pytest.mark.parametrize("target", offline.TARGETS)
 
@@ -166,3 +168,22 @@ def test_without_a_disassembler_it_is_none():
     assert offline.disassemble(b"", Tools) is None
     wgmma = "\twgmma.mma_async.sync.aligned.m64n8k8.f32\n\t@%p1 mma.sync.aligned\n"
     assert offline.count(offline.TENSOR_CORE["ptx"], wgmma) == 2
+
+
+@triton.jit
+def tanh_kernel(x, out, PRECISION: tl.constexpr, N: tl.constexpr):
+    at = tl.arange(0, N)
+    tl.store(out + at, tanh(tl.load(x + at), PRECISION))
+
+
+@pytest.mark.parametrize(
+    ("precision", "units"), [("bf16", {"TANH"}), ("tf32", {"EX2", "RCP"}), ("tf32x3", {"EX2", "RCP"})]
+)
+def test_tanh_is_of_special_function_units_where_there_are_some(precision, units):
+    """And without guards; elsewhere the kernel asks for no such thing."""
+    x = torch.zeros(32)
+    call = Launch(tanh_kernel, (1,), (x, x), {"PRECISION": precision, "N": 32}, 1)
+    found = offline.compile_for(call, "sm_90").assembly
+    assert set(re.findall(r"MUFU\.(\w+)", found)) == units
+    assert "FSETP" not in found
+    assert "v_exp_f32" in offline.compile_for(call, "gfx942").assembly
