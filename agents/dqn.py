@@ -18,6 +18,7 @@ from gpusim.agents.graph import Replayed
 from gpusim.agents.loop import Result
 from gpusim.agents.networks import QNetwork
 from gpusim.agents.normalize import ReturnScale
+from gpusim.agents.presets import by_env
 from gpusim.agents.ranges import Count, Positive, Range, Share
 from gpusim.agents.replay import Replay, memory, transition_bytes
 from gpusim.agents.run import trained
@@ -29,6 +30,7 @@ CELLS_AT_ONCE = 2**24  # of observations drawn at once, and made features in one
 # ---------------------------------------------------------------------------------------------------------- config
 
 
+@by_env
 @dataclass(frozen=True, kw_only=True)
 class Config(ExplorationConfig):
     """Settings of DQN."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from gpusim.agents.distributions import Categorical, Gaussian
 from gpusim.agents.loop import Result
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_advantages, check_passes
+from gpusim.agents.presets import by_env
 from gpusim.agents.ranges import Count, Passes, Positive, Weight
 from gpusim.agents.run import trained
 from gpusim.rollout import Rollout
@@ -20,6 +21,7 @@ from gpusim.rollout import Rollout
 # ---------------------------------------------------------------------------------------------------------- config
 
 
+@by_env
 @dataclass(frozen=True, kw_only=True)
 class Config(OnPolicyConfig):
     """Settings of PPO."""

@@ -18,6 +18,7 @@ from gpusim.agents.exploration import ExplorationConfig, Explorer
 from gpusim.agents.loop import Result
 from gpusim.agents.networks import QNetwork
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_passes
+from gpusim.agents.presets import by_env
 from gpusim.agents.ranges import Count, Passes, Positive, Share
 from gpusim.agents.run import trained
 from gpusim.rollout import Rollout
@@ -25,6 +26,7 @@ from gpusim.rollout import Rollout
 # ---------------------------------------------------------------------------------------------------------- config
 
 
+@by_env
 @dataclass(frozen=True, kw_only=True)
 class Config(ExplorationConfig, OnPolicyConfig):
     """Settings of PQN. (`initial_log_std` is for continuous actions, which it has not.)"""

@@ -1,10 +1,12 @@
-"""Settings by algorithm and environment; what is not named here is the algorithm's default.
+"""Settings by algorithm and environment, which its `Config` takes; what is not named here is the algorithm's default.
 
 They were seen to work, but for DQN's on LunarLander and Atari, which are published ones and wait for a run long enough.
 """
 
-from typing import Any
+import functools
+from typing import Any, TypeVar
 
+from gpusim import source
 from gpusim.adapters.gymnasium_host import is_atari
 
 PRESETS: dict[tuple[str, str], dict[str, Any]] = {
@@ -277,11 +279,34 @@ MASSIVE_FOR: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
+C = TypeVar("C", bound=type)
+
+
+def by_env(cls: C) -> C:
+    """Decorates a `Config`: what it is not given comes from the preset of its environment, then from the class."""
+    algorithm, init = cls.__module__.rpartition(".")[2], cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(init)
+    def with_preset(self: Any, **given: Any) -> None:
+        env = given.get("env", cls.env)  # type: ignore[attr-defined]
+        name = source.name(env).removeprefix("gpusim/") if isinstance(env, str) else getattr(env, "id", "")
+        init(self, **settings(algorithm, name, given) | given)
+
+    cls.__init__ = with_preset  # type: ignore[misc]
+    return cls
+
+
 def settings(algorithm: str, env: str, asked: dict[str, Any]) -> dict[str, Any]:
     """The preset by field; it depends on the `num_envs` and `num_steps` that are `asked` for."""
     values = PRESETS.get((algorithm, env), ATARI.get(algorithm, {}) if is_atari(env) else {})
-    if algorithm not in MASSIVE or asked.get("num_envs", 0) < MANY:
+    num_envs = _count(asked.get("num_envs"), 0)
+    if algorithm not in MASSIVE or num_envs < MANY:
         return values
     values = values | MASSIVE[algorithm] | MASSIVE_FOR.get((algorithm, env), {})
-    steps = asked["num_envs"] * asked.get("num_steps", values["num_steps"])
+    steps = num_envs * _count(asked.get("num_steps"), values["num_steps"])
     return values | {"total_steps": steps * values.pop("iterations")}
+
+
+def _count(value: Any, otherwise: int) -> int:
+    """`value`, if it is a whole number; anything else is refused later, in a sentence."""
+    return int(value) if isinstance(value, int | float) and value == value // 1 else otherwise

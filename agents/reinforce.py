@@ -14,6 +14,7 @@ from gpusim.agents.distributions import Categorical, Gaussian
 from gpusim.agents.learner import Learner
 from gpusim.agents.loop import Result
 from gpusim.agents.optimizer import Adam
+from gpusim.agents.presets import by_env
 from gpusim.agents.ranges import Count, Passes, Positive, Share, Weight
 from gpusim.agents.run import trained
 from gpusim.errors import InputError
@@ -22,6 +23,7 @@ from gpusim.kernels.gae import gae
 # ---------------------------------------------------------------------------------------------------------- config
 
 
+@by_env
 @dataclass(frozen=True, kw_only=True)
 class Config(RunConfig):
     """Settings of REINFORCE."""

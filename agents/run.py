@@ -25,7 +25,6 @@ from gpusim.agents.learner import Learner
 from gpusim.agents.lock import locked
 from gpusim.agents.loop import Result, Silent, run
 from gpusim.agents.metrics import Metrics
-from gpusim.agents.presets import settings
 from gpusim.agents.strict_json import dumps
 from gpusim.errors import InputError, NotFinite
 from gpusim.version import __version__
@@ -57,7 +56,7 @@ def preset(algorithm: str, env: str, **changes: Any) -> Any:
         InputError: there is no such algorithm, environment or field.
     """
     name = environments.describe(env).id
-    values = {"env": source.renamed(env, name), **settings(algorithm, name, changes), **changes}
+    values = {"env": source.renamed(env, name), **changes}
     return build(module(algorithm).Config, values, f"the preset of {algorithm} for {name}")
 
 
