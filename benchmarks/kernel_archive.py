@@ -6,6 +6,7 @@ Triton's cache names its files by their whole path, so that it cannot just be co
 """
 
 import io
+import json
 import os
 import sys
 import tarfile
@@ -24,12 +25,19 @@ def pack(cache: Path, path: Path) -> int:
         for file in files:
             data = file.read_bytes()
             if file.name.startswith(GROUP):
-                data = data.replace(str(cache).encode(), HERE.encode())
+                data = travelling(data, cache)
             member = tarfile.TarInfo(str(file.relative_to(cache)))
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     os.replace(part, path)
     return sum(file.suffix == ".cubin" for file in files)
+
+
+def travelling(group: bytes, cache: Path) -> bytes:
+    """A group without the files that stay behind, of which Triton 3.9 misses every one, and without the folder."""
+    named = json.loads(group)["child_paths"]
+    kept = {name: path.replace(str(cache), HERE) for name, path in named.items() if name.endswith(NEEDED)}
+    return json.dumps({"child_paths": kept}).encode()
 
 
 def unpack(path: Path, cache: Path) -> None:

@@ -71,10 +71,10 @@ def test_what_travels_of_the_cache(tmp_path, monkeypatch):
     cache, path, there = tmp_path / "cache", tmp_path / "kernels.tar.gz", tmp_path / "there"
     for name in ("A/k.cubin", "A/k.json", "A/__grp__k.json", "A/k.ptx", "B/launcher.so", "C/l.cubin"):
         (cache / name).parent.mkdir(parents=True, exist_ok=True)
-        (cache / name).write_text(f"{cache}/A/k.cubin")
+        (cache / name).write_text(json.dumps({"child_paths": {f"k.{x}": f"{cache}/A/k.{x}" for x in ("ptx", "cubin")}}))
     assert archive.pack(cache, path) == 2
     archive.unpack(path, there)
     found = {str(file.relative_to(there)) for file in there.rglob("*") if file.is_file()}
     assert found == {"A/__grp__k.json", "A/k.cubin", "A/k.json", "C/l.cubin"}
-    assert (there / "A/__grp__k.json").read_text() == f"{there}/A/k.cubin"
+    assert json.loads((there / "A/__grp__k.json").read_text()) == {"child_paths": {"k.cubin": f"{there}/A/k.cubin"}}
     assert [file.name for file in tmp_path.glob("kernels*")] == ["kernels.tar.gz"]
