@@ -34,10 +34,10 @@ def prepared(x, PRECISION: tl.constexpr):
 
 @triton.jit
 def transposed(x):
-    out = ()
-    for k in tl.static_range(len(x)):
-        out = out + (tl.trans(x[k]),)
-    return out
+    if len(x) == 1:
+        return (tl.trans(x[0]),)
+    else:
+        return tl.trans(x[0]), tl.trans(x[1]), tl.trans(x[2])
 
 
 @triton.jit
