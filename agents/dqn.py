@@ -19,7 +19,7 @@ from gpusim.agents.loop import Result
 from gpusim.agents.networks import QNetwork
 from gpusim.agents.normalize import ReturnScale
 from gpusim.agents.presets import by_env
-from gpusim.agents.ranges import Count, Positive, Range, Share
+from gpusim.agents.ranges import Count, Positive, Range, Rate, Share
 from gpusim.agents.replay import Replay, memory, transition_bytes
 from gpusim.agents.run import trained
 from gpusim.errors import InputError
@@ -45,7 +45,7 @@ class Config(ExplorationConfig):
     """Samples of one update."""
     learning_starts: Count = 2_000
     """Environment steps before the first update."""
-    learning_rate: Positive = 1e-3
+    learning_rate: Rate = 1e-3
     """Of Adam, at the start."""
     anneal: bool = False
     """Let the learning rate fall linearly to 0 over `total_steps`."""
@@ -248,17 +248,24 @@ class DQN(Explorer):
         if self.reward_scale:
             self.reward_scale.cut()
 
+    learning = False
+
+    def learning_rate(self) -> float:
+        done = self.iteration / self.config.iterations
+        return self.config.learning_rate * (1 - done if self.config.anneal else 1.0)
+
     def iterate(self) -> dict[str, Tensor]:
         config, progress = self.config, self.iteration / self.config.iterations
         self.explore()
         self.beta.fill_(config.beta + (1 - config.beta) * progress)
-        rate = config.learning_rate * (1 - progress if config.anneal else 1.0)
-        metrics = self.replayed(rate, config.updates(self.iteration, self.empty_before))
+        updates = config.updates(self.iteration, self.empty_before)
+        self.learning = self.learning or updates > 0
+        metrics = self.replayed(self.learning_rate(), updates)
         self.iteration += 1
         if self.iteration % config.target_every == 0:
             self._follow()
-        updates = self.optimizer.steps / self.steps
-        return metrics | {"epsilon": self.network.epsilon.clone(), "updates_per_step": updates}
+        share = self.optimizer.steps / self.steps
+        return metrics | {"epsilon": self.network.epsilon.clone(), "updates_per_step": share}
 
     def _iterate(self, learning_rate: float | Tensor, updates: int) -> Metrics:
         rollout = self.collect(self.config.num_steps)

@@ -47,6 +47,9 @@ class Learner:
             self.env.close()
             raise InputError(f"episodic_life is for games that count lives, which {config.env} does not: leave it off.")
 
+    learning = True
+    """Whether updates have been made, so that losses are numbers."""
+
     @property
     def steps(self) -> int:
         """Environment steps so far."""

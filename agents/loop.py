@@ -9,6 +9,7 @@ import torch
 
 from gpusim.agents.learner import Learner
 from gpusim.agents.signals import Interrupts, Stopped, handled
+from gpusim.errors import NotFinite
 
 LATE = 2  # readings that a GPU may be ahead of the host
 
@@ -44,7 +45,7 @@ def run(learner: Learner, observers: tuple[Silent, ...] = (), seconds: float = 0
     Raises:
         Stopped: a `KeyboardInterrupt`, at once where a second interrupt comes, or one in the first iteration, which compiles
             and has nothing to keep.
-        NotFinite: a reward, an observation or a weight is NaN or infinite; no observer is told of what came of it.
+        NotFinite: a reward, an observation, a weight or a loss is NaN or infinite; no observer is told of what came of it.
     """
     config, metrics = learner.config, list[dict[str, float]]()
     start, ending = time.perf_counter() - seconds, "complete"
@@ -99,6 +100,7 @@ class Reading:
         mean_return, mean_length = learner.window.mean()
         values = {"return": mean_return, "length": mean_length, "episodes": learner.window.count, **losses}
         self.names, self.iteration, self.steps = list(values), learner.iteration, learner.steps
+        self.losses = list(losses) if learner.learning else []
         device = learner.env.device
         stacked = torch.stack([torch.as_tensor(v, device=device).detach().double() for v in values.values()])
         self.watch, report = learner.watch, learner.watch.report()
@@ -116,13 +118,25 @@ class Reading:
             self.event.synchronize()
         report, values = self.values.tensor_split([len(self.values) - len(self.names)])
         self.watch.check(report.tolist(), self.iteration)
+        metrics = dict(zip(self.names, values.tolist(), strict=True))
+        self._check(metrics)
         return {
             "iteration": self.iteration,
             "steps": self.steps,
             "seconds": round(seconds, 3),
             "time": round(time.time(), 3),
-            **dict(zip(self.names, values.tolist(), strict=True)),
+            **metrics,
         }
+
+    def _check(self, metrics: dict[str, float]) -> None:
+        for name in self.losses:
+            if not math.isfinite(metrics[name]):
+                raise NotFinite(
+                    f"the metric {name} is not finite (nan or infinite) after iteration {self.iteration:,}, though every "
+                    "weight is: try a smaller learning_rate.",
+                    name,
+                    iteration=self.iteration,
+                )
 
 
 def on_target(learner: Learner, reading: dict[str, float]) -> bool:

@@ -10,7 +10,7 @@ from gpusim.agents.config import RunConfig
 from gpusim.agents.graph import Replayed
 from gpusim.agents.learner import Learner
 from gpusim.agents.normalize import ReturnScale
-from gpusim.agents.ranges import Count, Positive, Share
+from gpusim.agents.ranges import Count, Rate, Share
 from gpusim.errors import InputError
 from gpusim.kernels.gae import gae
 from gpusim.rollout import Rollout
@@ -22,7 +22,7 @@ class OnPolicyConfig(RunConfig):
 
     num_steps: Count = 64
     """Steps of every environment in one iteration."""
-    learning_rate: Positive = 1e-3
+    learning_rate: Rate = 1e-3
     """Of Adam, at the start."""
     anneal: bool = True
     """Let the learning rate fall linearly to 0 over `total_steps`."""

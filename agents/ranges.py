@@ -57,6 +57,7 @@ Count = Annotated[int, Range(1, LARGEST)]
 Natural = Annotated[int, Range(0, LARGEST)]
 Number = Annotated[float, Range()]
 Positive = Annotated[float, Range(0, above=True)]
+Rate = Annotated[float, Range(0, 10, above=True)]  # of Adam, which moves every weight by about that much
 Passes = Annotated[int, Range(1, 100_000)]
 Share = Annotated[float, Range(0.0, 1.0)]
 Weight = Annotated[float, Range(0)]
@@ -107,7 +108,8 @@ def check_field(name: str, value: Any, hint: Any) -> None:
         if _is(value, kind):
             for limit in limits:
                 if not limit.holds(value):
-                    also = " and be finite" if kind is float and not math.isfinite(value) else ""
+                    open_end = kind is float and not math.isfinite(value) and limit.high == math.inf
+                    also = " and be finite" if open_end else ""
                     raise InputError(f"{name} must {limit.said(value)}{also}, not {told(value)}.")
             if isinstance(value, tuple):
                 _check_each(name, value, kind)

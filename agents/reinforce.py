@@ -15,7 +15,7 @@ from gpusim.agents.learner import Learner
 from gpusim.agents.loop import Result
 from gpusim.agents.optimizer import Adam
 from gpusim.agents.presets import by_env
-from gpusim.agents.ranges import Count, Passes, Positive, Share, Weight
+from gpusim.agents.ranges import Count, Passes, Rate, Share, Weight
 from gpusim.agents.run import trained
 from gpusim.errors import InputError
 from gpusim.kernels.gae import gae
@@ -28,9 +28,9 @@ from gpusim.kernels.gae import gae
 class Config(RunConfig):
     """Settings of REINFORCE."""
 
-    learning_rate: Positive = 1e-2
+    learning_rate: Rate = 1e-2
     """Of the policy's Adam."""
-    value_learning_rate: Positive = 1e-2
+    value_learning_rate: Rate = 1e-2
     """Of the baseline's Adam."""
     gamma: Share = 0.99
     """Discount."""

@@ -13,8 +13,8 @@ from gpusim.agents import a2c, dqn, evaluate, ppo, pqn, reinforce
 from gpusim.agents.cli import main
 from gpusim.agents.finite import Watch
 from gpusim.agents.loop import Reading, run
-from gpusim.agents.run import RunFolder
-from gpusim.errors import NotFinite
+from gpusim.agents.run import RunFolder, make_learner
+from gpusim.errors import InputError, NotFinite
 from gpusim.host import HostEnv, HostStep
 from gpusim.kernels.lang import where
 
@@ -24,15 +24,16 @@ EDGE = 0.12  # of the cart's place, which few episodes reach
 
 
 def bad_reward(state, action, next_state, reward, terminated, params):
-    return where(next_state.x > params.edge, params.value, reward)
+    return where(next_state.x > params.edge, params.huge * params.huge * params.sign, reward)  # of 0: NaN
 
 
 def bad_observation(s, p):
-    return s.x, where(s.x > p.edge, p.value, s.x_dot), s.theta, s.theta_dot
+    return s.x, where(s.x > p.edge, p.huge * p.huge * p.sign, s.x_dot), s.theta, s.theta_dot
 
 
 def spoiled(quantity, value, edge=EDGE):
-    env = CARTPOLE.with_reward(bad_reward, params={"edge": edge, "value": value}, id=f"{quantity}{value}{edge}-v0")
+    numbers = {"edge": edge, "huge": 1e200, "sign": 0.0 if value != value else 1.0}
+    env = CARTPOLE.with_reward(bad_reward, params=numbers, id=f"{quantity}{value}{edge}-v0")
     if quantity == "observation":
         env = replace(CARTPOLE, id=env.id, params=env.params, step=CARTPOLE.step, observe=bad_observation)
     return gpusim.registry._ENVS.get(env.id) or gpusim.registry.register(env)
@@ -85,11 +86,45 @@ def test_the_hundredth_episode_of_one_environment_is_found_and_replayed():
     assert replayed(env.id, stopped.value)[1].isnan()
 
 
-@pytest.mark.parametrize("learner", ["ppo", "a2c", "reinforce", "pqn"])
-def test_an_absurd_learning_rate_ends_a_run(learner):
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_an_absurd_learning_rate_is_refused(learner):
     module = LEARNERS[learner]
-    with pytest.raises(NotFinite, match=r"weights of the network are not finite .* try a smaller learning_rate"):
+    with pytest.raises(InputError, match="learning_rate must be positive and at most 10, not 1e\\+38"):
         module.train(module.Config(env="CartPole-v1", learning_rate=1e38, **QUICK))
+
+
+def spoiled_after(learner, iteration, spoil):
+    """The learner, one of whose iterations ends with `spoil(losses)`."""
+    iterate = learner.iterate
+
+    def spoiling():
+        losses = iterate()
+        return spoil(losses) if learner.iteration == iteration else losses
+
+    learner.iterate = spoiling
+    return learner
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_weights_and_losses_that_are_none_end_a_run(name):
+    small = QUICK | {"total_steps": 4 * 8 * 500, "checkpoint_every": 3, "log_every": 1000}
+
+    def spoil_weights(losses):
+        learner.weights()[-1].data[0] = torch.nan
+        return losses
+
+    learner = spoiled_after(make_learner(name, LEARNERS[name].Config(env="CartPole-v1", **small)), 2, spoil_weights)
+    with pytest.raises(NotFinite, match=r"weights of the network are not finite .* try a smaller learning_rate"):
+        run(learner)
+    learner = make_learner(name, LEARNERS[name].Config(env="CartPole-v1", **small | {"log_every": 1}))
+
+    def spoil_a_loss(losses):
+        learner.learning = True  # DQN's begins later
+        return losses | {next(iter(losses)): torch.tensor(torch.inf)}
+
+    spoiled_after(learner, 3, spoil_a_loss)
+    with pytest.raises(NotFinite, match=r"the metric \w+ is not finite .* after iteration 3"):
+        run(learner)
 
 
 def test_actions_that_are_none_are_the_policys():
@@ -163,7 +198,7 @@ def test_no_checkpoint_is_written_of_weights_that_are_none(tmp_path):
     learner.network.actor[-1].bias.data.fill_(torch.nan)
     with pytest.raises(NotFinite, match="weights"):
         run(learner, (folder,))
-    assert [p.name for p in folder.checkpoints()] == ["00000000.pt"]
+    assert [p.name for p in folder.checkpoints.files()] == ["00000000.pt"]
     learner.iteration = 1
     folder.checkpoint(learner, [])
     with pytest.raises(NotFinite, match=r"weights of the policy in .* are not finite"):

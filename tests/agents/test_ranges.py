@@ -80,7 +80,7 @@ def test_every_number_has_its_range(learner):
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_what_is_refused_is_never_begun(learner, tmp_path):
     config = LEARNERS[learner].Config(run_dir=tmp_path / "run", learning_rate=NAN)
-    with pytest.raises(InputError, match="learning_rate must be positive and be finite, not nan"):
+    with pytest.raises(InputError, match="learning_rate must be positive and at most 10, not nan"):
         LEARNERS[learner].train(config)
     assert not list(tmp_path.iterdir())
 
