@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from gpusim.agents import console, signals
 from gpusim.errors import InputError, NotFinite
 
+TRAIN = ("matplotlib", "rich", "tensorboard", "tyro")  # what gpusim[train] brings for the command line
 USAGE = """\
 usage: gpusim COMMAND ...
 
@@ -68,6 +69,11 @@ def _run(args: list[str]) -> Any:
     except NotFinite as error:
         console.warn(str(error))
         return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TRAIN:
+            raise
+        console.warn(f'the command needs {error.name}, which is not installed: pip install "gpusim[train]"')
+        return 2
     except SystemExit as exit_:
         return exit_.code
 
@@ -80,19 +86,25 @@ def refuse(sentence: str) -> None:
 
 
 def train(args: list[str]) -> int:
+    from gpusim.agents.run import ALGORITHMS, RunFolder, check_free, make_learner, preset
+
     if len(args) < 2 or args[0].startswith("-") or args[1].startswith("-"):
-        if {"-h", "--help"} & set(args):
-            print(
-                "usage: gpusim train ALGORITHM ENV [OPTIONS]\n\n`gpusim train ppo CartPole-v1 --help` lists the options."
+        if not {"-h", "--help"} & set(args):
+            refuse("train needs an algorithm and an environment: gpusim train ppo CartPole-v1")
+        if args[0].startswith("-"):
+            console.say(
+                f"usage: gpusim train ALGORITHM ENV [OPTIONS]\n\nALGORITHM is one of {', '.join(ALGORITHMS)}; "
+                "`gpusim train ppo --help` lists the options."
             )
             return 0
-        refuse("train needs an algorithm and an environment: gpusim train ppo CartPole-v1")
-    from gpusim.agents.run import RunFolder, check_free, make_learner, preset
-
+        console.say(
+            "The defaults shown are those for CartPole-v1; name another environment before --help to see its own."
+        )
+        options(preset(args[0], "CartPole-v1"), ["--help"], f"gpusim train {args[0]} ENV", hidden=("env",))
     algorithm, env = args[:2]
     default = preset(algorithm, env, **_sizes(args[2:], preset(algorithm, env)))
     config = options(default, args[2:], f"gpusim train {algorithm} {env}", hidden=("env",))
-    _tell_memory(config)
+    _tell(config)
     if config.run_dir:
         check_free(Path(config.run_dir))  # before what takes long
     learner = make_learner(algorithm, config)
@@ -168,7 +180,7 @@ def _refuse_fixed(folder: Any, names: set[str], free: set[str]) -> None:
 def _go_on(folder: Any, changes: dict[str, Any]) -> int:
     from gpusim.agents.loop import on_target
 
-    folder.made(lambda: _tell_memory(folder.config))
+    folder.made(lambda: _tell(folder.config))
     learner = folder.make_learner()
     seconds = folder.restore(learner)
     if changes.get("total_steps", learner.steps) < learner.steps:
@@ -200,11 +212,15 @@ def _afresh(learner: Any) -> str:
     return " with new episodes: the state of the old ones went with their processes, so the unbroken run would end elsewhere"
 
 
-def _tell_memory(config: Any) -> None:
-    """What a learner is about to allocate for its replay, if it has one."""
+def _tell(config: Any) -> None:
+    """What takes memory and time before anything is to be seen of a run."""
+    from gpusim.agents.environments import compiles
+
     config.check()
     if hasattr(config, "memory"):
         console.say(f"replay of {config.memory}")
+    if compiles(config.env, config.device, config.backend):
+        console.say("compiling ...")
 
 
 def _drive(learner: Any, folder: Any, seconds: float) -> int:

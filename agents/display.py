@@ -12,7 +12,9 @@ from gpusim.agents.learner import Learner
 from gpusim.agents.loop import Silent
 
 QUIET = 1.0  # seconds between two plain lines
-NOT_LOSSES = {"iteration", "steps", "seconds", "time", "return", "length", "episodes"}
+NOT_LOSSES = {
+    "iteration", "steps", "seconds", "time", "return", "length", "episodes", "learning_rate", "steps_per_second",
+}  # fmt: skip
 
 
 class Display(Silent):
@@ -43,6 +45,10 @@ class Display(Silent):
         except OSError:
             self.live = None
             mute(sys.stdout)
+
+    def begun(self, learner: Learner) -> None:
+        """Neither speed nor time left counts what was compiled."""
+        self.first_step, self.start = learner.steps, time.perf_counter()
 
     def reading(self, learner: Learner, metrics: dict[str, float]) -> None:
         spent = time.perf_counter() - self.start

@@ -267,7 +267,7 @@ class DQN(Explorer):
         share = self.optimizer.steps / self.steps
         return metrics | {"epsilon": self.network.epsilon.clone(), "updates_per_step": share}
 
-    def _iterate(self, learning_rate: float | Tensor, updates: int) -> Metrics:
+    def _iterate(self, learning_rate: float | Tensor, updates: int) -> dict[str, Tensor]:
         rollout = self.collect(self.config.num_steps)
         if self.network.normalizer is not None:
             self.network.normalizer.update(rollout.obs)
@@ -278,7 +278,7 @@ class DQN(Explorer):
         if updates:
             losses = self._learn(updates, learning_rate)
             self.metrics.copy_(torch.stack([losses.total.detach(), losses.q, losses.error.abs().mean()]))
-        return Metrics(*self.metrics.clone())
+        return Metrics(*self.metrics.clone())._asdict()
 
     def _learn(self, updates: int, learning_rate: float | Tensor) -> Losses:
         """The losses of the last update."""

@@ -86,6 +86,12 @@ def describe(id: str | Any) -> Any:
         raise InputError(unknown(str(id), named)) from None
 
 
+def compiles(id: str | Any, device: str, backend: str) -> bool:
+    """Whether its first step compiles, which takes seconds."""
+    task = describe(id)
+    return isinstance(task, gpusim.Env) and make(task, 1, device, backend).backend != "eager"
+
+
 def threshold(id: str) -> float | None:
     """The mean return at which a task counts as solved, where that is known without importing or making anything."""
     name = source.name(id).removeprefix("gpusim/")

@@ -11,6 +11,19 @@ import weakref
 from pathlib import Path
 from typing import IO, Any
 
+GROUPS = {
+    "episode": ("return", "length", "episodes"),
+    "loss": ("total", "policy", "value", "loss"),
+    "schedule": ("learning_rate", "epsilon", "updates_per_step"),
+    "time": ("seconds", "steps_per_second"),
+}
+
+
+def tag(metric: str) -> str:
+    """TensorBoard's name for it: what belongs together is shown together."""
+    group = next((group for group, metrics in GROUPS.items() if metric in metrics), "learning")
+    return f"{group}/{metric}"
+
 
 class Events:
     """A new file in the folder `path`, in which what is there of later steps than `first_step` counts no longer.

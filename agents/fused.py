@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gpusim.agents.graph import Captured, Held
+from gpusim.agents.on_policy import explained_variance
 from gpusim.agents.ppo import PPO
 from gpusim.kernels.adam import adam_step, sum_parts
 from gpusim.kernels.gae import gae
@@ -70,7 +71,7 @@ class FusedIteration:
         self.kept = collected(config.num_steps, config.num_envs, self.policy)
         self.order = torch.empty(size, dtype=torch.int32, device=device)
         self.workspace = make_workspace(shape, -(-size // config.minibatches), device)
-        self.losses = torch.zeros(8, device=device)
+        self.losses, self.explained = torch.zeros(8, device=device), torch.zeros((), device=device)
         self.loss = Loss(
             config.clip, config.value_coef, config.entropy_coef, config.clip_value, config.normalize_advantage
         )
@@ -91,7 +92,7 @@ class FusedIteration:
         self.learning_rate.fill_(learner.learning_rate())
         self.captured()
         learner.env.clock += config.num_steps
-        return dict(zip(LOSSES, self.losses.clone(), strict=False))
+        return dict(zip(LOSSES, self.losses.clone(), strict=False)) | {"explained_variance": self.explained.clone()}
 
     def _follow(self) -> None:
         """Takes up the environments where they are, should anybody else have moved them."""
@@ -111,6 +112,7 @@ class FusedIteration:
         learner.window.add(kept.episode_return, kept.episode_length, done)
         reward = self._scaled(kept.reward, done)
         advantage = gae(reward, kept.value, kept.next_value, kept.terminated, done, config.gamma, config.lam)
+        self.explained.copy_(explained_variance(kept.value, advantage))
         data = Data(kept.obs, kept.sample, kept.log_prob, kept.value, advantage)
         for _ in range(config.epochs):
             shuffle(len(self.order), self.held.carry.seed, self.epoch, out=self.order)

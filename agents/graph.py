@@ -145,8 +145,7 @@ class Replayed:
 
     Args:
         learner: whose environments they are.
-        iterate: from a learning rate, on a GPU a tensor, and the number of updates, where that changes, to a `NamedTuple` of
-            scalars.
+        iterate: from a learning rate, on a GPU a tensor, and the number of updates, where that changes, to scalars by name.
         host_decides: whether it looks at values, so that it cannot be captured; nor can environments that step on the host.
     """
 
@@ -161,7 +160,7 @@ class Replayed:
     def __call__(self, learning_rate: float, *updates: int) -> dict[str, Tensor]:
         """One iteration; the metrics as scalars on the device. For each number of updates there is a graph."""
         if not self.wanted:
-            return self.iterate(learning_rate, *updates)._asdict()
+            return self.iterate(learning_rate, *updates)
         env, clock = self.learner.env, self.learner.env.clock
         if not self.held.take():
             self.captured = {}
@@ -173,7 +172,7 @@ class Replayed:
         if captured.failed:  # so would other numbers of updates, and older graphs draw from the generator's old state
             self.wanted, self.captured = False, {}
         env.clock = clock + self.learner.config.num_steps
-        return {name: loss.clone() for name, loss in losses._asdict().items()}
+        return {name: loss.clone() for name, loss in losses.items()}
 
     def _capture(self, updates: tuple[int, ...]) -> Captured:
         in_place = partial(self._in_place, updates)

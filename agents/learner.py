@@ -55,6 +55,10 @@ class Learner:
         """Environment steps so far."""
         return self.iteration * self.config.steps_per_iteration
 
+    def learning_rate(self) -> float:
+        """Of the next iteration."""
+        return self.config.learning_rate  # type: ignore[attr-defined]
+
     @property
     def path(self) -> str:
         """What an iteration is made of."""

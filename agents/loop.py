@@ -26,6 +26,9 @@ class Result(NamedTuple):
 class Silent:
     """An observer that keeps nothing; what a run folder and a display implement."""
 
+    def begun(self, learner: Learner) -> None:
+        """After the first iteration of this process, which may have compiled what all others use."""
+
     def reading(self, learner: Learner, metrics: dict[str, float]) -> None:
         """After every `log_every` iterations."""
 
@@ -49,13 +52,14 @@ def run(learner: Learner, observers: tuple[Silent, ...] = (), seconds: float = 0
     """
     config, metrics = learner.config, list[dict[str, float]]()
     start, ending = time.perf_counter() - seconds, "complete"
-    pending = deque[Reading]()
+    pending, speed = deque[Reading](), Speed()
 
     def deliver(everything: bool) -> bool:
         """Hands on the readings that have arrived, or waits for all; whether the target is reached."""
         reached = False
         while pending and (everything or reached or len(pending) > LATE or pending[0].arrived()):
             metrics.append(pending.popleft().numbers(time.perf_counter() - start))
+            metrics[-1]["steps_per_second"] = speed.since_last(metrics[-1]["steps"])
             for observer in observers:
                 observer.reading(learner, metrics[-1])
             reached = reached or on_target(learner, metrics[-1])
@@ -64,13 +68,18 @@ def run(learner: Learner, observers: tuple[Silent, ...] = (), seconds: float = 0
     interrupts = Interrupts()
     with handled(interrupts):
         while learner.iteration < config.iterations:
+            rate, first = learner.learning_rate(), not interrupts.patient
             losses = _iterate(learner, interrupts)
             interrupts.patient = True
+            if first:
+                speed.begin(learner.steps)
+                for observer in observers:
+                    observer.begun(learner)
             stop = bool(interrupts.number)  # one that comes after this waits for the next iteration and its checkpoint
             last = learner.iteration == config.iterations or stop
             kept = learner.iteration % config.checkpoint_every == 0
             if learner.iteration % config.log_every == 0 or last:
-                pending.append(Reading(learner, losses))
+                pending.append(Reading(learner, losses, rate))
             if deliver(everything=last or kept):
                 ending, last = "target", True
             if kept or last:
@@ -93,14 +102,27 @@ def _iterate(learner: Learner, interrupts: Interrupts) -> dict[str, Any]:
         raise
 
 
+class Speed:
+    """Environment steps per second from reading to reading, without the first iteration, which may have compiled."""
+
+    def begin(self, steps: float) -> None:
+        self.steps, self.time = steps, time.perf_counter()
+
+    def since_last(self, steps: float) -> float:
+        """NaN where there were none since."""
+        before = self.steps, self.time
+        self.begin(steps)
+        return (steps - before[0]) / (self.time - before[1]) if steps > before[0] else math.nan
+
+
 class Reading:
     """The metrics of one iteration on their way to the host. A GPU is not waited for until `numbers` is asked for."""
 
-    def __init__(self, learner: Learner, losses: dict[str, Any]):
+    def __init__(self, learner: Learner, losses: dict[str, Any], learning_rate: float):
         mean_return, mean_length = learner.window.mean()
         values = {"return": mean_return, "length": mean_length, "episodes": learner.window.count, **losses}
         self.names, self.iteration, self.steps = list(values), learner.iteration, learner.steps
-        self.losses = list(losses) if learner.learning else []
+        self.losses, self.learning_rate = list(losses) if learner.learning else [], learning_rate
         device = learner.env.device
         stacked = torch.stack([torch.as_tensor(v, device=device).detach().double() for v in values.values()])
         self.watch, report = learner.watch, learner.watch.report()
@@ -126,6 +148,7 @@ class Reading:
             "seconds": round(seconds, 3),
             "time": round(time.time(), 3),
             **metrics,
+            "learning_rate": self.learning_rate,
         }
 
     def _check(self, metrics: dict[str, float]) -> None:

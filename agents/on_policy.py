@@ -57,6 +57,15 @@ def check_advantages(config: Any, minibatches: int = 1) -> None:
         )
 
 
+def explained_variance(value: Tensor, advantage: Tensor) -> Tensor:
+    """1 − Var(λ-return − value) / Var(λ-return): 1 where values tell returns, 0 where a constant would do as well.
+
+    Where all returns are alike it is 0.
+    """
+    returns = (value + advantage).var(unbiased=False)
+    return torch.where(returns > 0, 1 - advantage.var(unbiased=False) / returns, 0.0)
+
+
 class OnPolicy(Learner):
     """One iteration: a rollout, then what `learn` makes of it."""
 
@@ -92,7 +101,6 @@ class OnPolicy(Learner):
         return losses
 
     def learning_rate(self) -> float:
-        """Of this iteration."""
         done = self.iteration / self.config.iterations
         return self.config.learning_rate * (1 - done if self.config.anneal else 1.0)
 
@@ -101,7 +109,7 @@ class OnPolicy(Learner):
         losses = self.learn(rollout, learning_rate)
         if self.network.normalizer is not None:
             self.network.normalizer.update(rollout.next_obs)
-        return losses
+        return losses._asdict() | {"explained_variance": self.explained}
 
     def learn(self, rollout: Rollout, learning_rate: float | Tensor) -> Any:
         """Updates the network, and returns the losses, a `NamedTuple` of scalars."""
@@ -122,7 +130,9 @@ class OnPolicy(Learner):
         reward = self.reward_scale(rollout.reward, done) if self.reward_scale else rollout.reward
         value = self.network.value(rollout.obs) if value is None else value
         next_value = self._next_value(rollout.next_obs, done, value)
-        return value, gae(reward, value, next_value, rollout.terminated, done, config.gamma, config.lam)
+        advantage = gae(reward, value, next_value, rollout.terminated, done, config.gamma, config.lam)
+        self.explained = explained_variance(value, advantage)
+        return value, advantage
 
     def _next_value(self, next_obs: Tensor, done: Tensor, value: Tensor) -> Tensor:
         """Of images on the CPU, where they are dear, only those values are computed that are not the next row's."""

@@ -19,7 +19,7 @@ from gpusim.agents import code, environments
 from gpusim.agents.checkpoints import Checkpoint, Checkpoints, Damaged
 from gpusim.agents.config import RunConfig, build
 from gpusim.agents.console import warn
-from gpusim.agents.events import Events
+from gpusim.agents.events import Events, tag
 from gpusim.agents.files import read_json, write
 from gpusim.agents.learner import Learner
 from gpusim.agents.lock import locked
@@ -227,7 +227,7 @@ class RunFolder(Silent):
             except ImportError:
                 self._tensorboard = False
                 return
-        shown = {name: value for name, value in metrics.items() if name not in ("steps", "iteration", "time")}
+        shown = {tag(name): value for name, value in metrics.items() if name not in ("steps", "iteration", "time")}
         self._events.add(shown, step, metrics["time"])
 
     def checkpoint(self, learner: Learner, metrics: list[dict[str, float]], seconds: float = 0.0) -> None:

@@ -74,7 +74,7 @@ def iteration_calls() -> dict[str, Callable[[], object]]:
     learner = PPO(config)
     losses = learner.iterate()
     learner.fused.captured = lambda: None  # where a GPU replays its graph
-    return {"iteration of PPO": learner.iterate, "reading of its metrics": lambda: Reading(learner, losses)}
+    return {"iteration of PPO": learner.iterate, "reading of its metrics": lambda: Reading(learner, losses, 0.0)}
 
 
 def main() -> None:

@@ -160,7 +160,7 @@ def test_learners(gpu, name, backend):
         with gpu.busy():
             for _ in range(2):
                 losses = learner.iterate()
-            Reading(learner, losses)
+            Reading(learner, losses, 0.0)
 
 
 def test_what_is_looked_for_is_found(gpu):

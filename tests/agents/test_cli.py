@@ -1,8 +1,12 @@
 """The command line: what it says to good and to bad input."""
 
+import json
+import sys
+
 import pytest
 
 import gpusim
+from gpusim.agents import environments, ppo
 from gpusim.agents.cli import main
 from gpusim.agents.config import RunConfig
 from gpusim.agents.display import clock, line
@@ -81,6 +85,61 @@ def test_help_documents_every_setting(capsys):
     ):
         assert option in out
     assert "--env " not in out
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "dqn"])
+def test_help_of_an_algorithm_needs_no_environment(algorithm, capsys):
+    assert run("train", algorithm, "--help") == 0
+    out = capsys.readouterr().out
+    assert "--num-envs" in out
+    assert "those for CartPole-v1" in out
+
+
+def test_help_of_train_names_the_algorithms(capsys):
+    assert run("train", "--help") == 0
+    assert "ppo, a2c, reinforce, dqn, pqn" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("missing", "args"), [("tyro", ["train", "ppo", "CartPole-v1"]), ("rich", ["envs"])])
+def test_without_the_extra_it_says_what_to_install(missing, args, monkeypatch, capsys):
+    for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert run(*args) == 2
+    said = capsys.readouterr().err
+    assert said == f'gpusim: the command needs {missing}, which is not installed: pip install "gpusim[train]"\n'
+
+
+def test_speed_is_that_after_the_first_iteration(tmp_path, monkeypatch, capsys):
+    """What compiles takes three seconds of it here."""
+    iterate, now = ppo.PPO.iterate, [0.0]
+
+    def slow(self):
+        now[0] += 3.0 if self.iteration == 0 else 0.5
+        return iterate(self)
+
+    monkeypatch.setattr(ppo.PPO, "iterate", slow)
+    monkeypatch.setattr("gpusim.agents.loop.time.perf_counter", lambda: now[0])
+    args = ("--device", "cpu", "--num-envs", "8", "--num-steps", "16", "--total-steps", "512", "--minibatches", "2")
+    assert run("train", "ppo", "CartPole-v1", *args, "--run-dir", str(tmp_path / "run")) == 0
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(x)["steps_per_second"] for x in lines] == [None, 256.0, 256.0, 256.0]
+    assert [json.loads(x)["seconds"] for x in lines] == [3.0, 3.5, 4.0, 4.5]
+    out = capsys.readouterr().out
+    assert "  256 steps/s  0 s left" in out
+    assert "compiling" not in out
+
+
+def test_compiling_is_said(monkeypatch, capsys):
+    monkeypatch.setattr("gpusim.agents.environments.compiles", lambda *_: True)
+    monkeypatch.setattr("gpusim.agents.run.make_learner", lambda *_: (_ for _ in ()).throw(InputError("stop here.")))
+    assert run("train", "ppo", "CartPole-v1") == 2
+    assert "compiling ...\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("backend", "answer"), [("eager", False), ("auto", False), ("compile", True)])
+def test_whether_a_first_step_compiles(backend, answer):
+    assert environments.compiles("CartPole-v1", "cpu", backend) is answer
 
 
 def test_envs_lists_every_environment(capsys):

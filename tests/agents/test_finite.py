@@ -279,7 +279,7 @@ def test_what_is_found_travels_with_the_metrics():
     """As on a GPU, where the host looks at no value before they have arrived."""
     learner = ppo.PPO(ppo.Config(env="CartPole-v1", **QUICK))
     learner.watch.noted.copy_(torch.tensor([1, 2, 5, 3, 4, 7]))
-    reading = Reading(learner, {})
+    reading = Reading(learner, {}, 0.0)
     with pytest.raises(NotFinite, match=r"reward of environment 3 .* after step 7 of its episode 4") as stopped:
         reading.numbers(0.0)
     assert stopped.value.actions is None

@@ -9,6 +9,7 @@ from gpusim.agents import a2c, pqn
 from gpusim.agents.distributions import Categorical, Gaussian
 from gpusim.agents.episodes import EpisodeWindow
 from gpusim.agents.normalize import ReturnScale, RunningMeanStd
+from gpusim.agents.on_policy import explained_variance
 from gpusim.agents.optimizer import Adam
 from gpusim.agents.ppo import Batch, Config, ppo_loss
 from gpusim.agents.reinforce import masked_mean, policy_loss
@@ -166,3 +167,11 @@ def test_adam_is_torchs():
         torch.testing.assert_close(norm, expected)
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_explained_variance():
+    value, returns = t(0.0, 2.0, 4.0), t(1.0, 2.0, 3.0)
+    assert explained_variance(value, returns - value).item() == pytest.approx(1 - 1.0)  # deviations ∓1, 0, ±1 of ±1
+    assert explained_variance(returns, t(0.0, 0.0, 0.0)).item() == 1.0
+    assert explained_variance(t(5.0, 5.0, 5.0), returns - 5.0).item() == pytest.approx(0.0)
+    assert explained_variance(t(1.0, 2.0), t(0.0, -1.0)).item() == 0.0  # all returns alike

@@ -1,5 +1,6 @@
 """Which settings a preset chooses at which size, that a flag beats them, and that the massive ones learn."""
 
+import dataclasses
 import re
 
 import pytest
@@ -10,7 +11,7 @@ from gpusim.agents.cli import main
 from gpusim.agents.evaluate import evaluate
 from gpusim.agents.loop import run
 from gpusim.agents.presets import MANY, MASSIVE, MASSIVE_FOR, PRESETS
-from gpusim.agents.run import make_learner, preset
+from gpusim.agents.run import make_learner, module, preset
 
 SIZES = (MANY, 4096, 65_536, 1_048_576)
 ITERATIONS = {env: values["iterations"] for (_, env), values in MASSIVE_FOR.items()}
@@ -37,6 +38,18 @@ def test_iterations_and_updates_do_not_depend_on_the_size(env, num_envs):
     assert len(config.hidden) == 2
     assert 16 <= min(config.hidden) <= max(config.hidden) <= 256
     assert config.target_kl is None
+
+
+@pytest.mark.parametrize(("algorithm", "env"), PRESETS)
+def test_python_and_the_command_line_have_the_same_settings(algorithm, env):
+    config = module(algorithm).Config
+    assert config(env=env) == preset(algorithm, env)
+    assert config(env=env, seed=3, num_envs=4096) == preset(algorithm, env, seed=3, num_envs=4096)
+    for field, value in PRESETS[algorithm, env].items():
+        assert getattr(config(env=f"gpusim/{env}"), field) == value
+    assert config(env=env, total_steps=7).total_steps == 7
+    whole = dataclasses.asdict(config(env=env, num_envs=3))
+    assert dataclasses.asdict(config(**whole)) == whole
 
 
 def test_few_environments_keep_the_small_preset():

@@ -64,7 +64,7 @@ def assert_same_end(one, other):
 def readings(folder):
     """Without what is measured in seconds."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in m.items() if k not in ("seconds", "time")} for m in lines]
+    return [{k: v for k, v in m.items() if k not in ("seconds", "time", "steps_per_second")} for m in lines]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,11 @@ def test_the_folder_holds_what_it_should(unbroken):
     assert readings(unbroken)[-1]["steps"] == 1280
     assert len(list((unbroken / "checkpoints").iterdir())) == 3
     assert (unbroken / "curve.png").read_bytes()[:4] == b"\x89PNG"
-    assert list((unbroken / "tensorboard").glob("events*"))
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    shown = EventAccumulator(str(unbroken / "tensorboard")).Reload().Tags()["scalars"]
+    assert {"episode/return", "loss/value", "learning/explained_variance", "schedule/learning_rate"} <= set(shown)
+    assert "time/steps_per_second" in shown
     assert json.loads((unbroken / "result.json").read_text())["episodes"] == 100
 
 

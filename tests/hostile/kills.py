@@ -139,7 +139,7 @@ def left(folder):
     assert (folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
     assert not list(folder.rglob("*.part"))
     assert [a["seconds"] for a in lines] == sorted(a["seconds"] for a in lines), "seconds do not go back"
-    times = ("seconds", "time")
+    times = ("seconds", "time", "steps_per_second")
     return leaves(state), [{k: v for k, v in m.items() if k not in times} for m in [*lines, result]]
 
 
