@@ -38,6 +38,11 @@ class Known(NamedTuple):
 _known: dict[tuple, Known] = {}
 
 
+def forget() -> None:
+    """Every launch is Triton's again, as in a new process."""
+    _known.clear()
+
+
 def run(
     kernel: Any, grid: tuple[int, ...], args: tuple, constants: dict[str, Any], num_warps: int, fp_fusion: bool
 ) -> None:
@@ -126,7 +131,7 @@ def _by_triton(
     ):
         return
     if len(_known) >= MOST:
-        _known.clear()
+        forget()
     used = [(names, name, names.get(name)) for (name, _), (_, names) in kernel.used_global_vals.items()]
     _known[key] = Known(
         kernel, device, compiled.run, compiled.function, compiled.packed_metadata, (None,) * len(constants), used

@@ -1,6 +1,7 @@
 """DQN: its loss by hand, its schedules, the probe environments, bad input, and a resume that ends where it should."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -82,7 +83,8 @@ def test_dueling_by_hand():
 
 # ------------------------------------------------------------------------------------------------------- schedules
 
-SMALL = {"env": "CartPole-v1", "num_envs": 4, "num_steps": 8, "total_steps": 640, "learning_starts": 64}
+PLAIN = gpusim.register(replace(gpusim.spec("CartPole-v1"), id="PlainCartPole-v1"))  # without a preset
+SMALL = {"env": PLAIN.id, "num_envs": 4, "num_steps": 8, "total_steps": 640, "learning_starts": 64}
 SMALL |= {"batch_size": 16, "capacity": 256, "hidden": (8,), "device": "cpu"}
 
 
@@ -374,7 +376,7 @@ def test_a_resume_with_another_capacity_is_refused(tmp_path, capsys):
         ({"env": "Pendulum-v1"}, "dqn chooses among discrete actions"),
         ({"replay_ratio": 0.0}, "replay_ratio must be positive"),
         ({"huber": -1.0}, "huber must be positive"),
-        ({"tau": 1.5}, "tau must lie between"),
+        ({"tau": 1.5}, "tau must be positive and at most 1.0"),
         ({"epsilon_end": -0.1}, "epsilon_end must lie between"),
         ({"n_step": 0}, "n_step must be at least 1"),
         ({"capacity": 10**15}, "does not fit into the"),
