@@ -21,8 +21,8 @@ ifndef TWO_AT_ONCE
 .NOTPARALLEL:
 endif
 .DELETE_ON_ERROR:
-.PHONY: help train test lint kills docs kernel-report gpu gpu-cache gpu-kernel-report report peers trainers test-trainers results clean \
-  FORCE
+.PHONY: help train test lint kills fuzz docs kernel-report gpu gpu-cache gpu-kernel-report report peers trainers test-trainers results \
+  clean FORCE
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ lint: $(VENV)/dev  ## style and types only
 
 kills: $(VENV)/dev  ## kill a hundred runs wherever they are, in writes too, resume them, and compare with unbroken ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile.kills --kills 100
+
+fuzz: $(VENV)/dev  ## draw thousands of bad inputs for the API, the command line and run folders, and count what becomes of them
+	FUZZ_EXAMPLES=200 FUZZ_SEED=$${FUZZ_SEED:-$$$$} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -s tests/hostile/test_api.py \
+	  tests/hostile/test_words.py tests/hostile/test_folders.py
 
 docs: $(VENV)/dev  ## the documentation, into docs/_build; nothing is fetched
 	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build

@@ -478,6 +478,8 @@ def options(default: Any, args: list[str], program: str, hidden: tuple[str, ...]
     """The dataclass `default` with what the command line changes; fields `hidden` are no options."""
     import tyro
 
+    from gpusim.agents.refusals import in_a_sentence
+
     cls: Any = type(default)
     if hidden:
         types = typing.get_type_hints(cls)
@@ -485,7 +487,8 @@ def options(default: Any, args: list[str], program: str, hidden: tuple[str, ...]
         cls = dataclasses.make_dataclass(cls.__name__, fields, bases=(cls,), frozen=True, kw_only=True)
         cls.__doc__ = type(default).__doc__
     given = {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
-    parsed = tyro.cli(cls, args=args, default=cls(**given), prog=program, registry=_whole_numbers())
+    with in_a_sentence(program):
+        parsed = tyro.cli(cls, args=args, default=cls(**given), prog=program, registry=_whole_numbers())
     return type(default)(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(default)})
 
 

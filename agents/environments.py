@@ -1,5 +1,6 @@
 """What learners need of environments, wherever these step: on the device (gpusim's) or on the host (any of Gymnasium's)."""
 
+import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -74,6 +75,8 @@ def describe(id: str | Any) -> Any:
         return id
     if isinstance(id, gpusim.Env):
         return spec(id)
+    if not isinstance(id, str | os.PathLike):
+        return spec(id)  # which refuses it
     name = source.loaded(str(id))
     try:
         return spec(name)

@@ -35,7 +35,7 @@ class Policy:
 
     @float32
     def __call__(self, obs: Any) -> Any:
-        tensor = torch.as_tensor(obs, device=self.device).to(self.dtype)
+        tensor = gpusim.checks.as_tensor("observations", obs, self.device).to(self.dtype)
         shape = self.env.observation_space.shape
         if tensor.ndim != 1 + len(shape) or tensor.shape[1:] != shape:
             raise InputError(
@@ -66,6 +66,7 @@ def load_policy(
         NotFinite: its weights are NaN or infinite.
     """
     folder, where = RunFolder.open(run), gpusim.checks.device(device)
+    deterministic, trust = (gpusim.checks.flag(*x) for x in (("deterministic", deterministic), ("trust", trust)))
     folder.find_code(trust, ("env",), tell)
     env = folder.made(lambda: describe(folder.config.env))
     network = folder.made(lambda: folder.config.make_network(env, torch.Generator().manual_seed(0)).to(where))

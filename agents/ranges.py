@@ -13,8 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 
-from gpusim.checks import told
-from gpusim.errors import InputError
+from gpusim.errors import InputError, told
 
 LARGEST = 2**62  # whole number, whose sums fit into 64 bits
 

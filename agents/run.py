@@ -26,7 +26,7 @@ from gpusim.agents.lock import locked
 from gpusim.agents.loop import Result, Silent, run
 from gpusim.agents.metrics import Metrics
 from gpusim.agents.strict_json import dumps
-from gpusim.errors import InputError, NotFinite
+from gpusim.errors import InputError, NotFinite, told
 from gpusim.version import __version__
 
 Made = TypeVar("Made")
@@ -173,8 +173,10 @@ class RunFolder(Silent):
         Raises:
             InputError: there is no such folder, it is incomplete, or another version wrote it.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise InputError(f"a run folder is named by its path, not by {told(path)}.")
         path = Path(path)
-        if not path.is_dir():
+        if not os.path.isdir(path):  # which of a name that is too long says no
             raise InputError(f"there is no run folder {path}.")
         file = path / "config.json"
         try:

@@ -47,7 +47,8 @@ class TensorVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         options = dict(options or {})
         mask = options.pop("reset_mask", None)
         if options:
-            raise InputError(f'reset knows the option "reset_mask" and no other, not {sorted(options)}.')
+            others = checks.told(sorted(options, key=str))
+            raise InputError(f'reset knows the option "reset_mask" and no other, not {others}.')
         if mask is None:
             return None
         mask = checks.mask(mask, self.num_envs, self.device)

@@ -3,7 +3,6 @@
 import importlib.util
 import math
 import os
-import reprlib
 import shutil
 import sys
 from typing import Any
@@ -15,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from gpusim.env import Env, Uniform
-from gpusim.errors import InputError
+from gpusim.errors import InputError, told
 from gpusim.kernels.launch import runs_on
 from gpusim.kernels.lower import LoweringError, check
 from gpusim.memory import require
@@ -26,12 +25,12 @@ MAX_STEPS = 2**24  # the largest count that float32 holds exactly
 
 
 def device(value: Any) -> torch.device:
-    if value == "auto":
+    if isinstance(value, str) and value == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        parsed = torch.device(value)
-    except (RuntimeError, TypeError):
-        raise InputError(f'device {value!r} is not a device; use "auto", "cpu", "cuda" or "cuda:N".') from None
+        parsed = torch.device(value if isinstance(value, str | torch.device) else whole("device", value))
+    except (RuntimeError, TypeError, ValueError):
+        raise InputError(f'device {told(value)} is not a device; use "auto", "cpu", "cuda" or "cuda:N".') from None
     if parsed.type == "cuda":
         if not torch.cuda.is_available():
             why = "no CUDA GPU was found" if torch.version.cuda else f"torch {torch.__version__} is built without CUDA"
@@ -73,13 +72,13 @@ def _not_lowered(env: Env) -> str | None:
     return None
 
 
-def backend(name: str, where: torch.device, env: Env | None = None) -> str:
+def backend(name: Any, where: torch.device, env: Env | None = None) -> str:
+    if not isinstance(name, str) or name not in ("auto", *BACKENDS):
+        raise InputError(f'backend {told(name)} is not known; use "auto", "eager", "compile" or "triton".')
     if name == "auto":
         if where.type == "cpu":
             return "eager"
         return "compile" if backend_problem("triton", where, env) else "triton"
-    if name not in BACKENDS:
-        raise InputError(f'backend {name!r} is not known; use "auto", "eager", "compile" or "triton".')
     if problem := backend_problem(name, where, env):
         raise InputError(f'backend "{name}" cannot run on device "{where}": {problem}.')
     return name
@@ -88,14 +87,14 @@ def backend(name: str, where: torch.device, env: Env | None = None) -> str:
 def environment(env: Env) -> Env:
     """`env`, if what it declares is such that `VectorEnv` can run it; its functions are for `gpusim.trial` to try."""
     if not isinstance(env.id, str):
-        raise InputError(f"the id of an environment must be a text, not {env.id!r}.")
+        raise InputError(f"the id of an environment must be a text, not {told(env.id)}.")
     spaces(env.id, env.observation_space, env.action_space)
     _held(env.id, "observation_space", env.observation_space)
     _held(env.id, "action_space", env.action_space)
     params = env.params
     fields = getattr(params, "_fields", ()) if isinstance(params, tuple) else None
     if fields is None or len(fields) != len(params) or not all(isinstance(x, int | float) for x in params):
-        raise InputError(f"the params of {env.id} must be a NamedTuple of numbers, not {params!r}.")
+        raise InputError(f"the params of {env.id} must be a NamedTuple of numbers, not {told(params)}.")
     if wrong := [name for name in fields if math.isnan(getattr(params, name))]:
         raise InputError(f"the parameter {wrong[0]!r} of {env.id} is NaN.")
     if env.max_episode_steps is not None and positive("max_episode_steps", env.max_episode_steps) > MAX_STEPS:
@@ -104,9 +103,11 @@ def environment(env: Env) -> Env:
         )
     threshold = env.reward_threshold
     if threshold is not None and (not isinstance(threshold, int | float) or isinstance(threshold, bool)):
-        raise InputError(f"the reward_threshold of {env.id} must be a number or None, not {threshold!r}.")
+        raise InputError(f"the reward_threshold of {env.id} must be a number or None, not {told(threshold)}.")
     if env.render is not None and not callable(env.render):
-        raise InputError(f"the render of {env.id} must be a function of (state, params), or None, not {env.render!r}.")
+        raise InputError(
+            f"the render of {env.id} must be a function of (state, params), or None, not {told(env.render)}."
+        )
     return env
 
 
@@ -145,12 +146,41 @@ def _flat(space: Any) -> bool:
     return isinstance(space, Box) and len(space.shape) == 1 and space.dtype == np.float32
 
 
-def told(value: Any) -> str:
-    """In one short line."""
-    try:
-        return " ".join(reprlib.repr(value).split())
-    except ValueError:  # Python writes no whole number of thousands of digits
-        return "a number of thousands of digits"
+def whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise InputError(f"{name} must be a whole number, not {told(value)}.")
+    return int(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} must be True or False, not {told(value)}.")
+    return bool(value)
+
+
+def text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{name} must be a text, not {told(value)}.")
+    return value
+
+
+def one_of(name: str, value: Any, words: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in words:
+        raise InputError(f"{name} must be {' or '.join(map(_quoted, words))}, not {told(value)}.")
+    return str(value)
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"'
+
+
+def number(name: str, value: Any, what: str, low: float, high: float = math.inf, above: bool = False) -> float:
+    """A finite number from `low` (above it, if so wished) to `high`; `what` says so."""
+    known = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    finite = known and abs(value) <= sys.float_info.max  # Python compares whole numbers of any length
+    if not finite or not low <= value <= high or (above and value == low):
+        raise InputError(f"{name} must be {what}, not {told(value)}.")
+    return float(value)
 
 
 def positive(name: str, value: Any) -> int:
@@ -171,7 +201,7 @@ def max_episode_steps(env: Env, value: int | None) -> int | None:
     """The time limit in force: None takes the environment's own, -1 takes none (as in Gymnasium)."""
     if value is None:
         return env.max_episode_steps
-    if value == -1:
+    if isinstance(value, int | np.integer) and value == -1:
         return None
     if positive("max_episode_steps", value) > MAX_STEPS:
         raise InputError(f"max_episode_steps must be at most {MAX_STEPS}, or -1 for no limit, not {value}.")
@@ -179,10 +209,10 @@ def max_episode_steps(env: Env, value: int | None) -> int | None:
 
 
 def autoreset_mode(value: Any) -> AutoresetMode:
-    for mode in AutoresetMode:
+    for mode in AutoresetMode if isinstance(value, str | AutoresetMode) else ():
         if value in (mode, mode.value, mode.name, mode.name.lower()):
             return mode
-    raise InputError(f'autoreset_mode {value!r} is not known; use "same_step", "next_step" or "disabled".')
+    raise InputError(f'autoreset_mode {told(value)} is not known; use "same_step", "next_step" or "disabled".')
 
 
 def seed(value: Any) -> int:
@@ -206,7 +236,7 @@ def params(env: Env, given: Any, num_envs: int, where: torch.device) -> Any:
     changes = dict(changes)
     for name, value in changes.items():
         if name not in env.params._fields:
-            raise InputError(f"{env.id} has no parameter {name!r}; it has {', '.join(env.params._fields)}.")
+            raise InputError(f"{env.id} has no parameter {told(name)}; it has {', '.join(env.params._fields)}.")
         changes[name] = param(name, value, num_envs, where)
         if not isinstance(value, Uniform) and bool(torch.as_tensor(changes[name]).isnan().any()):
             raise InputError(f"parameter {name!r} is not a number (nan).")
@@ -217,17 +247,26 @@ def param(name: str, value: Any, num_envs: int, where: torch.device) -> Any:
     if isinstance(value, Uniform):
         numbers = all(isinstance(x, int | float | np.number) for x in value)
         if not numbers or not -np.inf < value.low < value.high < np.inf:
-            raise InputError(f"parameter {name!r} needs finite Uniform(low, high) with low < high, not {value}.")
+            raise InputError(f"parameter {name!r} needs finite Uniform(low, high) with low < high, not {told(value)}.")
         return value
     try:
-        tensor = torch.as_tensor(value, dtype=torch.float32, device=where)
-    except (TypeError, ValueError, RuntimeError):
+        tensor = as_tensor(name, value, where)
+        tensor = torch.empty(0) if tensor.is_complex() or tensor.dtype == torch.bool else tensor.to(torch.float32)
+    except InputError:
         tensor = torch.empty(0)
     if tensor.shape not in ((), (num_envs,)):
         raise InputError(
             f"parameter {name!r} must be a number, a tensor of shape ({num_envs},) or a gpusim.Uniform(low, high)."
         )
     return float(value) if tensor.ndim == 0 else tensor.detach().clone()
+
+
+def as_tensor(name: str, value: Any, where: torch.device | None = None) -> Tensor:
+    """What torch makes of it."""
+    try:
+        return torch.as_tensor(value, device=where)
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # NotImplementedError too, of the device "meta"
+        raise InputError(f"{name} must be numbers, in a tensor, an array or a list, not {told(value)}.") from None
 
 
 def _tensor(value: Any) -> Any:
@@ -244,6 +283,10 @@ def mask(value: Any, num_envs: int, where: torch.device) -> Tensor:
     if not isinstance(value, Tensor) or value.dtype != torch.bool or value.shape != (num_envs,):
         got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise InputError(f"reset_mask must be a bool tensor or array of shape ({num_envs},), not {got}.")
+    if value.device.type not in ("cpu", where.type) or value.layout is not torch.strided:
+        raise InputError(
+            f'reset_mask must be a dense tensor on device "{where}", not {value.layout} on "{value.device}".'
+        )
     return value.to(where)
 
 
@@ -255,8 +298,8 @@ def actions(value: Any, space: Discrete | Box, num_envs: int, where: torch.devic
         raise InputError(f'actions must be a torch tensor on device "{where}", not {type(value).__name__}.')
     if value.device != where and (value.device.type != "cpu" or where.type != "cpu"):  # "cpu:0" is "cpu"
         raise InputError(f'actions are on device "{value.device}" but the environment is on "{where}".')
-    if value.layout is not torch.strided:
-        raise InputError(f"actions must be a dense tensor, not {value.layout}.")
+    if value.layout is not torch.strided or value.is_nested:
+        raise InputError(f"actions must be a dense tensor, not {'nested' if value.is_nested else value.layout}.")
     shape = (num_envs, *(space.shape or ()))
     if value.shape != shape:
         raise InputError(f"actions must have shape {shape}, not {tuple(value.shape)}.")

@@ -1,10 +1,22 @@
 """The exceptions that say in a sentence what cannot be done, or what came of it that is no number."""
 
+import reprlib
 from typing import Any
+
+
+def told(value: Any) -> str:
+    """A value in one short line, for a sentence."""
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except ValueError:  # Python writes no whole number of thousands of digits
+        return "a number of thousands of digits"
 
 
 class InputError(ValueError):
     """Bad input, refused before anything changed. On the command line: the sentence alone, and exit code 2."""
+
+    def __init__(self, sentence: str = ""):
+        super().__init__(" ".join(sentence.splitlines()))  # of what it quotes, too
 
 
 class NotFinite(FloatingPointError):

@@ -1,6 +1,7 @@
 """The environments by id, here and in Gymnasium's own registry."""
 
 import difflib
+import os
 import re
 import warnings
 from collections.abc import Iterable
@@ -28,11 +29,11 @@ def register(env: Env) -> Env:
             sentence says which function it is, where it stands, and what to write.
     """
     if not isinstance(env, Env):
-        raise InputError(f"register takes a gpusim.Env, not {env!r}.")
+        raise InputError(f"register takes a gpusim.Env, not {checks.told(env)}.")
     if not isinstance(env.id, str) or not re.fullmatch(r"(?!gpusim/)([\w.-]+/)?[\w.-]+", env.id):
         raise InputError(
-            f'{env.id!r} is no id: use letters, digits, "_", "." and "-", as in "Name-v0", or two such names with "/" '
-            "between them."
+            f'{checks.told(env.id)} is no id: use letters, digits, "_", "." and "-", as in "Name-v0", or two such names '
+            'with "/" between them.'
         )
     before = _ENVS.get(env.id)
     if before is env:
@@ -97,6 +98,8 @@ def spec(env: str | Env) -> Env:
     """
     if isinstance(env, Env):
         return checks.environment(env)
+    if not isinstance(env, str | os.PathLike):
+        raise InputError(f"an environment is given by its id, a text, or is a gpusim.Env, not {checks.told(env)}.")
     name = source.loaded(str(env)).removeprefix("gpusim/")
     if name in _ENVS:
         return _ENVS[name]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpusim.errors import InputError
+from gpusim.errors import InputError, told
 from gpusim.kernels.lang import to_float, zeros_like
 from gpusim.precision import float32
 from gpusim.trial import ALL, SOME, Trial, alike, is_number, line, on
@@ -46,10 +46,10 @@ def widened(params: Any, more: Any) -> Any:
         if name in params._fields:
             raise InputError(f"the environment has a parameter {name!r} already; give the reward's another name.")
         if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
-            raise InputError(f"{name!r} cannot be the name of a parameter.")
-        if not isinstance(value, int | float):
+            raise InputError(f"{told(name)} cannot be the name of a parameter.")
+        if not isinstance(value, int | float) or isinstance(value, bool):
             raise InputError(
-                f"the reward's parameter {name!r} must be a number, not {value!r}; gpusim.make(..., params=...) takes "
+                f"the reward's parameter {name!r} must be a number, not {told(value)}; gpusim.make(..., params=...) takes "
                 "ranges and a value for each environment."
             )
     return _joined(type(params), tuple(more), (*params, *more.values()))
@@ -72,7 +72,7 @@ def check_reward(env: Any, reward: Any, params: Any) -> None:
         InputError: it is no function of six arguments, fails, or gives no lane.
     """
     if not callable(reward):
-        raise InputError(f"a reward must be a function of ({', '.join(ARGUMENTS)}), not {reward!r}.")
+        raise InputError(f"a reward must be a function of ({', '.join(ARGUMENTS)}), not {told(reward)}.")
     name = f"the reward function {_told(reward)}"
     try:
         inspect.signature(reward).bind(*ARGUMENTS)
@@ -102,7 +102,8 @@ def _tried(trial: Trial, reward: Callable, name: str, rows: slice, joins: bool =
     except Forbidden as problem:
         raise InputError(f"{name} {problem} ({line(problem)}).") from None
     except Exception as error:
-        raise InputError(f"{name} fails on a step of {trial.env.id}: {type(error).__name__}: {error}.") from error
+        said = (str(error).splitlines() or [""])[0].rstrip(".")
+        raise InputError(f"{name} fails on a step of {trial.env.id}: {type(error).__name__}: {said}.") from error
     if not is_number(value) and not (isinstance(value, Tensor) and value.shape == terminated.shape):
         found = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise InputError(f"{name} must give a lane, one number for each environment, [5] for five, not {found}.")

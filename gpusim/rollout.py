@@ -64,7 +64,9 @@ def rollout(
         InputError: `num_steps` is not positive, or the policy's actions are refused.
         ResetNeeded: `env` has not been reset.
     """
-    num_steps = checks.positive("num_steps", num_steps)
+    num_steps, transitions = checks.positive("num_steps", num_steps), checks.flag("transitions", transitions)
+    if policy is not None and not (callable(policy) or isinstance(policy, MlpPolicy)):
+        raise InputError(f"policy must be a function of observations or None, not {checks.told(policy)}.")
     if env.backend == "triton" and policy is None:
         return _fused(env, num_steps, transitions)
     if transitions and isinstance(policy, MlpPolicy) and env.backend == "triton" and env._stepper.holds(policy):
@@ -199,11 +201,22 @@ def _ask(env: VectorEnv, policy: Any, obs: Tensor) -> tuple[Tensor, dict[str, Te
         with torch.no_grad():
             return policy.act(obs, torch.as_tensor(env._live().seed, device=env.device), env._index, env.clock)
     answer = policy(obs.clone())  # it may write to what it is given, and return the same memory at every call
+    if isinstance(answer, tuple) and len(answer) != 2:
+        raise InputError(f"a policy gives actions, or actions and a dict of tensors, not a tuple of {len(answer)}.")
     action, extras = answer if isinstance(answer, tuple) else (answer, {})
+    if not isinstance(extras, dict) or not all(_kept(name, x, env.num_envs) for name, x in extras.items()):
+        raise InputError(
+            "what the policy gives beside its actions must be a dict of names and tensors of shape "
+            f"({env.num_envs}, ...), not {checks.told(extras)}."
+        )
     extras = {name: value.clone() for name, value in extras.items()}
     if clash := set(extras) & set(TRANSITION):
         raise InputError(f"the policy's extras use names that a rollout has already: {', '.join(sorted(clash))}.")
     return env._check(action), extras
+
+
+def _kept(name: Any, value: Any, num_envs: int) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor) and value.ndim > 0 and len(value) == num_envs
 
 
 def _record(obs: Tensor, action: Tensor, out: engine.Step, extras: dict[str, Tensor]) -> dict[str, Tensor]:

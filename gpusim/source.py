@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from gpusim.errors import InputError
+from gpusim.errors import InputError, told
 
 
 class Reference(NamedTuple):
@@ -68,7 +68,11 @@ def load(where: str, folder: Path | None = None) -> ModuleType:
     file = Path(where) if where.endswith(".py") else None
     if file is None and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", where):
         raise InputError(f"{where!r} is neither a module, as in package.module, nor a file that ends in .py.")
-    if file is not None and not file.is_file():
+    try:
+        there = file is None or file.is_file()
+    except OSError as error:
+        raise InputError(f"{told(where)} cannot be read: {error.strerror}.") from None
+    if not there:
         raise InputError(f"there is no file {where}.")
     try:
         return _of_file(file.resolve()) if file else _of_module(where, folder or Path.cwd())

@@ -19,7 +19,7 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor
 
-from gpusim import fill
+from gpusim import errors, fill
 from gpusim.errors import InputError
 from gpusim.fill import Field, Numbers
 from gpusim.kernels import lang
@@ -366,7 +366,7 @@ def takes(function: Any, arguments: str, name: str) -> None:
     """Raises InputError where `function` cannot be called with these arguments."""
     count = len(arguments.split(", "))
     if not callable(function):
-        raise InputError(f"{name} must be a function of ({arguments}), not {function!r}.")
+        raise InputError(f"{name} must be a function of ({arguments}), not {errors.told(function)}.")
     try:
         inspect.signature(function).bind(*arguments.split(", "))
     except (TypeError, ValueError):  # a builtin has no signature

@@ -81,8 +81,8 @@ class VectorEnv(TensorVectorEnv):
         validate: bool | None = None,
         render_mode: str | None = None,
     ):
-        if render_mode not in (None, "rgb_array"):
-            raise InputError(f'render_mode must be None or "rgb_array", not {render_mode!r}.')
+        if render_mode is not None and not (isinstance(render_mode, str) and render_mode == "rgb_array"):
+            raise InputError(f'render_mode must be None or "rgb_array", not {checks.told(render_mode)}.')
         self.env = runnable(env)
         self.render_mode, undrawn = render_mode, problem(self.env)
         if render_mode and undrawn:
@@ -97,8 +97,8 @@ class VectorEnv(TensorVectorEnv):
         self.max_episode_steps = checks.max_episode_steps(self.env, max_episode_steps)
         self.single_observation_space = self.env.observation_space
         self.single_action_space: Any = self.env.action_space
-        self.copy = copy
-        self.validate = self.device.type == "cpu" if validate is None else validate
+        self.copy = checks.flag("copy", copy)
+        self.validate = self.device.type == "cpu" if validate is None else checks.flag("validate", validate)
         self.clock = 0  # steps since seeding, the counter of random actions
         self._params = self._checked_params(params)
         self._index = torch.arange(self.num_envs, device=self.device)
@@ -315,9 +315,13 @@ class VectorEnv(TensorVectorEnv):
                 raise InputError(f"a state must be what get_state gives, not {type(state).__name__}.")
             carry = self._fit("", given, self._blank(0) if self._carry is None else self._settled())
             clock = given.get("clock", 0)
-            if not isinstance(clock, int) or clock < 0:
-                raise InputError(f"clock of the state must be a whole number, not {clock!r}.")
-            self._carry, self.clock, self._stepper = carry, clock, self._make_stepper()
+            if checks.whole("clock of the state", clock) not in range(2**62):
+                raise InputError(
+                    f"clock of the state must be a whole number from 0 to 2**62, not {checks.told(clock)}."
+                )
+            if self.validate:
+                _possible(carry)
+            self._carry, self.clock, self._stepper = carry, int(clock), self._make_stepper()
             self._acted = None
 
     def _fit(self, name: str, given: Any, like: Any) -> Any:
@@ -343,14 +347,14 @@ class VectorEnv(TensorVectorEnv):
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple:
         """The method (or attribute) `name` of this object, its result once for each environment; of `render` its frame."""
-        value = getattr(self, name)
+        value = getattr(self, checks.text("name", name))
         if name == "render":
             return self.render() or (None,) * self.num_envs
         return (value(*args, **kwargs) if callable(value) else value,) * self.num_envs
 
     def get_attr(self, name: str) -> tuple:
         """A parameter of the environment (each environment's own value) or an attribute of this object, N times."""
-        if name not in self.env.params._fields:
+        if checks.text("name", name) not in self.env.params._fields:
             return self.call(name)
         value = getattr(self._settled().params if self._carry else self._params, name)
         return tuple(value.tolist()) if isinstance(value, Tensor) else (value,) * self.num_envs
@@ -363,7 +367,7 @@ class VectorEnv(TensorVectorEnv):
         Raises:
             InputError: the environment has no such parameter, or the values do not fit.
         """
-        self._params = self._checked_params({**self._params._asdict(), name: values})
+        self._params = self._checked_params({**self._params._asdict(), checks.text("name", name): values})
         carry = self._settled() if self._carry else None
         self._stepper = self._make_stepper()
         if carry is None:
@@ -379,6 +383,18 @@ class VectorEnv(TensorVectorEnv):
 
     def __repr__(self) -> str:
         return f"VectorEnv({self.env.id!r}, num_envs={self.num_envs}, device={str(self.device)!r}, backend={self.backend!r})"
+
+
+def _possible(carry: Carry) -> None:
+    """Raises InputError where counts of a state are none."""
+    if int(carry.seed) < 0:
+        raise InputError(f"seed of the state must be at least 0, not {int(carry.seed)}.")
+    for name in ("elapsed", "episode"):
+        if not bool((getattr(carry, name) >= 0).all()):
+            raise InputError(f"{name} of the state must be at least 0.")
+    for name, value in carry.params._asdict().items():
+        if bool(torch.as_tensor(value).isnan().any()):
+            raise InputError(f"parameter {name!r} of the state is not a number (nan).")
 
 
 def tree_map(function: Callable, tree: Any, *others: Any) -> Any:

@@ -9,6 +9,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
+from gpusim.checks import as_tensor
 from gpusim.errors import InputError
 from gpusim.vector import VectorEnv
 from gpusim.wrappers import ClipAction, Wrapper
@@ -86,13 +87,15 @@ def idling(env: Any) -> Iterator[None]:
 def to_device(actions: Any, env: Any) -> Tensor:
     """A trainer's actions (an array or a tensor, from anywhere) as `env.step` takes them, which refuses what is no action:
     numbers only become wider or narrower, and a column of discrete ones `[N, 1]` a lane."""
-    space, given = env.single_action_space, torch.as_tensor(actions)
+    space, given = env.single_action_space, as_tensor("actions", actions)
+    if given.is_complex():
+        raise InputError(f"actions must be real numbers, not {given.dtype}.")
     if isinstance(space, Discrete):
         dtype = given.dtype if given.is_floating_point() else torch.int64
         given = given.squeeze(1) if given.shape == (env.num_envs, 1) else given
     else:
         dtype = torch.float32
-    return given.to(env.device, dtype)
+    return as_tensor("actions", given, env.device).to(dtype)
 
 
 class Host:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gpusim import engine
 from gpusim.env import Env
-from gpusim.errors import InputError
+from gpusim.errors import InputError, told
 from gpusim.render import board, classic
 from gpusim.render.grid import grid
 
@@ -42,6 +42,8 @@ def render(env: Any, indices: Any = None, *, size: tuple[int, int] | None = (108
     """
     venv = _vector_env(env)
     which = chosen(indices, venv.num_envs)
+    if size is not None and not (isinstance(size, tuple | list) and len(size) == 2 and all(map(_length, size))):
+        raise InputError(f"size must be None or a height and a width in pixels, not {told(size)}.")
     return grid(frames(venv, which), len(which), size)
 
 
@@ -87,17 +89,24 @@ def chosen(indices: Any, num_envs: int) -> list[int]:
     """
     if indices is None:
         return list(range(num_envs))
-    given = indices.tolist() if isinstance(indices, Tensor | np.ndarray) else indices
+    try:
+        given = indices.tolist() if isinstance(indices, Tensor | np.ndarray) else indices
+    except (RuntimeError, TypeError):
+        raise InputError(f"indices must be whole numbers, not {told(indices)}.") from None
     try:
         which = [given] if isinstance(given, int | np.integer) else list(given)
     except TypeError:
         which = [given]
     for index in which:
         if isinstance(index, bool) or not isinstance(index, int | np.integer) or not 0 <= index < num_envs:
-            raise InputError(f"indices must be whole numbers from 0 to {num_envs - 1}, not {index!r}.")
+            raise InputError(f"indices must be whole numbers from 0 to {num_envs - 1}, not {told(index)}.")
     if not which:
         raise InputError("indices names no environment: there is nothing to draw.")
     return [int(index) for index in which]
+
+
+def _length(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool) and bool(value > 0)
 
 
 def _vector_env(env: Any) -> Any:

@@ -36,6 +36,13 @@ class ClipAction(_BoxAction):
         return torch.clamp(self._check(actions), self.low, self.high)
 
 
+def _numbers(value: Any) -> np.ndarray:
+    array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+    if array.dtype.kind not in "iuf":
+        raise TypeError
+    return array.astype(np.float32)
+
+
 class RescaleAction(_BoxAction):
     """Takes actions in [min_action, max_action] and stretches them to the bounds of the environment's.
 
@@ -52,13 +59,13 @@ class RescaleAction(_BoxAction):
         if not checks.bounded(inner):  # type: ignore[arg-type]
             raise InputError(f"RescaleAction needs bounds to rescale to, and {inner} has none on some side.")
         try:
-            low, high = (np.broadcast_to(np.float32(x), self.low.shape) for x in (min_action, max_action))
-        except (TypeError, ValueError):
+            low, high = (np.broadcast_to(_numbers(x), self.low.shape) for x in (min_action, max_action))
+        except (TypeError, ValueError, RuntimeError, OverflowError):
             low = high = np.zeros(1, np.float32)
         if not (np.isfinite([low, high]).all() and (low < high).all()):
             raise InputError(
                 f"min_action must be below max_action, both finite and numbers or arrays of shape {inner.shape}, "
-                f"not {min_action!r} and {max_action!r}."
+                f"not {checks.told(min_action)} and {checks.told(max_action)}."
             )
         self.single_action_space = space = Box(low, high)
         self.min_action, self.max_action = self._bounds(space)

@@ -1,5 +1,6 @@
 """The last observations, one upon the other."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -7,7 +8,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from gpusim import checks
-from gpusim.errors import InputError
+from gpusim.memory import require
 from gpusim.wrappers.wrapper import Returned, Wrapper
 
 
@@ -29,14 +30,14 @@ class FrameStackObservation(Wrapper):
     def __init__(self, env: Any, stack_size: int, *, padding_type: str = "reset"):
         super().__init__(env)
         self.stack_size = checks.positive("stack_size", stack_size)
-        if padding_type not in ("reset", "zero"):
-            raise InputError(f'padding_type must be "reset" or "zero", not {padding_type!r}.')
-        self.padding_type = padding_type
-        space = self.single_observation_space
+        self.padding_type = checks.one_of("padding_type", padding_type, ("reset", "zero"))
+        space: Any = self.single_observation_space
+        frames = self.num_envs * self.stack_size * math.prod(space.shape) * space.dtype.itemsize
+        require(f"{self.stack_size:,} frames of {self.num_envs:,} environments", frames, self.device)
         self.single_observation_space = batch_space(space, self.stack_size)
-        shape = (self.num_envs, self.stack_size, *space.shape)  # type: ignore[misc]
+        shape = (self.num_envs, self.stack_size, *space.shape)
         with torch.inference_mode(False):
-            self.own = Frames(torch.zeros(shape, dtype=getattr(torch, space.dtype.name), device=self.device))  # type: ignore[union-attr]
+            self.own = Frames(torch.zeros(shape, dtype=getattr(torch, space.dtype.name), device=self.device))
 
     def _first(self, obs: Tensor) -> Tensor:
         """The stack of an episode that begins with `obs`."""

@@ -7,6 +7,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
+from gpusim import checks
 from gpusim.errors import InputError
 from gpusim.wrappers.wrapper import Returned, Wrapper
 
@@ -48,10 +49,14 @@ def _moments(name: str, given: Any, like: Moments) -> Moments:
         new = [torch.as_tensor(getattr(given, field)).to(old, copy=True) for field, old in like._asdict().items()]
     except (AttributeError, TypeError, ValueError, RuntimeError):
         new = []
+    if [x.shape for x in new] == [x.shape for x in like] and not all(bool(x.isfinite().all()) for x in new):
+        raise InputError(f"{name} must be finite numbers, not {checks.told(given)}.")
+    if [x.shape for x in new] == [x.shape for x in like] and bool((new[1] < 0).any() | (new[2] < 0)):
+        raise InputError(f"var and count of {name} must be at least 0, not {checks.told(given)}.")
     if [x.shape for x in new] != [x.shape for x in like]:
         raise InputError(
             f"{name} must have a mean, a var and a count, as another environment's {name}, of shapes "
-            f"{', '.join(str(list(x.shape)) for x in like)}, not {given!r}."
+            f"{', '.join(str(list(x.shape)) for x in like)}, not {checks.told(given)}."
         )
     return Moments(*new)
 
@@ -59,9 +64,7 @@ def _moments(name: str, given: Any, like: Moments) -> Moments:
 class _Normalizer(Wrapper):
     def __init__(self, env: Any, epsilon: float):
         super().__init__(env)
-        if not isinstance(epsilon, int | float) or not 0.0 < epsilon < np.inf:
-            raise InputError(f"epsilon must be a positive number, not {epsilon!r}.")
-        self.epsilon = float(epsilon)
+        self.epsilon = checks.number("epsilon", epsilon, "a positive number", 0.0, above=True)
         self.update_running_mean = True
 
     def _scale(self, moments: Moments) -> Tensor:
@@ -149,9 +152,7 @@ class NormalizeReward(_Normalizer):
 
     def __init__(self, env: Any, gamma: float = 0.99, epsilon: float = 1e-8):
         super().__init__(env, epsilon)
-        if not isinstance(gamma, int | float) or not 0.0 <= gamma <= 1.0:
-            raise InputError(f"gamma must be a number from 0 to 1, not {gamma!r}.")
-        self.gamma = float(gamma)
+        self.gamma = checks.number("gamma", gamma, "a number from 0 to 1", 0.0, 1.0)
         with torch.inference_mode(False):
             self.own = Discounted(
                 torch.zeros(self.num_envs, dtype=torch.float32, device=self.device), Moments.none((), self.device)

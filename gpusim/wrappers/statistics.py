@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gpusim import checks
 from gpusim.errors import InputError
+from gpusim.memory import require
 from gpusim.wrappers.wrapper import Returned, Wrapper
 
 
@@ -37,8 +38,9 @@ class RecordEpisodeStatistics(Wrapper):
     def __init__(self, env: Any, buffer_length: int = 100, stats_key: str = "episode"):
         super().__init__(env)
         self.buffer_length = checks.positive("buffer_length", buffer_length)
+        require(f"returns and lengths of {self.buffer_length:,} episodes", 8 * self.buffer_length, self.device)
         if not isinstance(stats_key, str) or stats_key.startswith("_") or stats_key in ("", "final_obs", "reset"):
-            raise InputError(f"stats_key must be a name that infos has no other use for, not {stats_key!r}.")
+            raise InputError(f"stats_key must be a name that infos has no other use for, not {checks.told(stats_key)}.")
         self.stats_key = stats_key
         with torch.inference_mode(False):
             lane = torch.zeros(self.num_envs, dtype=torch.float32, device=self.device)

@@ -7,13 +7,13 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from gpusim.errors import InputError
+from gpusim.errors import InputError, told
 from gpusim.wrappers.wrapper import Returned, Wrapper
 
 
 def _callable(func: Any) -> Any:
     if not callable(func):
-        raise InputError(f"func must be a function of a tensor, not {func!r}.")
+        raise InputError(f"func must be a function of a tensor, not {told(func)}.")
     return func
 
 
@@ -33,7 +33,7 @@ class TransformObservation(Wrapper):
         self.func = _callable(func)
         if single_observation_space is not None:
             if not isinstance(single_observation_space, Box):
-                raise InputError(f"single_observation_space must be a Box, not {single_observation_space!r}.")
+                raise InputError(f"single_observation_space must be a Box, not {told(single_observation_space)}.")
             self.single_observation_space = single_observation_space
 
     def _stepped(self, step: Returned) -> Returned:

@@ -175,13 +175,13 @@ class Wrapper(gymnasium.vector.VectorWrapper):
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple:
         """The method (or attribute) `name`, the wrapper's or else the environment's, N times its result."""
-        if not hasattr(self, name):
+        if not hasattr(self, checks.text("name", name)):
             return self.env.call(name, *args, **kwargs)
         value = getattr(self, name)
         return (value(*args, **kwargs) if callable(value) else value,) * self.num_envs
 
     def get_attr(self, name: str) -> tuple:
-        return self.call(name) if hasattr(self, name) else self.env.get_attr(name)
+        return self.call(name) if hasattr(self, checks.text("name", name)) else self.env.get_attr(name)
 
     def set_attr(self, name: str, values: Any) -> None:
         """Sets a parameter of the environment, as `VectorEnv.set_attr`."""

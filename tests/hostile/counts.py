@@ -42,11 +42,11 @@ def command(*args: Any) -> Answer:
     raise AssertionError("main always exits")
 
 
-def call(function: Callable[[], Any]) -> Answer:
-    """A call from Python, which refuses by `InputError`."""
+def call(function: Callable[[], Any], also: tuple[type[Exception], ...] = ()) -> Answer:
+    """A call from Python, which refuses by `InputError`, or by what else is given."""
     try:
         return Answer(0, value=function())
-    except InputError as error:
+    except (InputError, *also) as error:
         return Answer(2, err=f"{error}\n")
     except BaseException:
         return Answer(70, raw=traceback.format_exc())
