@@ -42,7 +42,7 @@ kills: $(VENV)/dev  ## kill a hundred runs wherever they are, in writes too, res
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile.kills --kills 100
 
 fuzz: $(VENV)/dev  ## draw thousands of bad inputs for the API, the command line and run folders, and count what becomes of them
-	FUZZ_EXAMPLES=200 FUZZ_SEED=$${FUZZ_SEED:-$$$$} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -s tests/hostile/test_api.py \
+	FUZZ_TIMES=$${FUZZ_TIMES:-10} FUZZ_SEED=$${FUZZ_SEED:-$$$$} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -s tests/hostile/test_api.py \
 	  tests/hostile/test_words.py tests/hostile/test_folders.py
 
 docs: $(VENV)/dev  ## the documentation, into docs/_build; nothing is fetched

@@ -103,7 +103,7 @@ def train(args: list[str]) -> int:
         options(preset(args[0], "CartPole-v1"), ["--help"], f"gpusim train {args[0]} ENV", hidden=("env",))
     algorithm, env = args[:2]
     default = preset(algorithm, env, **_sizes(args[2:], preset(algorithm, env)))
-    config = options(default, args[2:], f"gpusim train {algorithm} {env}", hidden=("env",))
+    config = options(default, args[2:], f"gpusim train {algorithm} {shlex.quote(env)}", hidden=("env",))
     _tell(config)
     if config.run_dir:
         check_free(Path(config.run_dir))  # before what takes long
@@ -153,7 +153,7 @@ def resume(args: list[str]) -> int:
     free = {f.name for f in dataclasses.fields(Resume)}
     if others := {_field(word) for word in rest if word.startswith("--")} - free - {"help"}:
         _refuse_fixed(RunFolder.open(path), others, free)
-    asked = options(Resume(), rest, f"gpusim resume {path}")
+    asked = options(Resume(), rest, f"gpusim resume {shlex.quote(path)}")
     changes = {name: value for name, value in vars(asked).items() if name != "trust" and value is not None}
     folder = RunFolder.open(path)
     with folder.locked():
@@ -322,7 +322,7 @@ def evaluation(args: list[str]) -> int:
         """Run the code of somebody's own that the folder names, its environment's."""
 
     path, rest = _run_path(args, "eval")
-    asked = options(Eval(), rest, f"gpusim eval {path}")
+    asked = options(Eval(), rest, f"gpusim eval {shlex.quote(path)}")
     from gpusim import checks
     from gpusim.agents.environments import on_host
     from gpusim.agents.evaluate import evaluate, evaluate_oracle, load_policy

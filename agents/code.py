@@ -4,6 +4,7 @@ A folder may come from anybody, so what it names is imported only where that is 
 """
 
 import dataclasses
+import os
 import sysconfig
 import warnings
 from collections.abc import Callable, Sequence
@@ -106,8 +107,8 @@ def _place(field: str, reference: Reference, folder: Path, kept: Any) -> Place:
         return Place(reference, None, "")
     file = Path(kept["file"]).absolute()
     copy = folder.absolute() / FOLDER / field / file.name
-    if not file.is_file() and copy.is_file():
+    if not os.path.isfile(file) and os.path.isfile(copy):
         return Place(reference, copy, f"{file} is gone: {copy} stands for it, as it was when the run began.")
-    if file.is_file() and source.digest(file) != kept.get("sha256"):
+    if os.path.isfile(file) and source.digest(file) != kept.get("sha256"):
         return Place(reference, file, f"{file} has changed since the run began; as it was then, it is {copy}.")
     return Place(reference, file, "")

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,11 +129,11 @@ def folders(paths: Sequence[str | Path]) -> dict[Path, bool]:
     """Run folders, each once, and whether it was named itself rather than found in a folder."""
     found: dict[Path, bool] = {}
     for path in map(Path, paths):
+        if not os.path.isdir(path):  # which of a name that is too long says no
+            raise InputError(f"there is no folder {path}.")
         inside = [path] if (path / "config.json").exists() else sorted(p.parent for p in path.rglob("config.json"))
         if not inside:
-            raise InputError(
-                f"{path} is no run folder and holds none." if path.is_dir() else f"there is no folder {path}."
-            )
+            raise InputError(f"{path} is no run folder and holds none.")
         known = {p.resolve() for p in found}
         found |= {p: p == path for p in inside if p.resolve() not in known}
     return found

@@ -337,8 +337,14 @@ class RunFolder(Silent):
         """Drops the readings after `iteration`, which a resumed run makes anew, and returns those before.
 
         Raises:
-            InputError: the folder cannot be written to.
+            InputError: the folder cannot be written to, or its configuration is of another run than its readings.
         """
+        each, readings = self.config.steps_per_iteration, self.metrics()
+        if readings and all(reading.get("steps") != reading["iteration"] * each for reading in readings):
+            raise InputError(
+                f"{self.path} is damaged: config.json makes {each} steps an iteration, and no reading of "
+                f"{self.readings.path.name} says so."
+            )
         self.checkpoints.set_aside(iteration)
         try:
             return self.readings.rewind(iteration)
@@ -417,13 +423,13 @@ def check_free(path: Path) -> None:
     """Raises InputError where a run cannot be made at `path`, which may hold what is left of one that never began."""
     if os.path.lexists(path):
         try:
-            inside = {p.name for p in path.iterdir()} if path.is_dir() else None
+            inside = {p.name for p in path.iterdir()} if os.path.isdir(path) else None
         except OSError as error:
             raise InputError(f"the run folder {path} cannot be made: {error.strerror}.") from None
         if inside is not None and "config.json" in inside:
             raise InputError(f"{path} exists already; choose another --run-dir, or go on with `gpusim resume {path}`.")
         if inside is None or inside - UNBORN or Checkpoints(path / "checkpoints").files():
             raise InputError(f"{path} exists already, and is no run; choose another --run-dir.")
-    parent = next(p for p in (path, *path.absolute().parents) if p.exists())
+    parent = next(p for p in (path, *path.absolute().parents) if os.path.exists(p))
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise InputError(f"the run folder {path} cannot be made: {parent} cannot be written to.")

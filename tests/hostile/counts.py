@@ -1,16 +1,19 @@
 """What became of hostile inputs, kind by kind: the shared ledger of the tests in this folder.
 
-An outcome is `clean` (refused in one sentence, or used rightly with a word or without need of one), `raw` (a traceback, or
-words of several lines), or `silent` (accepted without a word, and what came of it is wrong).
+An outcome is `clean` (refused in one sentence, or used rightly), `raw` (a traceback, words that are no sentence or of
+several lines, or a refusal of what is right), or `silent` (accepted, and what came of it is wrong).
 """
 
 import contextlib
 import io
+import os
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from hypothesis import HealthCheck, given, seed, settings
 
 from gpusim.agents.cli import main
 from gpusim.errors import InputError
@@ -47,19 +50,28 @@ def call(function: Callable[[], Any], also: tuple[type[Exception], ...] = ()) ->
     try:
         return Answer(0, value=function())
     except (InputError, *also) as error:
-        return Answer(2, err=f"{error}\n")
+        return Answer(2, err=f"gpusim: {error}\n")
     except BaseException:
         return Answer(70, raw=traceback.format_exc())
 
 
 def outcome(answer: Answer, right: Callable[[Answer], bool]) -> str:
-    """`right` says of an answer that refused nothing and warned of nothing whether it is what it should be."""
+    """`right` says of an answer that refused nothing whether it is what it should be, whatever was told."""
     lines = answer.err.splitlines()
-    if answer.raw or "Traceback" in answer.err or (answer.code == 2 and len(lines) != 1):
+    sentences = all(line.startswith("gpusim: ") and len(line.split()) > 1 for line in lines)
+    if answer.raw or not sentences or (answer.code == 2 and len(lines) != 1):
         return "raw"
-    if answer.code or lines:
+    if answer.code:
         return "clean" if lines else "silent"
     return "clean" if right(answer) else "silent"
+
+
+def draw(test: Callable[[Any], None], inputs: Any, examples: int) -> None:
+    """Calls `test` with so many of `inputs`: always the same ones, unless FUZZ_SEED asks for others, FUZZ_TIMES for more."""
+    times, number = int(os.environ.get("FUZZ_TIMES", "1")), os.environ.get("FUZZ_SEED")
+    limits: dict[str, Any] = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+    drawn = settings(max_examples=examples * times, derandomize=number is None, **limits)(given(inputs)(test))
+    (drawn if number is None else seed(int(number))(drawn))()
 
 
 @dataclass

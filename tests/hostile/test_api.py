@@ -1,24 +1,22 @@
 """The API with arguments of every kind: what cannot be meant is refused in a sentence and changes nothing."""
 
 import dataclasses
-import os
 import warnings
 from typing import Any
 
 import pytest
 import torch
 from gymnasium.error import ResetNeeded
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpusim import NotFinite, wrappers
 from gpusim.agents import a2c, dqn, evaluate, load_policy, ppo, pqn, reinforce
 from gpusim.agents.ranges import hints
 from tests.envs import wrong as definitions
-from tests.hostile.counts import Ledger, call, command
+from tests.hostile.counts import Ledger, call, command, draw
 from tests.hostile.expressions import Call, Hole, Input, inputs
 
-EXAMPLES, SEED = int(os.environ.get("FUZZ_EXAMPLES", "18")), int(os.environ.get("FUZZ_SEED", "0"))
+EXAMPLES = 18  # of each kind
 
 COUNT = Hole(["1", "3", "np.int64(2)", "np.uint8(2)", "2"], wrong=["3.0", "1e30", "'four'"])
 BOOL = Hole(["True", "False", "np.bool_(True)"])
@@ -361,7 +359,10 @@ CALLS: dict[str, Any] = {
         f"import types; {BUILT}; env = gpusim.wrappers.NormalizeObservation(env)",
     ),
     "definitions": a_definition(),
-    "rewards": Call("gpusim.make(cartpole.with_reward({reward}, params={params}, id={id}), 2, device='cpu')", {"reward": REWARD, "params": MORE, "id": NAME}, "cartpole = gpusim.spec('CartPole-v1')"),
+    "rewards": Call(
+        "gpusim.make(cartpole.with_reward({reward}, params={params}, id={id}), 2, device='cpu')",
+        {"reward": REWARD, "params": MORE, "id": NAME}, "cartpole = gpusim.spec('CartPole-v1')",
+    ),
     "settings": a_setting(),
     "loaded policies": Call(
         "load_policy({run}, {deterministic}, {device})(torch.zeros(3, 4))", {"run": RUN, "deterministic": BOOL,
@@ -443,10 +444,6 @@ def test_of_calls_none_is_raw_and_none_silently_wrong(run, monkeypatch, tmp_path
     ledger = Ledger()
     for kind, calls in CALLS.items():
         drawn = inputs(calls) if isinstance(calls, Call) else calls
-        test = given(st.just(kind), drawn)(lambda kind, drawn: tried(ledger, kind, drawn, run))
-        settings(
-            max_examples=EXAMPLES, deadline=None, derandomize=not SEED, database=None,
-                suppress_health_check=list(HealthCheck)
-        )(test)()  # fmt: skip
+        draw(lambda x: tried(ledger, *x, run), st.tuples(st.just(kind), drawn), EXAMPLES)
     print(f"\n{ledger}")
     assert not ledger.bad, "\n\n".join(ledger.bad)

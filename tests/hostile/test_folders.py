@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gpusim.agents.plot
 from tests.agents.test_run import flipped
-from tests.hostile.counts import Ledger, command
+from tests.hostile.counts import Ledger, command, draw
 from tests.hostile.kills import leaves
 
 INPUTS = {"a field of config.json": 50}  # and 18 of each other kind
@@ -228,10 +227,8 @@ def unbroken(tmp_path_factory):
 
 
 def test_of_tampered_folders_none_is_raw_and_none_silently_wrong(unbroken, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        gpusim.agents.plot, "save", lambda figure, path, dpi=150: None
-    )  # pictures have tests of their own
-    monkeypatch.setattr(gpusim.agents.plot, "curve", lambda readings, env, path: None)
+    monkeypatch.setattr(gpusim.agents.plot, "save", lambda *args: None)  # pictures have tests of their own
+    monkeypatch.setattr(gpusim.agents.plot, "curve", lambda *args: None)
     expected, ledger, folder = ending(unbroken / "whole"), Ledger(), tmp_path / "run"
     played = command("eval", unbroken / "short", "--episodes", "2").out
     earlier = set()
@@ -263,11 +260,8 @@ def test_of_tampered_folders_none_is_raw_and_none_silently_wrong(unbroken, tmp_p
             assert all(p.read_bytes() == content for p, content in mine.items())
 
     for kind in KINDS:
-        drawn = given(st.just(kind), st.sampled_from(list(COMMANDS)), st.data())(tampered)
-        settings(
-            max_examples=INPUTS.get(kind, 18), deadline=None, derandomize=True, database=None,
-            suppress_health_check=list(HealthCheck),
-        )(drawn)()  # fmt: skip
+        inputs = st.tuples(st.just(kind), st.sampled_from(list(COMMANDS)), st.data())
+        draw(lambda drawn: tampered(*drawn), inputs, INPUTS.get(kind, 18))
     print(f"\n{ledger}")
     assert ledger.inputs >= 200
     assert not ledger.bad, "\n\n".join(ledger.bad)
