@@ -26,9 +26,12 @@ def in_a_sentence(program: str) -> Iterator[None]:
 
 def sentence(box: str, program: str) -> str:
     """`box` has a title, what is wrong, perhaps what was meant, and where help is, between lines that separate."""
-    parts, rest = [""], [line.strip(BORDER) for line in box.splitlines()]
-    for line in rest:
-        if line and RULE.fullmatch(line):
+    parts = [""]
+    for bordered in box.splitlines():
+        line = bordered.strip(BORDER)
+        if title := re.fullmatch(r"─+ (.+?) ─+", line):  # within the upper border, where a terminal can show one
+            parts = [title[1], ""]
+        elif line and RULE.fullmatch(line):
             parts.append("")
         else:
             parts[-1] = f"{parts[-1]} {line}".strip()

@@ -81,7 +81,9 @@ class Env(Remembers):
             InputError: `reward` takes other arguments, fails on a step or gives no lane, does what a `step` may not; a
                 parameter is no number or is there already.
         """
-        env = ready(self)
+        from gpusim.checks import environment  # which imports this module
+
+        env = ready(environment(self))
         wider = env.params if params is None else widened(env.params, params)
         check_reward(env, reward, wider)
         name = env.id if id is None else id
