@@ -216,6 +216,8 @@ def setting(algorithm, name, hint):
     """A configuration that is small, and checked."""
     config = LEARNERS[algorithm].Config
     hole = field_hole(hint)
+    if name in ("normalize_obs", "capacity", "learning_starts"):  # which other settings, or the algorithm, may forbid
+        hole = dataclasses.replace(hole, right=[], either=[*hole.right, *hole.either])
     if name in ("device", "env"):
         hole = (
             DEVICE
