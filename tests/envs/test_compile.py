@@ -132,7 +132,7 @@ def blink_init(rng, p):
 def test_a_second_beginning_within_a_span(monkeypatch):
     """Every other step ends an episode, so that some spans are taken at once and others step by step; run uncompiled."""
     monkeypatch.setattr(stepper, "Compiled", lambda function, **_: function)
-    env = replace(CARTPOLE, id="Blink-v0", init=blink_init, step=blink, observe=lambda s, p: (s.x,) * 4)
+    env = replace(CARTPOLE, id="Blink-v0", init=blink_init, step=blink, observe=lambda s, p: (0.1 * s.x,) * 4)
     compiled, eager = pair(env, num_envs=2, max_episode_steps=None)
     take, clashes = DrawsAhead._take, []
 
