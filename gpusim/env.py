@@ -83,7 +83,7 @@ class Env(Remembers):
         """
         from gpusim.checks import environment  # which imports this module
 
-        env = ready(environment(self))
+        env = ready(environment(self), ())
         wider = env.params if params is None else widened(env.params, params)
         check_reward(env, reward, wider)
         name = env.id if id is None else id

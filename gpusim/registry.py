@@ -46,7 +46,7 @@ def register(env: Env) -> Env:
         raise InputError(
             f"{env.id!r} and {twin!r} would be one in Gymnasium, {_at_gymnasium(twin)!r}; choose another id."
         )
-    ready(checks.environment(env))
+    ready(checks.environment(env), ())
     if before:
         sentence = f"{env.id!r} is registered again: what is made of that id from now on is the new environment."
         warnings.warn(sentence, UserWarning, stacklevel=2)

@@ -13,6 +13,7 @@ from gpusim.agents import dqn, load_policy
 from gpusim.agents.distributions import EpsilonGreedy
 from gpusim.agents.dqn import DQN, Config, dqn_loss, td_target
 from gpusim.agents.evaluate import evaluate
+from gpusim.agents.finite import Watch
 from gpusim.agents.networks import QNetwork
 from gpusim.agents.run import RunFolder, make_learner, preset
 from gpusim.errors import InputError
@@ -83,7 +84,10 @@ def test_dueling_by_hand():
 
 # ------------------------------------------------------------------------------------------------------- schedules
 
-PLAIN = gpusim.register(replace(gpusim.spec("CartPole-v1"), id="PlainCartPole-v1"))  # without a preset
+PLAIN, BOARDS = (  # without a preset
+    gpusim.register(replace(gpusim.spec(f"{name}-v1"), id=f"Plain{name.rpartition('/')[2]}-v1"))
+    for name in ("CartPole", "MinAtar/Breakout")
+)
 SMALL = {"env": PLAIN.id, "num_envs": 4, "num_steps": 8, "total_steps": 640, "learning_starts": 64}
 SMALL |= {"batch_size": 16, "capacity": 256, "hidden": (8,), "device": "cpu"}
 
@@ -133,10 +137,16 @@ def test_the_target_network_follows(dueling):
 KINDS = {
     "plain": {},
     "all": {"dueling": True, "n_step": 3, "prioritized": True, "normalize_obs": True, "anneal": True, "tau": 0.5},
-    "images": {"env": "MinAtar/Breakout-v1"},
+    "images": {"env": BOARDS.id},
     "scaled": {"normalize_reward": True, "layer_norm": True, "repeat": 0.5},
 }
 each_kind = pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
+
+
+def noted(self, rollout, iteration):
+    """`Watch.look` as on a GPU."""
+    done = rollout.terminated | rollout.truncated
+    self.note(rollout.obs, rollout.next_obs, rollout.reward, rollout.episode_length, done)
 
 
 @each_kind
@@ -145,6 +155,7 @@ def test_an_iteration_looks_at_no_value(changes, monkeypatch):
     pytest.importorskip("triton", reason="Triton is not installed")
     monkeypatch.setattr(torch.nn.utils, "skip_init", lambda kind, *sizes: kind(*sizes))  # these two swap tensors,
     monkeypatch.setattr(torch.nn.Module, "to", lambda module, _: module)  # which fake ones cannot
+    monkeypatch.setattr(Watch, "look", noted)
     with FakeTensorMode(), recording() as launches:
         learner = DQN(Config(**SMALL | {"backend": "triton", "replay_ratio": 0.04} | changes))
         learner.replayed.wanted = True  # what a GPU would capture
