@@ -237,8 +237,11 @@ def params(env: Env, given: Any, num_envs: int, where: torch.device) -> Any:
     for name, value in changes.items():
         if name not in env.params._fields:
             raise InputError(f"{env.id} has no parameter {told(name)}; it has {', '.join(env.params._fields)}.")
-        changes[name] = param(name, value, num_envs, where)
-        if not isinstance(value, Uniform) and bool(torch.as_tensor(changes[name]).isnan().any()):
+        made = changes[name] = param(name, value, num_envs, where)
+        unseen = isinstance(value, Uniform) or (
+            isinstance(made, Tensor) and made.device.type != "cpu"
+        )  # or a GPU waits
+        if not unseen and bool(torch.as_tensor(made).isnan().any()):
             raise InputError(f"parameter {name!r} is not a number (nan).")
     return env.params._replace(**changes)
 

@@ -5,7 +5,6 @@ modes and the episode statistics live here, once, above that seam.
 """
 
 import dis
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -32,6 +31,7 @@ from gpusim.kernels.lang import (
     where,
     words,
 )
+from gpusim.kernels.lower import by_function
 
 
 class Carry(NamedTuple):
@@ -106,7 +106,7 @@ def rng_at(place: tuple[Any, Any, Any, Any, Any], drawn: Any) -> Any:
     return Rng(*place) if drawn is None else Drawn(*place, words=drawn.get(place[-1]))
 
 
-@functools.cache
+@by_function
 def draws(step: Callable) -> bool:
     """Whether a `step` function makes any use of its third argument, the generator."""
     code = getattr(getattr(step, "unshaped", step), "__code__", None)  # a shaped step passes it on, used or not

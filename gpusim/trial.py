@@ -184,7 +184,8 @@ class Trial:
             self.refuse("observe", f"gives {told(seen)} where float32, ints or bools are meant")
         self._no_nan("observe", "a cell", seen)
         kept = value.to(getattr(torch, self.space.dtype.name))
-        if not torch.equal(kept.to(value.dtype), value):
+        truth = kept.dtype == torch.bool and not value.is_floating_point()  # of a whole number: all but 0 is True
+        if not truth and not torch.equal(kept.to(value.dtype), value):
             self.refuse(
                 "observe", f"gives values for cells that {self.space.dtype} does not hold, the dtype of its space"
             )
@@ -295,7 +296,7 @@ class Trial:
 
     def _inside(self, seen: Any) -> None:
         entries = seen if isinstance(seen, tuple) else [seen]
-        bounds = zip(self.space.low.flatten(), self.space.high.flatten(), strict=True)
+        bounds = zip(self.space.low.flatten().tolist(), self.space.high.flatten().tolist(), strict=True)
         for i, (value, (low, high)) in enumerate(zip(entries, bounds, strict=False)):
             value = torch.as_tensor(value).double()
             if bool(((value < low - 1e-6 * abs(low)) | (value > high + 1e-6 * abs(high))).any()):

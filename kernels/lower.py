@@ -48,7 +48,7 @@ class LoweringError(TypeError):
     """A function uses something that no kernel can do; the message names it and its line."""
 
 
-def _once(function: F) -> F:
+def by_function(function: F) -> F:
     """As `functools.cache`, of a function of one function; the result goes when that goes."""
     made: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
@@ -64,7 +64,7 @@ def _once(function: F) -> F:
     return once  # type: ignore[return-value]
 
 
-@_once
+@by_function
 def lower(function: Callable) -> Any:
     """The `@triton.jit` clone of `function`.
 
@@ -123,7 +123,7 @@ def _without_annotations(source: str) -> str:
     return text.decode()
 
 
-@_once
+@by_function
 def check(function: Callable) -> dict[str, Any]:
     """What the global names in `function` stand for, when it keeps to the vocabulary.
 

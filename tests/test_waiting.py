@@ -129,7 +129,7 @@ def test_wrappers(gpu, name):
 
 SMALL = {"num_envs": 6, "device": "cuda", "total_steps": 10**6, "hidden": (16, 16)}
 WHOLE = {"num_steps": 2, "epochs": 1, "minibatches": 2, "normalize_obs": True, "normalize_reward": True}
-DRAWN = {"num_steps": 4, "learning_starts": 24, "batch_size": 8, "capacity": 600}
+DRAWN = {"num_steps": 4, "n_step": 1, "learning_starts": 24, "batch_size": 8, "capacity": 600}
 EVERYTHING = {
     "dueling": True,
     "n_step": 3,
