@@ -325,7 +325,13 @@ def in_graph(call: Callable[[], Any], *generators: torch.Generator) -> Callable[
 def trainer(env: str, **settings: Any) -> Any:
     from gpusim.agents.ppo import PPO, Config
 
-    return PPO(Config(env=env, device="cuda", hidden=(64, 64), activation="tanh", total_steps=10**12, **settings))
+    plain: dict[str, Any] = {
+        "hidden": (64, 64),
+        "activation": "tanh",
+        "normalize_obs": False,
+        "normalize_reward": False,
+    }
+    return PPO(Config(env=env, device="cuda", total_steps=10**12, **plain | settings))
 
 
 def described(learner: Any) -> dict[str, Any]:
