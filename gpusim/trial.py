@@ -298,7 +298,8 @@ class Trial:
         entries = seen if isinstance(seen, tuple) else [seen]
         bounds = zip(self.space.low.flatten().tolist(), self.space.high.flatten().tolist(), strict=True)
         for i, (value, (low, high)) in enumerate(zip(entries, bounds, strict=False)):
-            value = torch.as_tensor(value).double()
+            value = torch.as_tensor(value)
+            value = (value != 0 if self.space.dtype == np.bool_ else value).double()
             if bool(((value < low - 1e-6 * abs(low)) | (value > high + 1e-6 * abs(high))).any()):
                 where = f"entry {i} of the observation" if isinstance(seen, tuple) else "a cell"
                 self.warn(
