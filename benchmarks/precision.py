@@ -5,7 +5,7 @@
 Values of a critic of two hidden tanh layers (orthogonal weights, normal observations of 4 entries) against float64. The
 product of the hidden layers is taken as each choice has it, from operands cut or rounded as tensor cores do; its sums are
 exact here, and rounded by a tensor core. Tanh is made of the same instructions as in the kernels, each of which errs by at
-most as much as its maker allows, up or down at random.
+most an assumed bound, up or down at random.
 """
 
 import torch
