@@ -4,7 +4,7 @@ import dataclasses
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ METRICS = {"return": "return, mean of the last episodes", "length": "steps of an
 SAME = {  # settings that change where and how long a run goes, not what it learns
     "env", "seed", "run_dir", "device", "backend", "threads", "log_every", "checkpoint_every", "target_return",
 }  # fmt: skip
+DEPTH = 5  # folders below the one that is named in which runs are looked for
 MOST = 500  # points of a line
 RESAMPLES = 2000
 
@@ -131,12 +132,22 @@ def folders(paths: Sequence[str | Path]) -> dict[Path, bool]:
     for path in map(Path, paths):
         if not os.path.isdir(path):  # which of a name that is too long says no
             raise InputError(f"there is no folder {path}.")
-        inside = [path] if (path / "config.json").exists() else sorted(p.parent for p in path.rglob("config.json"))
+        inside = [path] if (path / "config.json").exists() else sorted(_inside(path))
         if not inside:
-            raise InputError(f"{path} is no run folder and holds none.")
+            raise InputError(f"{path} is no run folder and holds none, {DEPTH} folders deep.")
         known = {p.resolve() for p in found}
         found |= {p: p == path for p in inside if p.resolve() not in known}
     return found
+
+
+def _inside(path: Path) -> Iterator[Path]:
+    """The run folders below, `DEPTH` levels deep; what is hidden, or gone before it is read, holds none."""
+    for name, inner, files in os.walk(path):
+        folder = Path(name)
+        if "config.json" in files:
+            yield folder
+        deep = "config.json" in files or len(folder.relative_to(path).parts) >= DEPTH
+        inner[:] = [] if deep else [other for other in inner if not other.startswith(".")]
 
 
 def series(readings: list[dict[str, float]], x: str, metric: str) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from gpusim.agents.cli import main
 from gpusim.agents.run import RunFolder, preset
 from gpusim.envs import ACROBOT, CARTPOLE, MOUNTAIN_CAR, PENDULUM
 from gpusim.envs.minatar import FREEWAY
+from gpusim.errors import InputError
 from tests.envs.toys import TOY
 
 NAN = float("nan")
@@ -118,6 +119,22 @@ def test_curves_of_different_lengths_meet_and_hold():
     assert np.array_equal(y[1], x + 1)
 
 
+def test_runs_are_looked_for_where_runs_are(tmp_path, monkeypatch):
+    """Not for ever below, nor in what is hidden or inside another run; a folder that goes while it is looked at is none."""
+    found = [tmp_path / "a" / "b" / "c", tmp_path / "z"]
+    for path in [*found, tmp_path / ".cache" / "x", found[0] / "inner", tmp_path.joinpath(*"123456") / "deep"]:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "config.json").touch()
+    assert list(plot.folders([tmp_path])) == found
+
+    def gone(path):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    with pytest.raises(InputError, match="holds none"):
+        plot.folders([tmp_path])
+
+
 def test_what_is_left_out_is_said(tmp_path):
     a = folder(tmp_path / "a", [(10, 1.0), (20, 2.0), (100, 3.0)], seed=0)
     folder(tmp_path / "b", [(10, 1.0), (50, 5.0)], seed=1)
@@ -191,7 +208,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     for args, sentence in [
         (["plot"], "plot needs a run folder: gpusim plot runs/..."),
         (["plot", "nowhere"], "there is no folder nowhere."),
-        (["plot", "new"], "new is no run folder and holds none."),
+        (["plot", "new"], "new is no run folder and holds none, 5 folders deep."),
         (["plot", "runs", "--metric", "loss"], "no run has a finite 'loss' to draw; there are return."),
         (["plot", "runs", "--out", "x.doc"], "the picture x.doc must end in ."),
         (["plot", "runs", "--out", "curves.png/x.png"], "the picture curves.png/x.png cannot be written"),
