@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from gpusim.errors import told
 from gpusim.trial import Trial
 from gpusim.vector import VectorEnv, tree_map
 
@@ -82,6 +83,10 @@ def _require(holds: Any, sentence: str) -> None:
 
 
 def _check_declaration(env: Any) -> None:
+    _require(
+        hasattr(env, "num_envs"),
+        f"this is no vector environment, but {told(env)}: give what gpusim.make or gpusim.VectorEnv returns.",
+    )
     n = env.num_envs
     _require(isinstance(n, int) and n > 0, f"num_envs must be a positive int, not {n!r}.")
     _require(isinstance(env.single_observation_space, Box), "single_observation_space must be a Box.")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gpusim
 from gpusim import checks, source
@@ -16,6 +16,7 @@ from gpusim.agents.bench.measure import MODES, Bench, Mode, Point, measure, prep
 from gpusim.agents.bench.memory import memory
 from gpusim.agents.bench.provenance import busy, hardware, provenance, write_json
 from gpusim.agents.bench.startup import startup
+from gpusim.agents.ranges import Count, Range, check_field, hints, whole
 from gpusim.errors import InputError
 
 FAILURES = (InputError, RuntimeError, MemoryError)  # of one combination, which do not end the others
@@ -36,12 +37,12 @@ class BenchConfig:
     mode: tuple[Mode, ...] = ("sim",)
     """sim: statistics returned; transitions: every transition; policy: likewise, by an actor and a critic; step: all that
     env.step gives; collect: PPO's own rollouts; train: PPO whole."""
-    steps: int | None = None
+    steps: Count | None = None
     """Steps in one call of rollout, or calls of env.step between two readings of the clock; None: 64, or what 1 GiB
     holds, on a CPU fewer where 64 would be more than 2**24 steps; for collect and train what the preset says."""
-    rounds: int = 7
+    rounds: Count = 7
     """Measurements of each, in turn, of which the median is reported."""
-    seconds: float = 0.3
+    seconds: Annotated[float, Range(0, 3600, above=True)] = 0.3
     """Least length of a measurement [s]."""
     startup: bool = True
     """Measure the start in new processes, with empty and with filled compiler caches, at the largest num_envs."""
@@ -72,22 +73,20 @@ class BenchConfig:
 
 
 def numbers(text: str) -> list[int]:
-    """ "4096" is one number, "1024..65536" the numbers from the first, each four times the one before, up to the second.
+    """ "4096" or "4k" is one number, "1k..64k" the numbers from the first, each four times the one before, up to the second.
 
     Raises:
         InputError: it is neither.
     """
-    first, _, last = text.replace("_", "").replace(",", "").partition("..")
-    if (
-        not first.isdecimal()
-        or text.endswith("..")
-        or not (last or first).isdecimal()
-        or int(first) < 1
-        or int(last or first) < int(first)
-    ):
+    low, dots, high = text.replace(",", "").partition("..")
+    try:
+        first, last = whole(low), whole(high if dots else low)
+    except ValueError:
+        first = last = 0
+    if not 1 <= first <= last:
         raise InputError(f"num_envs must be a positive whole number or a range such as 1024..1048576, not {text!r}.")
-    found = [int(first)]
-    while found[-1] * 4 <= int(last or first):
+    found = [first]
+    while found[-1] * 4 <= last:
         found.append(found[-1] * 4)
     return found
 
@@ -122,7 +121,8 @@ def bench(config: BenchConfig) -> dict[str, Any]:
 
 def check(config: BenchConfig) -> None:
     """Refuses, before anything is measured, what would fail later."""
-    checks.positive("rounds", config.rounds)
+    for name in ("steps", "rounds", "seconds"):
+        check_field(name, getattr(config, name), hints(config)[name])
     for point in points(config):
         point.check()
     for path in filter(None, (config.json, config.plot)):

@@ -62,15 +62,24 @@ def test_every_combination_is_a_row_and_every_size_is_there():
 
 
 @pytest.mark.parametrize(
+    ("text", "found"), [("1k", [1000]), ("1e3", [1000]), ("4_096", [4096]), ("1k..64k", [1000, 4000, 16000, 64000])]
+)
+def test_sizes_are_written_as_everywhere(text, found):
+    assert command.numbers(text) == found
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"env": ("CartPool-v1",)}, "CartPole-v1"),
         ({"num_envs": (0,)}, "num_envs must be a positive whole number or a range"),
         ({"num_envs": ("64..8",)}, "num_envs must be a positive whole number or a range"),
         ({"num_envs": ("many",)}, "num_envs must be a positive whole number or a range"),
-        ({"rounds": 0}, "rounds must be a positive whole number"),
-        ({"steps": -1}, "steps must be a positive whole number"),
-        ({"seconds": 0.0}, "seconds must be a positive number"),
+        ({"rounds": 0}, "rounds must be at least 1"),
+        ({"steps": -1}, "steps must be at least 1"),
+        ({"seconds": 0.0}, "seconds must be positive"),
+        ({"seconds": 1e300}, "seconds must be positive and at most 3600"),
+        ({"seconds": float("nan")}, "seconds must be positive and at most 3600"),
         ({"mode": ("fast",)}, "mode 'fast' is not known"),
         ({"backend": ("triton",)}, "it needs a CUDA GPU"),
     ],

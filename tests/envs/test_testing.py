@@ -47,6 +47,12 @@ def test_a_world_without_chance_is_right_where_that_is_meant():
         check_vector_env(make(env=still))
 
 
+@pytest.mark.parametrize("given", ["CartPole-v1", None, gymnasium.make("CartPole-v1")], ids=["id", "None", "single"])
+def test_what_is_no_vector_environment_is_called_so(given):
+    with pytest.raises(AssertionError, match=r"no vector environment, but .*: give what gpusim\.make"):
+        check_vector_env(given)
+
+
 class Changed(gpusim.VectorEnv):
     """A `VectorEnv` of which one value that `step` returns is spoiled."""
 
