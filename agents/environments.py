@@ -16,6 +16,7 @@ from gpusim.errors import InputError
 from gpusim.host import HostEnv, HostVectorEnv
 from gpusim.registry import nearest, spec, unknown
 from gpusim.rollout import Rollout
+from gpusim.tree import plain
 from gpusim.vector import VectorEnv
 
 
@@ -134,7 +135,7 @@ def remark(env: Any) -> str:
 
 def kept(env: Any) -> Any:
     """The state that a checkpoint keeps, in dicts of tensors and numbers; None where it lies in other processes."""
-    return _plain(env.get_state()) if isinstance(env, VectorEnv) else None
+    return plain(env.get_state()) if isinstance(env, VectorEnv) else None
 
 
 def bring_back(env: Any, state: Any, seed: int) -> None:
@@ -143,8 +144,3 @@ def bring_back(env: Any, state: Any, seed: int) -> None:
         env.reset(seed=seed)
     else:
         env.set_state(state)
-
-
-def _plain(tree: Any) -> Any:
-    """Tuples with named fields become dicts."""
-    return {k: _plain(v) for k, v in tree._asdict().items()} if hasattr(tree, "_asdict") else tree

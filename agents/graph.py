@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gpusim.agents.environments import on_host
+from gpusim.tree import alike, tree_map
 from gpusim.vector import VectorEnv
 
 
@@ -28,34 +29,17 @@ class Held:
         if now is self.carry and stepper is self.stepper:
             return True
         mode = self.env._mode()
-        fits = self.carry is not None and mode == self.mode and _alike(self.carry, now)
+        fits = self.carry is not None and mode == self.mode and alike(self.carry, now)
         if fits:
-            _copy(self.carry, now)
+            tree_map(Tensor.copy_, self.carry, now)
         else:
-            self.carry = _clone(now)
+            self.carry = tree_map(_contiguous, now)
         self.env._carry, self.mode, self.stepper = self.carry, mode, stepper
         return fits
 
 
-def _alike(old: Any, new: Any) -> bool:
-    if isinstance(old, tuple):
-        return isinstance(new, tuple) and len(old) == len(new) and all(map(_alike, old, new))
-    return isinstance(new, Tensor) if isinstance(old, Tensor) else old == new
-
-
-def _copy(old: Any, new: Any) -> None:
-    if isinstance(old, tuple):
-        for a, b in zip(old, new, strict=True):
-            _copy(a, b)
-    elif isinstance(old, Tensor):
-        old.copy_(new)
-
-
-def _clone(tree: Any) -> Any:
-    if isinstance(tree, tuple):
-        leaves = [_clone(x) for x in tree]
-        return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
-    return tree.clone(memory_format=torch.contiguous_format) if isinstance(tree, Tensor) else tree
+def _contiguous(x: Tensor) -> Tensor:
+    return x.clone(memory_format=torch.contiguous_format)
 
 
 class Captured:

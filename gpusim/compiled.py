@@ -4,7 +4,6 @@ On a GPU it is `torch.compile`. On the CPU Inductor is called without Dynamo, wh
 function read has changed: at a few thousand environments that takes half as long as the step.
 """
 
-import itertools
 import re
 import types
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gpusim.errors import InputError
+from gpusim.tree import reader, writer
 
 OPTIONS = {"max_fusion_size": 4096, "cpp.min_chunk_size": 2**13}
 KEPT = 16  # versions of one function: a sweep over a number would keep one for each value
@@ -69,7 +69,7 @@ class Compiled:
         return self._first(args)
 
     def _first(self, args: tuple) -> Any:
-        read = _reader(args)
+        read = reader(args)
         tensors, rest = read(args)
         if tensors[0].device.type != "cpu":
             self.by_dynamo = _by_dynamo(self.function, self.options)
@@ -94,13 +94,13 @@ def _compiled(function: Callable, options: dict, args: tuple, tensors: list[Tens
     from torch.fx.experimental.proxy_tensor import make_fx
     from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
 
-    place, fill = _writer(args), None
+    place, fill = writer(args), None
 
     def flat(*inputs: Tensor) -> list[Tensor]:
         nonlocal fill
         result = function(*place(inputs))
-        fill = _writer(result)
-        return _reader(result)(result)[0]
+        fill = writer(result)
+        return reader(result)(result)[0]
 
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     with torch.no_grad():
@@ -142,46 +142,3 @@ def _by_dynamo(function: Callable, options: dict) -> Callable:
         return [not (g.is_global or re.split(r"[.\[]", g.name)[0] in code.co_freevars) for g in guards]
 
     return torch.compile(own, fullgraph=True, options=options | {"guard_filter_fn": of_arguments})
-
-
-# Trees are taken apart and put together by functions written for them: a walk over one takes as long as a step.
-
-
-def _reader(tree: Any) -> Callable[[Any], tuple[list[Tensor], tuple]]:
-    """The function that gives, of a tree like this one, its tensors, and all else in a tuple, each after its type."""
-    tensors, rest = [], []
-
-    def visit(x: Any, at: str) -> None:
-        if isinstance(x, Tensor):
-            tensors.append(at)
-        elif isinstance(x, tuple | list | dict):
-            for key, each in x.items() if isinstance(x, dict) else enumerate(x):
-                visit(each, f"{at}[{key!r}]")
-        else:
-            rest.append(f"type({at}), {at}, ")
-
-    visit(tree, "tree")
-    return eval(f"lambda tree: ([{', '.join(tensors)}], ({''.join(rest)}))")
-
-
-def _writer(tree: Any) -> Callable[[Any], Any]:
-    """The function that makes a tree like this one, with the tensors that it is given in place of its own."""
-    kept: list[Any] = []
-    number = itertools.count()
-
-    def keep(x: Any) -> str:
-        kept.append(x)
-        return f"kept[{len(kept) - 1}]"
-
-    def visit(x: Any) -> str:
-        if isinstance(x, Tensor):
-            return f"tensors[{next(number)}]"
-        if isinstance(x, dict):
-            return "{" + "".join(f"{key!r}: {visit(each)}, " for key, each in x.items()) + "}"
-        if isinstance(x, tuple | list):
-            each = "".join(f"{visit(each)}, " for each in x)
-            record = keep(type(x)) if hasattr(x, "_fields") else ""
-            return f"[{each}]" if isinstance(x, list) else f"{record}({each})"
-        return keep(x)
-
-    return eval(f"lambda tensors: {visit(tree)}", {"kept": kept})

@@ -32,6 +32,7 @@ from gpusim.kernels.lang import (
     words,
 )
 from gpusim.kernels.lower import by_function
+from gpusim.tree import changed, each_field
 
 
 class Carry(NamedTuple):
@@ -138,11 +139,6 @@ def _as(like: Any, state: Any) -> Any:
     return type(like)(*(new.astype(old.dtype, copy=False) for old, new in zip(like, state, strict=True)))
 
 
-def changed(old: Any, **fields: Any) -> Any:
-    """`old._replace(**fields)`, which Dynamo of torch 2.11 cannot follow for a tuple made in what it compiles."""
-    return type(old)(**dict(zip(old._fields, old, strict=True)) | fields)
-
-
 def _hold(mode: Mode, before: Carry, c: Carry, out: Step) -> tuple[Carry, Step]:
     """Outside SAME_STEP the row of an episode that was over already is no transition: it resets, or it idles."""
     over = before.terminated | before.truncated
@@ -151,7 +147,7 @@ def _hold(mode: Mode, before: Carry, c: Carry, out: Step) -> tuple[Carry, Step]:
         out = changed(out, terminated=out.terminated & ~over, truncated=out.truncated & ~over, reset=over)
     else:
         choose = _chooser(over)
-        c = _each(choose, before, changed(c, state=_each(choose, before.state, c.state)))
+        c = each_field(choose, before, changed(c, state=each_field(choose, before.state, c.state)))
         out = changed(
             out,
             terminated=where(over, before.terminated, out.terminated),
@@ -168,8 +164,8 @@ def reset_where(mask: Lane, c: Carry, begun: tuple[Any, Any]) -> Carry:
     choose = _chooser(mask)
     return changed(
         c,
-        state=_each(choose, begun[0], c.state),
-        params=c.params if begun[1] is c.params else _each(choose, begun[1], c.params),
+        state=each_field(choose, begun[0], c.state),
+        params=c.params if begun[1] is c.params else each_field(choose, begun[1], c.params),
         elapsed=choose(0.0, c.elapsed),
         episode_return=choose(0.0, c.episode_return),
     )
@@ -195,10 +191,6 @@ def _chooser(mask: Any) -> Callable[[Any, Any], Any]:
         return changed
 
     return by_rows
-
-
-def _each(choose: Callable[[Any, Any], Any], new: Any, old: Any) -> Any:
-    return type(old)(*map(choose, new, old))
 
 
 def observe(env: Env, c: Carry) -> Lane:

@@ -18,6 +18,7 @@ from gpusim.kernels.policy import MlpPolicy
 from gpusim.kernels.rollout_triton import Collected, rollout
 from gpusim.kernels.simulate_triton import Transitions, simulate
 from gpusim.remember import by_env
+from gpusim.tree import tree_map
 
 AUTORESET = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)
 
@@ -65,7 +66,7 @@ class Fused:
 
     def _room(self, steps: int) -> Transitions:
         """Memory for what is told of `steps` steps, or, of 0, of a single call of `step`."""
-        return Transitions(*(x if x is None else _empty_like(x) for x in self._form(steps)))
+        return tree_map(torch.empty_like, self._form(steps))
 
     def _form(self, steps: int) -> Transitions:
         """What `_room` is like; without memory, as making room like something takes half the time of describing it."""
@@ -120,7 +121,7 @@ class Fused:
     def with_policy(self, c: Carry, clock: Tensor, policy: MlpPolicy, kept: Collected) -> Carry:
         """As many steps as `kept` has room for, by a policy that `holds`; `clock` is an int64 scalar on the device."""
         before = self.episodes(c)
-        after = Episodes(*(_empty_like(x) for x in before))
+        after = tree_map(torch.empty_like, before)
         rollout(self.game(c), before, c.seed, clock, policy, kept, after)
         return self.carry(c, after)
 
@@ -167,10 +168,6 @@ class Fused:
     def _shaped(self, obs: Tensor | None) -> Any:
         """`[..., N, *obs]` of what a kernel filled."""
         return obs.mT if obs is not None and self.flat else obs
-
-
-def _empty_like(x: Any) -> Any:
-    return tuple(map(torch.empty_like, x)) if isinstance(x, tuple) else torch.empty_like(x)
 
 
 def _dtype(space: Any) -> torch.dtype:

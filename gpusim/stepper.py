@@ -13,11 +13,12 @@ from torch import Tensor
 
 from gpusim import engine
 from gpusim.compiled import Compiled
-from gpusim.engine import Carry, Mode, Step, Tally, changed
+from gpusim.engine import Carry, Mode, Step, Tally
 from gpusim.env import Env
 from gpusim.kernels.lang import STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Lane, Rng, is_lane, words
 from gpusim.kernels.lower import LoweringError, check
 from gpusim.remember import by_env
+from gpusim.tree import changed, each_field, tree_map
 
 CHUNK = 8  # steps that one compiled function takes in registers
 ONE_THREAD = {"cpp.min_chunk_size": 2**15}  # a loop of fewer cells is too short to wait for other threads
@@ -111,22 +112,21 @@ class LookAhead:
         self.arrays = not compiled and keeps_to_vocabulary(env)
         self.index: Lane = index.numpy() if self.arrays else index
         self.begun: Any = None  # state and parameters of episode `Carry.episode + 1`
-        self.spent = torch.zeros(
-            0, device="cpu"
-        )  # [N] nonzero where it has been used, so that the true episode is one more
+        # [N] nonzero where it has been used, so that the true episode is one more
+        self.spent: Lane = torch.zeros(0, device="cpu")
         self.unspent = False  # whether it is known that none has been
 
     def step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
         function = (_compiled_step if self.compiled else _eager_step)(self.env, self.mode, look)
         if self.arrays:
-            c = convert(to_array, c) if isinstance(c.elapsed, Tensor) else c
-            action = to_array(action) if isinstance(action, Tensor) else convert(to_array, action)
-            tally = tally and convert(to_array, tally)
+            c = to_arrays(c) if isinstance(c.elapsed, Tensor) else c
+            action = to_arrays(action)
+            tally = tally and to_arrays(tally)
         c, (new, out, tally) = self._attempt(function, c, action, tally)
         self.unspent = False
         if self.arrays:
             out = Step(*(None if x is None else torch.from_numpy(x) for x in out))
-            tally = tally and convert(torch.from_numpy, tally)
+            tally = tally and to_tensors(tally)
         return new, out, tally
 
     def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
@@ -144,14 +144,14 @@ class LookAhead:
 
     def settle(self, c: Carry) -> Carry:
         """`c` of tensors, with its true episode numbers; due before anything but a step touches it."""
-        return convert(torch.from_numpy, self._count(c))
+        return to_tensors(self._count(c))
 
     def lanes(self, tree: Any) -> Any:
         """Tensors in the form that steps compute with, so that all else is computed alike."""
-        return convert(to_array, tree) if self.arrays else tree
+        return to_arrays(tree) if self.arrays else tree
 
     def observe(self, c: Carry) -> Tensor:
-        return convert(torch.from_numpy, _observe(self.env, self.lanes(c), self.compiled))
+        return to_tensors(_observe(self.env, self.lanes(c), self.compiled))
 
     def _count(self, c: Carry) -> Carry:
         if self.begun is None:
@@ -184,13 +184,15 @@ class LookAhead:
             self.begun = fresh(self.env, self.mode, c, self.index)
         else:
             rows = spent.nonzero()[0] if self.arrays else spent.nonzero().squeeze(1)
-            some = c._replace(params=_fields(lambda p: p[rows] if is_lane(p) else p, c.params), episode=c.episode[rows])
+            some = c._replace(
+                params=each_field(lambda p: p[rows] if is_lane(p) else p, c.params), episode=c.episode[rows]
+            )
             new = fresh(self.env, self.mode, some, self.index[rows])
             put = functools.partial(_put, rows)
-            params = _fields(put, before[1], new[1]) if self.mode.random_params else c.params
-            self.begun = _fields(put, before[0], new[0]), params
+            params = each_field(put, before[1], new[1]) if self.mode.random_params else c.params
+            self.begun = each_field(put, before[0], new[0]), params
         none = torch.zeros(len(self.index), dtype=torch.bool, device="cpu")
-        self.spent = to_array(none) if self.arrays else none
+        self.spent = none.numpy() if self.arrays else none
         return c
 
 
@@ -214,20 +216,12 @@ def keeps_to_vocabulary(env: Env) -> bool:
     return True
 
 
-def to_array(x: Any) -> Any:
-    return x.numpy() if isinstance(x, Tensor) else x
+def to_tensors(tree: Any) -> Any:
+    return tree_map(torch.from_numpy, tree, kind=np.ndarray)
 
 
-def convert(function: Callable, tree: Any) -> Any:
-    """`function` on the lanes of a tree of tuples; tensors are not made of tensors again, nor arrays of arrays."""
-    if isinstance(tree, tuple):
-        leaves = [convert(function, x) for x in tree]
-        return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
-    return function(tree) if isinstance(tree, Tensor if function is to_array else np.ndarray) else tree
-
-
-def _fields(function: Callable, *records: Any) -> Any:
-    return type(records[0])(*map(function, *records))
+def to_arrays(tree: Any) -> Any:
+    return tree_map(Tensor.numpy, tree)
 
 
 def fresh(env: Env, mode: Mode, c: Carry, index: Lane) -> tuple[Any, Any]:
@@ -357,7 +351,7 @@ def _columns(state: Any) -> Any:
     """Entities `[N, k]` slot after slot: their loops shall run along the environments, of which there are more."""
     if all(field.ndim == 1 for field in state):
         return state
-    return _fields(lambda f: f if f.ndim == 1 else f.movedim(0, -1).contiguous().movedim(-1, 0), state)
+    return each_field(lambda f: f if f.ndim == 1 else f.movedim(0, -1).contiguous().movedim(-1, 0), state)
 
 
 def _now(word: Tensor, step: int, span: int, elapsed: Tensor, spent: Tensor) -> Tensor:

@@ -17,8 +17,9 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from gpusim.errors import told
+from gpusim.tree import tensors, tree_map
 from gpusim.trial import Trial
-from gpusim.vector import VectorEnv, tree_map
+from gpusim.vector import VectorEnv
 
 SEED = 20
 TRIALS = 10
@@ -314,7 +315,7 @@ def _check_memory(env: Any) -> None:
     for action in islice(_actions(env), SHORT):
         step = _Step(*env.step(action))
         kept.append(step)
-        addresses = [t.untyped_storage().data_ptr() for t in _tensors(step)]
+        addresses = [t.untyped_storage().data_ptr() for t in tensors(step)]
         _require(len(set(addresses)) == len(addresses), "two tensors that one step returned share memory.")
         if getattr(env, "copy", True):
             _require(before.isdisjoint(addresses), "a step returned memory that an earlier step had returned already.")
@@ -324,7 +325,7 @@ def _check_memory(env: Any) -> None:
 
 def _check_no_influence(env: Any) -> None:
     def spoil(action: Tensor, step: _Step) -> None:
-        for tensor in (action, *_tensors(step)):
+        for tensor in (action, *tensors(step)):
             tensor.fill_(1)
 
     undisturbed = _walk(env, SEED)
@@ -424,7 +425,7 @@ def _play(env: Any, actions: Iterator[Tensor], then: Callable[[Tensor, _Step], N
     """Steps with the given actions and yields copies of what came back; `then` is given the originals."""
     for action in actions:
         step = _Step(*env.step(action))
-        copied = _Step(*_tree(torch.clone, tuple(step)))
+        copied = tree_map(torch.clone, step)
         if then is not None:
             then(action, step)
         _revive(env, copied, copied.obs)
@@ -453,21 +454,5 @@ def _device(env: Any) -> torch.device:
 
 def _same(a: Any, b: Any) -> bool:
     """Bit for bit."""
-    first, second = list(_tensors(a)), list(_tensors(b))
+    first, second = tensors(a), tensors(b)
     return len(first) == len(second) and all(map(torch.equal, first, second))
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, dict | list | tuple):
-        for leaf in tree.values() if isinstance(tree, dict) else tree:
-            yield from _tensors(leaf)
-
-
-def _tree(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {k: _tree(function, v) for k, v in tree.items()}
-    if isinstance(tree, tuple):
-        return tuple(_tree(function, v) for v in tree)
-    return function(tree) if isinstance(tree, Tensor) else tree

@@ -22,6 +22,7 @@ from gpusim.registry import runnable
 from gpusim.render import fps, frames, problem
 from gpusim.rollout import Rollout, rollout
 from gpusim.stepper import DrawsAhead, LookAhead, SyncFree, compiled_actions
+from gpusim.tree import tree_map
 
 
 class VectorState(NamedTuple):
@@ -395,13 +396,3 @@ def _possible(carry: Carry) -> None:
     for name, value in carry.params._asdict().items():
         if bool(torch.as_tensor(value).isnan().any()):
             raise InputError(f"parameter {name!r} of the state is not a number (nan).")
-
-
-def tree_map(function: Callable, tree: Any, *others: Any) -> Any:
-    """`function` on the tensors of trees of tuples and dicts of one form; what is no tensor stays."""
-    if isinstance(tree, dict):
-        return {k: tree_map(function, v, *(o[k] for o in others)) for k, v in tree.items()}
-    if isinstance(tree, tuple):
-        leaves = [tree_map(function, *x) for x in zip(tree, *others, strict=True)]
-        return type(tree)(*leaves) if hasattr(tree, "_fields") else tuple(leaves)
-    return function(tree, *others) if isinstance(tree, Tensor) else tree

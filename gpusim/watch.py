@@ -1,6 +1,6 @@
 """What a function does while it runs, beside what it gives: writes, draws, and looks at values."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from gpusim.kernels.lang import Drawn, Rng, words
+from gpusim.tree import tensors
 
 WRITES = "writes into what it was given: make a new lane, x = x + dx, where x += dx changes the old one"
 DRAWS = "draws by torch: draw from rng, as in uniform(rng, 0, 0.0, 1.0)"
@@ -46,7 +47,7 @@ def watched(function: Callable, *args: Any, joins: bool = False) -> Any:
     Raises:
         Forbidden: it does what no function of an environment may.
     """
-    given = list(_tensors(args))
+    given = tensors(args)
     before, state = [x._version for x in given], torch.random.get_rng_state()
     watch = Watch(given, joins)
     with watch:
@@ -86,8 +87,8 @@ class Watch(TorchFunctionMode):
             self._forbid(problem)
         result = func(*args, **kwargs)
         self.done.append(((args, kwargs), result))
-        if lanes := [x for x in _tensors((args, kwargs)) if id(x) in self.lanes]:
-            results = list(_tensors(result))
+        if lanes := [x for x in tensors((args, kwargs)) if id(x) in self.lanes]:
+            results = tensors(result)
             self.lanes |= set(map(id, results))
             if not name.startswith("new_") and any(x.ndim for x in lanes) and any(x.ndim == 0 for x in results):
                 self._forbid(JOINS.format(name.strip("_")))
@@ -107,7 +108,7 @@ class Watch(TorchFunctionMode):
         target = kwargs.get("out")
         if target is None and (name == "__setitem__" or (name[-1:] == "_" != name[-2:-1])):
             target = args[0] if args else None
-        for place in map(_memory, _tensors(target)):
+        for place in map(_memory, tensors(target)):
             if place in map(_memory, self.given):
                 return WRITES
             if place and place not in self._made():
@@ -118,8 +119,8 @@ class Watch(TorchFunctionMode):
         """Where the tensors lie that the function made itself."""
         made: set[int] = set()
         for arguments, results in self.done:
-            others = set(map(_memory, _tensors(arguments))) - made
-            made |= set(map(_memory, _tensors(results))) - others  # a view lies where something else does
+            others = set(map(_memory, tensors(arguments))) - made
+            made |= set(map(_memory, tensors(results))) - others  # a view lies where something else does
         return made
 
 
@@ -140,16 +141,8 @@ class _Words(dict):
 
 def _chooses(index: Any) -> bool:
     """Whether an index picks by a condition, so that the shape depends on values."""
-    return any(x.dtype in (torch.bool, torch.uint8) for x in _tensors(index))
+    return any(x.dtype in (torch.bool, torch.uint8) for x in tensors(index))
 
 
 def _memory(x: Tensor) -> int:
     return x.untyped_storage().data_ptr() if x.layout is torch.strided else 0
-
-
-def _tensors(tree: Any) -> Iterable[Tensor]:
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, tuple | list | dict):
-        for each in tree.values() if isinstance(tree, dict) else tree:
-            yield from _tensors(each)

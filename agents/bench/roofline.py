@@ -10,12 +10,12 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import gpusim
 from gpusim import engine
 from gpusim.agents.bench.measure import Bench, Point, seconds_of
+from gpusim.tree import tensors
 from gpusim.vector import VectorEnv
 
 COPIED = 2**28  # bytes
@@ -77,14 +77,6 @@ def returned_bytes(tree: Any) -> int:
 def state_bytes(env: VectorEnv) -> int:
     """Bytes of `get_state()`."""
     return sum(t.nbytes for t in tensors(env.get_state()) if t.ndim)
-
-
-def tensors(tree: Any) -> list[Tensor]:
-    """The tensors of a tree of tuples and dicts."""
-    if isinstance(tree, Tensor):
-        return [tree]
-    parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, tuple | list) else ()
-    return [t for part in parts for t in tensors(part)]
 
 
 class Operations(TorchDispatchMode):

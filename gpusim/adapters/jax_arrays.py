@@ -7,7 +7,7 @@ import jax
 import torch
 
 from gpusim.adapters.common import require_env, to_device
-from gpusim.vector import tree_map
+from gpusim.tree import tree_map
 
 
 class Infos(Mapping):

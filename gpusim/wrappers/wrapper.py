@@ -16,7 +16,8 @@ from gpusim.engine import Step, Tally
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.rollout import Rollout, rollout
-from gpusim.vector import VectorEnv, tree_map
+from gpusim.tree import tree_map
+from gpusim.vector import VectorEnv
 
 
 class WrapperState(NamedTuple):
