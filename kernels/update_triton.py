@@ -64,7 +64,7 @@ def _narrow_network(
     ACTOR: tl.constexpr, flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef,
     partials, OFFSET: tl.constexpr, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr,
     OUTPUTS: tl.constexpr, EXTRAS: tl.constexpr, PARAMETERS: tl.constexpr, RELU: tl.constexpr, GAUSSIAN: tl.constexpr,
-    CLIP_VALUE: tl.constexpr, PRECISION: tl.constexpr, FINE: tl.constexpr, BLOCK: tl.constexpr,
+    CLIP_VALUE: tl.constexpr, PRECISION: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     P1: tl.constexpr = triton.next_power_of_2(HIDDEN1)
     P2: tl.constexpr = triton.next_power_of_2(HIDDEN2)
@@ -108,16 +108,20 @@ def _narrow_network(
         by_w2 += multiply(transposed(d2), h1s, PRECISION)
     by_b2 = tl.sum(tl.where(tl.arange(0, PX)[:, None] == INPUTS, by_b2, 0.0), 0)
     nothing = 16 * (tl.load(order + start, volatile=True) >> 31)
-    unit, column = tl.arange(0, P1) + nothing, tl.arange(0, P2) + nothing
+    column = tl.arange(0, P2) + nothing
     out = partials + tl.program_id(0).to(tl.int64) * (PARAMETERS + 8) + OFFSET
-    _store_first(out, by_w1, tl.arange(0, PX) + nothing, unit, INPUTS, HIDDEN1)
+    # Stored as one long row: numbers of rows and columns as in the loop would be held over it for this, and spill.
+    first = tl.arange(0, PX * P1) + nothing
+    _store_first(out, tl.reshape(by_w1, (PX * P1,)), first // P1, first % P1, INPUTS, HIDDEN1)
     out += HIDDEN1 * (INPUTS + 1)
-    keep = (unit < HIDDEN1)[None, :] & (column < HIDDEN2)[:, None]
-    tl.store(out + column[:, None] * HIDDEN1 + unit[None, :], by_w2, mask=keep)
+    entry = tl.arange(0, P2 * P1) + nothing
+    inside = (entry % P1 < HIDDEN1) & (entry // P1 < HIDDEN2)
+    tl.store(out + entry // P1 * HIDDEN1 + entry % P1, tl.reshape(by_w2, (P2 * P1,)), mask=inside)
     out += HIDDEN2 * HIDDEN1
     tl.store(out + column, by_b2, mask=column < HIDDEN2)
     out += HIDDEN2
-    _store_last(out, by_w3, tl.arange(0, PY) + nothing, column, HIDDEN2, OUTPUTS)
+    last = tl.arange(0, PY * P2) + nothing
+    _store_last(out, tl.reshape(by_w3, (PY * P2,)), last // P2, last % P2, HIDDEN2, OUTPUTS)
     store_sums(
         ACTOR, partials + tl.program_id(0).to(tl.int64) * (PARAMETERS + 8), out + OUTPUTS * HIDDEN2, tl.sum(sums, 0),
         tl.arange(0, PY) + nothing, value_coef, entropy_coef, PARAMETERS, OUTPUTS, EXTRAS,
@@ -126,14 +130,12 @@ def _narrow_network(
 
 @triton.jit
 def _store_first(out, by_w1, feature, unit, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr):
-    feature, unit = feature[:, None], unit[None, :]
     at = tl.where(feature < INPUTS, unit * INPUTS + feature, HIDDEN1 * INPUTS + unit)
     tl.store(out + at, by_w1, mask=(unit < HIDDEN1) & (feature <= INPUTS))
 
 
 @triton.jit
 def _store_last(out, by_w3, output, column, HIDDEN2: tl.constexpr, OUTPUTS: tl.constexpr):
-    output, column = output[:, None], column[None, :]
     tl.store(out + output * HIDDEN2 + column, by_w3, mask=(column < HIDDEN2) & (output < OUTPUTS))
 
 
@@ -145,19 +147,17 @@ def ppo_gradient_kernel(
     PRECISION: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Program (g, 0) has the actor, (g, 1) the critic, of blocks g, g + G, ...; both fill row g of `partials`."""
-    FINE: tl.constexpr = PRECISION
     ACTOR: tl.constexpr = OUTPUTS if GAUSSIAN else 0
     if tl.program_id(1) == 0:
         _one_network(
             True, flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef, partials,
             scratch, ACTOR, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, ACTOR + 4, PARAMETERS, RELU, GAUSSIAN, CLIP_VALUE,
-            PRECISION, FINE, BLOCK,
+            PRECISION, BLOCK,
         )  # fmt: skip
     else:
         _one_network(
             False, flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef, partials,
-            scratch, CRITIC, INPUTS, HIDDEN1, HIDDEN2, 1, 1, PARAMETERS, RELU, GAUSSIAN, CLIP_VALUE, PRECISION, FINE,
-            BLOCK,
+            scratch, CRITIC, INPUTS, HIDDEN1, HIDDEN2, 1, 1, PARAMETERS, RELU, GAUSSIAN, CLIP_VALUE, PRECISION, BLOCK,
         )  # fmt: skip
 
 
@@ -166,17 +166,16 @@ def _one_network(
     ACTOR: tl.constexpr, flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef,
     partials, scratch, OFFSET: tl.constexpr, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr,
     OUTPUTS: tl.constexpr, EXTRAS: tl.constexpr, PARAMETERS: tl.constexpr, RELU: tl.constexpr, GAUSSIAN: tl.constexpr,
-    CLIP_VALUE: tl.constexpr, PRECISION: tl.constexpr, FINE: tl.constexpr, BLOCK: tl.constexpr,
+    CLIP_VALUE: tl.constexpr, PRECISION: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     if scratch is None:
         _narrow_network(
             ACTOR, flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef, partials,
-            OFFSET, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, EXTRAS, PARAMETERS, RELU, GAUSSIAN, CLIP_VALUE, PRECISION, FINE,
-            BLOCK,
+            OFFSET, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, EXTRAS, PARAMETERS, RELU, GAUSSIAN, CLIP_VALUE, PRECISION, BLOCK,
         )  # fmt: skip
     else:
         wide_network(
             ACTOR, flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef, partials,
             scratch, OFFSET, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, EXTRAS, PARAMETERS, RELU, GAUSSIAN, CLIP_VALUE,
-            PRECISION, FINE, BLOCK,
+            PRECISION, BLOCK,
         )  # fmt: skip

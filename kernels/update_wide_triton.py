@@ -24,7 +24,7 @@ def wide_network(
     ACTOR: tl.constexpr, flat, data, order, start, size, envs, moments, normalizer, clip, value_coef, entropy_coef,
     partials, scratch, OFFSET: tl.constexpr, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr,
     OUTPUTS: tl.constexpr, EXTRAS: tl.constexpr, PARAMETERS: tl.constexpr, RELU: tl.constexpr, GAUSSIAN: tl.constexpr,
-    CLIP_VALUE: tl.constexpr, PRECISION: tl.constexpr, FINE: tl.constexpr, BLOCK: tl.constexpr,
+    CLIP_VALUE: tl.constexpr, PRECISION: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Layers are made in pieces of C1 and C2 units; beyond their widths both are 0 in `scratch`."""
     C1: tl.constexpr = min(BLOCK, triton.next_power_of_2(HIDDEN1))
@@ -42,7 +42,7 @@ def wide_network(
     for block in tl.range(tl.program_id(0), blocks, tl.num_programs(0), num_stages=1, disable_licm=True):
         again = block > tl.program_id(0)
         at, inside = rows(order, start, size, block, BLOCK)
-        _first(hidden1, weights, data[0], at, envs, normalizer, INPUTS, HIDDEN1, RELU, FINE, BLOCK, C1, W1)
+        _first(hidden1, weights, data[0], at, envs, normalizer, INPUTS, HIDDEN1, RELU, PRECISION, BLOCK, C1, W1)
         tl.debug_barrier()
         outputs = _second(
             hidden1, hidden2, weights, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU, PRECISION, BLOCK, C1, C2, W1, W2
@@ -60,7 +60,7 @@ def wide_network(
         _by_hidden1(hidden1, hidden2, weights, INPUTS, HIDDEN1, HIDDEN2, RELU, PRECISION, BLOCK, C1, W1, W2)
         tl.debug_barrier()
         _by_first(
-            hidden1, data[0], order, start, size, block, envs, normalizer, out, again, INPUTS, HIDDEN1, FINE, BLOCK,
+            hidden1, data[0], order, start, size, block, envs, normalizer, out, again, INPUTS, HIDDEN1, PRECISION, BLOCK,
             C1, W1,
         )  # fmt: skip
         tl.debug_barrier()
@@ -79,7 +79,7 @@ def _add(place, more, inside, again):
 @triton.jit
 def _first(
     hidden1, weights, obs, at, envs, normalizer, INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, RELU: tl.constexpr,
-    FINE: tl.constexpr, BLOCK: tl.constexpr, C1: tl.constexpr, W1: tl.constexpr,
+    PRECISION: tl.constexpr, BLOCK: tl.constexpr, C1: tl.constexpr, W1: tl.constexpr,
 ):  # fmt: skip
     """Fills `hidden1`, `[W1, BLOCK]`, with the first layer."""
     PX: tl.constexpr = max(16, triton.next_power_of_2(INPUTS + 1))
@@ -91,8 +91,8 @@ def _first(
             feature = tl.arange(0, CX) + f * CX
             x = features_and_one(obs, at, envs, normalizer, feature, INPUTS)
             w1 = first_weights(weights, feature, unit, INPUTS, HIDDEN1)
-            h1 += product(tl.trans(w1), tl.trans(x), FINE)
-        tl.store(hidden1 + (unit[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]), activate(h1, RELU, FINE))
+            h1 += product(tl.trans(w1), tl.trans(x), PRECISION)
+        tl.store(hidden1 + (unit[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]), activate(h1, RELU, PRECISION))
 
 
 @triton.jit
@@ -187,7 +187,7 @@ def _by_hidden1(
 @triton.jit
 def _by_first(
     hidden1, obs, order, start, size, block, envs, normalizer, out, again, INPUTS: tl.constexpr,
-    HIDDEN1: tl.constexpr, FINE: tl.constexpr, BLOCK: tl.constexpr, C1: tl.constexpr, W1: tl.constexpr,
+    HIDDEN1: tl.constexpr, PRECISION: tl.constexpr, BLOCK: tl.constexpr, C1: tl.constexpr, W1: tl.constexpr,
 ):  # fmt: skip
     """Adds to the gradient by the first weights and bias."""
     PX: tl.constexpr = max(16, triton.next_power_of_2(INPUTS + 1))
@@ -201,7 +201,7 @@ def _by_first(
                 at, _ = rows(order, start, size, block * (BLOCK // DEPTH) + r, DEPTH)
                 x = features_and_one(obs, at, envs, normalizer, feature, INPUTS)
                 row = tl.arange(0, DEPTH) + r * DEPTH
-                by_w1 += product(tl.load(hidden1 + (unit[:, None] * BLOCK + row[None, :])), x, FINE)
+                by_w1 += product(tl.load(hidden1 + (unit[:, None] * BLOCK + row[None, :])), x, PRECISION)
             bias = unit[:, None] + HIDDEN1 * INPUTS
             place = tl.where((feature < INPUTS)[None, :], unit[:, None] * INPUTS + feature[None, :], bias)
             _add(out + place, by_w1, (unit < HIDDEN1)[:, None] & (feature <= INPUTS)[None, :], again)
