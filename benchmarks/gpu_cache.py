@@ -59,13 +59,15 @@ def fetch(out: Path) -> list[str]:
 def launch_all(cache: Path, processes: int, chosen: str) -> int:
     """Runs everything over the stub with Triton caching in `cache`; pytest's exit code."""
     programs = [str(ROOT / "tests" / "gpu"), str(HERE / "stub" / "launched.py")]
-    command = [sys.executable, "-m", "pytest", "-p", "stub.plugin", "-m", "gpu", "-p", "no:cacheprovider", "--tb=line"]
+    command = [sys.executable, "-m", "pytest", "-p", "stub.plugin", "-m", "gpu", "-p", "no:cacheprovider", "--tb=short"]
+    command += ["--assert=plain", "-W", "ignore:ASSERTIONS ARE NOT EXECUTED", "--durations=10"]
     if importlib.util.find_spec("xdist"):
         command += ["-n", str(processes), "--dist", "worksteal"]
     if chosen:
         command += ["-k", chosen]
     paths = os.pathsep.join([str(ROOT), str(HERE), os.environ.get("PYTHONPATH", "")])
     environ = os.environ | {"TRITON_CACHE_DIR": str(cache), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    environ["PYTHONOPTIMIZE"] = "1"  # without assertions, at which a test would end before its last launch
     environ.pop("TRITON_INTERPRET", None)
     return subprocess.run([*command, *programs], cwd=ROOT, env=environ).returncode
 
