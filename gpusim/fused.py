@@ -9,7 +9,8 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from gpusim import checks
-from gpusim.engine import Carry, Mode, Step, Tally
+from gpusim.book import Book, Step, Tally
+from gpusim.engine import Carry, Mode
 from gpusim.env import Env
 from gpusim.kernels.episode_triton import Episodes, Game
 from gpusim.kernels.lower import lower
@@ -28,7 +29,7 @@ class Fused:
 
     def __init__(self, env: Env, mode: Mode, index: Tensor):
         self.env, self.mode, self.index = env, mode, index
-        self.same, self.flat = mode.autoreset is AutoresetMode.SAME_STEP, len(env.observation_space.shape) == 1
+        self.same, self.flat = mode.rules.autoreset is AutoresetMode.SAME_STEP, len(env.observation_space.shape) == 1
         self.discrete = isinstance(env.action_space, Discrete)
         self.bounded = isinstance(env.action_space, Discrete) or checks.bounded(env.action_space)
         self.always, self.tallied = torch.ones_like(index[:1], dtype=torch.bool), self._like(torch.float32, 3)
@@ -153,17 +154,18 @@ class Fused:
         return game
 
     def episodes(self, c: Carry) -> Episodes:
-        flags = () if self.same else (c.terminated, c.truncated)
+        flags = () if self.same else (c.book.terminated, c.book.truncated)
         lanes = tuple(p for p in c.params if isinstance(p, Tensor)) if self.varied else ()
-        return Episodes(tuple(x.contiguous() for x in c.state), lanes, c.elapsed, c.episode_return, c.episode, flags)
+        state = tuple(x.contiguous() for x in c.state)
+        return Episodes(state, lanes, c.book.elapsed, c.book.episode_return, c.episode, flags)
 
     def carry(self, c: Carry, e: Episodes) -> Carry:
-        params, (terminated, truncated) = c.params, e.flags or (c.terminated, c.truncated)
+        params, flags = c.params, e.flags or (c.book.terminated, c.book.truncated)
         if e.lanes:
             lanes = iter(e.lanes)
             params = type(params)(*(next(lanes) if isinstance(p, Tensor) else p for p in params))
         state = type(c.state)(*e.state)
-        return Carry(state, params, e.elapsed, e.episode_return, terminated, truncated, e.episode, c.seed)
+        return Carry(state, params, Book(e.elapsed, e.episode_return, *flags), e.episode, c.seed)
 
     def _shaped(self, obs: Tensor | None) -> Any:
         """`[..., N, *obs]` of what a kernel filled."""
@@ -185,7 +187,7 @@ def _game(env: Env, mode: Mode, state: type, widths: tuple[int, ...], numbers: A
     shape = env.observation_space.shape
     return Game(
         lower(env.init), lower(env.step), lower(env.observe), state, type(numbers),
-        widths, tuple(numbers), slots, ranges, mode.max_episode_steps or 0, AUTORESET.index(mode.autoreset),
+        widths, tuple(numbers), slots, ranges, mode.rules.max_episode_steps or 0, AUTORESET.index(mode.rules.autoreset),
         0 if len(shape) == 1 else int(torch.Size(shape).numel()),
         int(space.n) if isinstance(space, Discrete) else 0,
         *bounds,

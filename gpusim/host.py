@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gpusim import checks, engine
 from gpusim.base import TensorVectorEnv, apart
-from gpusim.engine import Step, Tally
+from gpusim.book import Book, Rules, Step, Tally, account, count, reopened
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.rollout import Rollout, rollout, with_transitions
@@ -95,6 +95,7 @@ def staged(array: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tenso
     return memory
 
 
+RULES = Rules(AutoresetMode.SAME_STEP, None)  # the engines keep the time limits
 ROW = ("reward", "terminated", "truncated", "episode_return", "episode_length", "life_lost")
 
 
@@ -151,8 +152,8 @@ class HostVectorEnv(TensorVectorEnv):
         actions = (self.num_envs, *(env.action_space.shape or ()))
         wanted = torch.int64 if isinstance(env.action_space, Discrete) else torch.float32
         self._actions = torch.zeros(actions, dtype=wanted, pin_memory=self.device.type == "cuda")
-        self._return = np.zeros(self.num_envs)
-        self._length = np.zeros(self.num_envs, np.int64)
+        nowhere = np.zeros(self.num_envs, bool)
+        self._book = Book(np.zeros(self.num_envs), np.zeros(self.num_envs), nowhere, nowhere)
         self._episode = np.zeros(self.num_envs, np.int64)
         self._lives: np.ndarray | None = None
         self._engine = env.engines[self.backend](self.num_envs)
@@ -194,7 +195,7 @@ class HostVectorEnv(TensorVectorEnv):
         obs, lives = self._asked("reset", lambda: self._engine.reset(seed, mask))
         begun = slice(None) if mask is None else mask
         self._episode[begun] = 0 if seed is not None or anew else self._episode[begun] + 1
-        self._return[begun], self._length[begun] = 0.0, 0
+        self._book = reopened(self._book, np.ones(self.num_envs, bool) if mask is None else mask)
         self._lives = None if lives is None else lives.copy()
         self._see(obs)
         return self._observe(), {}
@@ -246,18 +247,18 @@ class HostVectorEnv(TensorVectorEnv):
 
     def _account(self, got: HostStep, row: np.ndarray) -> np.ndarray:
         """Writes a step's ROW down, `[6, N]`, and counts it; which environments ended."""
-        done = got.terminated | got.truncated
-        self._return += got.reward
-        self._length += 1
-        lost = np.zeros_like(done) if got.lives is None or self._lives is None else (got.lives < self._lives) & ~done
-        for part, values in zip(
-            row, (got.reward, got.terminated, got.truncated, self._return, self._length, lost), strict=True
-        ):
+        self._book, out = account(RULES, self._book, got.reward, got.terminated, got.truncated)
+        lost = self._lost(got.lives) & ~out.reset
+        told = out.reward, out.terminated, out.truncated, out.episode_return, out.episode_length, lost
+        for part, values in zip(row, told, strict=True):
             part[:] = values
-        self._return[done], self._length[done] = 0.0, 0
-        self._episode += done
+        self._episode += out.reset
         self._lives = None if got.lives is None else got.lives.copy()
-        return done.nonzero()[0]
+        return out.reset.nonzero()[0]
+
+    def _lost(self, lives: np.ndarray | None) -> np.ndarray:
+        unknown = lives is None or self._lives is None
+        return np.zeros(self.num_envs, bool) if unknown else lives < self._lives  # type: ignore[operator]
 
     def _see(self, obs: np.ndarray) -> None:
         with torch.inference_mode(False):
@@ -366,7 +367,7 @@ class HostVectorEnv(TensorVectorEnv):
     def _step(self, actions: Tensor, look: bool = True, tally: Tally | None = None) -> tuple[Step, Tally | None]:
         self._live()
         out, _ = self._advance(actions)
-        return out, tally and engine.count(tally, out)
+        return out, tally and count(tally, out)
 
     def _chunk(self, actions: list[Tensor], tally: Tally) -> Tally | None:
         counted: Tally | None = tally

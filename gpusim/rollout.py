@@ -9,8 +9,9 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor
 
-from gpusim import checks, engine
+from gpusim import checks
 from gpusim.base import apart
+from gpusim.book import Step, Tally
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.precision import float32
@@ -74,9 +75,7 @@ def rollout(
     if transitions:
         return with_transitions(env, num_steps, policy, Steps(env))
     zero = torch.zeros(env.num_envs, dtype=torch.float32, device=env.device)
-    tally = (_tally if policy else _tally_at_random)(
-        env, num_steps, policy, engine.Tally(zero, zero.clone(), zero.clone())
-    )
+    tally = (_tally if policy else _tally_at_random)(env, num_steps, policy, Tally(zero, zero.clone(), zero.clone()))
     nothing: dict[str, Any] = dict.fromkeys(TRANSITION)
     sums = (x.sum(dtype=torch.float64) for x in tally)
     return Rollout(**nothing, extras={}, last_obs=env._observe(), **dict(zip(SUMS, sums, strict=True)))
@@ -175,7 +174,7 @@ def _stack(steps: list[Tensor]) -> Tensor:
     return torch.stack([step.movedim(-1, 0) for step in steps]).movedim(1, -1)
 
 
-def _tally_at_random(env: VectorEnv, num_steps: int, _: Any, tally: engine.Tally) -> engine.Tally:
+def _tally_at_random(env: VectorEnv, num_steps: int, _: Any, tally: Tally) -> Tally:
     actions = RandomActions(env, num_steps)
     while num_steps:
         several = min(num_steps, CHUNK)
@@ -184,7 +183,7 @@ def _tally_at_random(env: VectorEnv, num_steps: int, _: Any, tally: engine.Tally
     return tally
 
 
-def _tally(env: VectorEnv, num_steps: int, policy: Any, tally: engine.Tally) -> engine.Tally:
+def _tally(env: VectorEnv, num_steps: int, policy: Any, tally: Tally) -> Tally:
     obs = env._observe()
     for _ in range(num_steps):
         out, tally = env._step(_ask(env, policy, obs)[0], True, tally)
@@ -219,7 +218,7 @@ def _kept(name: Any, value: Any, num_envs: int) -> bool:
     return isinstance(name, str) and isinstance(value, Tensor) and value.ndim > 0 and len(value) == num_envs
 
 
-def _record(obs: Tensor, action: Tensor, out: engine.Step, extras: dict[str, Tensor]) -> dict[str, Tensor]:
+def _record(obs: Tensor, action: Tensor, out: Step, extras: dict[str, Tensor]) -> dict[str, Tensor]:
     return {
         "obs": obs,
         "action": action,

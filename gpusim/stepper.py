@@ -12,8 +12,9 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from gpusim import engine
+from gpusim.book import Step, Tally
 from gpusim.compiled import Compiled
-from gpusim.engine import Carry, Mode, Step, Tally
+from gpusim.engine import Carry, Mode
 from gpusim.env import Env
 from gpusim.kernels.lang import STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Lane, Rng, is_lane, words
 from gpusim.kernels.lower import LoweringError, check
@@ -81,7 +82,7 @@ class DrawsAhead(SyncFree):
         return c, tally
 
     def _take(self, c: Carry, actions: list, look: bool, tally: Any) -> tuple[Carry, Step, Any, Any]:
-        drawn = _compiled_draws(self.env, self.mode, len(actions))(c.seed, c.episode, c.elapsed, self.index)
+        drawn = _compiled_draws(self.env, self.mode, len(actions))(c.seed, c.episode, c.book.elapsed, self.index)
         function = _compiled_span(self.env, self.mode, look, len(actions))
         new, out, tally, spent, clash = function(_lean(self.mode, c), self.index, drawn, actions, tally)
         new = _whole(new, c)._replace(episode=c.episode + (spent != 0))
@@ -119,7 +120,7 @@ class LookAhead:
     def step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
         function = (_compiled_step if self.compiled else _eager_step)(self.env, self.mode, look)
         if self.arrays:
-            c = to_arrays(c) if isinstance(c.elapsed, Tensor) else c
+            c = to_arrays(c) if isinstance(c.book.elapsed, Tensor) else c
             action = to_arrays(action)
             tally = tally and to_arrays(tally)
         c, (new, out, tally) = self._attempt(function, c, action, tally)
@@ -177,7 +178,7 @@ class LookAhead:
         if self.compiled:
             draw = _compiled_fresh(self.env, self.mode, before is not None)
             episode, self.begun = draw(c.params, c.seed, c.episode, spent, self.index)
-            self.spent, self.unspent = torch.zeros_like(c.elapsed), True
+            self.spent, self.unspent = torch.zeros_like(c.book.elapsed), True
             return c._replace(episode=episode)
         c = self._count(c)
         if before is None:
@@ -333,10 +334,10 @@ def _compiled_span(env: Env, mode: Mode, look: bool, span: int) -> Callable:
     def floats(c, index, drawn, actions, tally):
         c = _to_bool(c)
         begun = engine.fresh(env, mode, c.params, c.seed, index, c.episode + 1, drawn)
-        spent = clash = torch.zeros_like(c.elapsed)
+        spent = clash = torch.zeros_like(c.book.elapsed)
         for i, action in enumerate(actions):
             now = {
-                block: tuple(_now(word, i, span, c.elapsed, spent) for word in some)
+                block: tuple(_now(word, i, span, c.book.elapsed, spent) for word in some)
                 for block, some in drawn[STREAM_STEP].items()
             }
             new, out, tally = _transition(env, mode, c, index, begun, spent, action, look, tally, {STREAM_STEP: now})
@@ -373,9 +374,9 @@ def _compiled_whole(env: Env, mode: Mode) -> Callable:
 def _observe(env: Env, c: Carry, compiled: bool) -> Any:
     """What a step would observe, bit for bit: a compiled sine differs from another in its last bits."""
     if not compiled:
-        return engine.observe(env, c)
+        return engine.observe(env, c.state, c.params)
     with torch.no_grad():
-        return _pictures(env, _compiled_observe(env, c.elapsed.device.type)(_columns(c.state), c.params))
+        return _pictures(env, _compiled_observe(env, c.book.elapsed.device.type)(_columns(c.state), c.params))
 
 
 def _seen(env: Env, out: Step) -> Step:
@@ -393,7 +394,7 @@ def _pictures(env: Env, obs: Any) -> Any:
 @by_env
 def _compiled_observe(env: Env, device: str) -> Callable:
     def function(state, params):
-        return engine.observe(env, Carry(state, params, *[None] * 6))
+        return engine.observe(env, state, params)
 
     return Compiled(function, **ONE_THREAD)
 
@@ -418,10 +419,9 @@ def compiled_actions(env: Env, device: str) -> Callable:
 def _lean(mode: Mode, c: Carry) -> Carry:
     """What the compiled step reads of a carry, without bools."""
     seed, episode = (c.seed, c.episode) if mode.draws else (None, None)
-    c = c._replace(state=_columns(c.state), seed=seed, episode=episode)
-    if mode.autoreset is AutoresetMode.SAME_STEP:
-        return c._replace(terminated=None, truncated=None)
-    return _to_float(c)
+    same = mode.rules.autoreset is AutoresetMode.SAME_STEP
+    book = c.book._replace(terminated=None, truncated=None) if same else _floats(c.book)
+    return c._replace(state=_columns(c.state), book=book, seed=seed, episode=episode)
 
 
 def _bare(c: Carry) -> Carry:
@@ -430,9 +430,10 @@ def _bare(c: Carry) -> Carry:
 
 def _whole(new: Carry, old: Carry) -> Carry:
     """What the compiled step gave, with what it was not given."""
-    if new.terminated is None:
-        return new._replace(terminated=old.terminated, truncated=old.truncated, seed=old.seed, episode=old.episode)
-    return _to_bool(new._replace(seed=old.seed, episode=old.episode))
+    book = new.book
+    if book.terminated is None:
+        book = book._replace(terminated=old.book.terminated, truncated=old.book.truncated)
+    return new._replace(book=_bools(book), seed=old.seed, episode=old.episode)
 
 
 FLAGS = ("terminated", "truncated", "reset", "valid")
@@ -440,11 +441,19 @@ FLAGS = ("terminated", "truncated", "reset", "valid")
 
 def _to_float(record: Any) -> Any:
     """The flags of a `Carry` or `Step` as float32."""
-    flags = {k: getattr(record, k) for k in FLAGS if k in record._fields}
-    return record._replace(**{k: v.to(torch.float32) for k, v in flags.items() if v is not None})
+    return record._replace(book=_floats(record.book)) if isinstance(record, Carry) else _floats(record)
 
 
 def _to_bool(record: Any) -> Any:
     """The flags of a `Carry` or `Step` are bools again."""
+    return record._replace(book=_bools(record.book)) if isinstance(record, Carry) else _bools(record)
+
+
+def _floats(record: Any) -> Any:
+    flags = {k: getattr(record, k) for k in FLAGS if k in record._fields}
+    return record._replace(**{k: v.to(torch.float32) for k, v in flags.items() if v is not None})
+
+
+def _bools(record: Any) -> Any:
     flags = {k: getattr(record, k) for k in FLAGS if k in record._fields}
     return record._replace(**{k: v != 0.0 for k, v in flags.items() if v is not None and v.dtype != torch.bool})

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from gpusim import checks, engine
 from gpusim.base import TensorVectorEnv, apart
-from gpusim.engine import Carry, Mode, Step, Tally
+from gpusim.book import Book, Rules, Step, Tally, ended, reopened
+from gpusim.engine import Carry, Mode
 from gpusim.env import Env, Uniform
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
@@ -21,22 +22,9 @@ from gpusim.precision import float32
 from gpusim.registry import runnable
 from gpusim.render import fps, frames, problem
 from gpusim.rollout import Rollout, rollout
+from gpusim.state import VectorState, carry_of, fitted, possible, told
 from gpusim.stepper import DrawsAhead, LookAhead, SyncFree, compiled_actions
 from gpusim.tree import tree_map
-
-
-class VectorState(NamedTuple):
-    """What `VectorEnv.get_state` gives; `[N]` unless said otherwise."""
-
-    state: Any  # the environment's State, every field a lane
-    params: Any  # its Params, every field a number or a lane
-    elapsed: Tensor  # steps since the reset, float32
-    episode_return: Tensor  # float32
-    terminated: Tensor  # whether the last step ended the episode (not kept in SAME_STEP), bool
-    truncated: Tensor  # whether it reached the time limit (likewise), bool
-    episode: Tensor  # resets before this one since seeding, int64
-    seed: Tensor  # int64 scalar
-    clock: int  # steps since seeding
 
 
 class VectorEnv(TensorVectorEnv):
@@ -144,7 +132,8 @@ class VectorEnv(TensorVectorEnv):
     def _mode(self) -> Mode:
         lanes = tuple(k for k, v in self._params._asdict().items() if isinstance(v, Tensor))
         ranges = tuple((k, *v) for k, v in self._params._asdict().items() if isinstance(v, Uniform))
-        return Mode(self.autoreset_mode, self.max_episode_steps, ranges, engine.draws(self.env.step), lanes)
+        rules = Rules(self.autoreset_mode, self.max_episode_steps)
+        return Mode(rules, ranges, engine.draws(self.env.step), lanes)
 
     @float32
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]:
@@ -184,13 +173,13 @@ class VectorEnv(TensorVectorEnv):
         params = type(self._params)(*(zero.clone() if isinstance(p, Uniform) else p for p in self._params))
         key = torch.full((), seed, dtype=torch.int64, device=self.device)
         state, _ = engine.fresh(self.env, self._mode(), params, key, self._index, episode + 1)
-        return Carry(state, params, zero, zero.clone(), flag, flag.clone(), episode, key)
+        return Carry(state, params, Book(zero, zero.clone(), flag, flag.clone()), episode, key)
 
     def _begin(self, mask: Tensor) -> None:
         c, mask = self._stepper.lanes((self._settled(), mask))
         begun = engine.fresh(self.env, self._mode(), c.params, c.seed, self._stepper.index, c.episode + 1)
-        c = c._replace(terminated=c.terminated & ~mask, truncated=c.truncated & ~mask, episode=c.episode + mask)
-        self._carry = engine.reset_where(mask, c, begun)
+        c = c._replace(book=reopened(c.book, mask), episode=c.episode + mask)
+        self._carry = engine.begin_where(mask, c, begun)
 
     def _settled(self) -> Carry:
         """The carry as a whole, for whatever is not a step."""
@@ -230,7 +219,7 @@ class VectorEnv(TensorVectorEnv):
         actions = self._check(actions)
         with apart():
             out, _ = self._step(actions)
-            over, again = engine.ended(out)
+            over, again = ended(out)
             infos = {
                 "final_obs": out.obs.clone() if out.final_obs is None else out.final_obs,
                 "_final_obs": over,
@@ -243,8 +232,12 @@ class VectorEnv(TensorVectorEnv):
     def _check(self, actions: Any) -> Tensor:
         c = self._live()
         actions = checks.actions(actions, self.single_action_space, self.num_envs, self.device, self.validate)
-        if self.validate and self.autoreset_mode is AutoresetMode.DISABLED and (c.terminated | c.truncated).any():
-            first = int(torch.as_tensor(c.terminated | c.truncated).int().argmax())
+        if (
+            self.validate
+            and self.autoreset_mode is AutoresetMode.DISABLED
+            and (over := c.book.terminated | c.book.truncated).any()
+        ):
+            first = int(torch.as_tensor(over).int().argmax())
             raise ResetNeeded(f"environment {first} is over: reset it by reset(options={{'reset_mask': mask}}).")
         return actions
 
@@ -298,7 +291,7 @@ class VectorEnv(TensorVectorEnv):
 
     def get_state(self) -> VectorState:
         """A copy of all that a trajectory depends on: tensors and numbers, in tuples."""
-        return VectorState(**tree_map(torch.clone, self._settled())._asdict(), clock=self.clock)
+        return told(tree_map(torch.clone, self._settled()), self.clock)
 
     @float32
     def set_state(self, state: VectorState | dict) -> None:
@@ -311,40 +304,12 @@ class VectorEnv(TensorVectorEnv):
             InputError: a field is missing, or has another shape or dtype than here; nothing has changed then.
         """
         with apart():
-            given = state._asdict() if isinstance(state, VectorState) else state
-            if not isinstance(given, dict):
-                raise InputError(f"a state must be what get_state gives, not {type(state).__name__}.")
-            carry = self._fit("", given, self._blank(0) if self._carry is None else self._settled())
-            clock = given.get("clock", 0)
-            if checks.whole("clock of the state", clock) not in range(2**62):
-                raise InputError(
-                    f"clock of the state must be a whole number from 0 to 2**62, not {checks.told(clock)}."
-                )
+            here = told(self._blank(0) if self._carry is None else self._settled(), self.clock)
+            new = fitted(state, here, self.num_envs, self.device)
             if self.validate:
-                _possible(carry)
-            self._carry, self.clock, self._stepper = carry, int(clock), self._make_stepper()
+                possible(new)
+            self._carry, self.clock, self._stepper = carry_of(new), new.clock, self._make_stepper()
             self._acted = None
-
-    def _fit(self, name: str, given: Any, like: Any) -> Any:
-        """`given`, field by field in the form of `like`, on this device."""
-        if hasattr(like, "_fields"):
-            fields = given._asdict() if hasattr(given, "_asdict") else given
-            if missing := [f for f in like._fields if not isinstance(fields, dict) or f not in fields]:
-                raise InputError(f"the state lacks {name + missing[0]!r}: it is of another environment or version.")
-            return type(like)(*(self._fit(f"{name}{f}.", fields[f], getattr(like, f)) for f in like._fields))
-        name = name.removesuffix(".")
-        if name.startswith("params."):
-            return checks.param(name.removeprefix("params."), given, self.num_envs, self.device)
-        try:
-            tensor = torch.as_tensor(given, device=self.device)
-        except (TypeError, ValueError, RuntimeError):
-            tensor = torch.empty(0)
-        if tensor.shape != like.shape or tensor.dtype != like.dtype:
-            raise InputError(
-                f"{name} of the state must be {like.dtype} of shape {tuple(like.shape)}, "
-                f"not {tensor.dtype} of shape {tuple(tensor.shape)}."
-            )
-        return tensor.clone()
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple:
         """The method (or attribute) `name` of this object, its result once for each environment; of `render` its frame."""
@@ -384,15 +349,3 @@ class VectorEnv(TensorVectorEnv):
 
     def __repr__(self) -> str:
         return f"VectorEnv({self.env.id!r}, num_envs={self.num_envs}, device={str(self.device)!r}, backend={self.backend!r})"
-
-
-def _possible(carry: Carry) -> None:
-    """Raises InputError where counts of a state are none."""
-    if int(carry.seed) < 0:
-        raise InputError(f"seed of the state must be at least 0, not {int(carry.seed)}.")
-    for name in ("elapsed", "episode"):
-        if not bool((getattr(carry, name) >= 0).all()):
-            raise InputError(f"{name} of the state must be at least 0.")
-    for name, value in carry.params._asdict().items():
-        if bool(torch.as_tensor(value).isnan().any()):
-            raise InputError(f"parameter {name!r} of the state is not a number (nan).")

@@ -1,8 +1,8 @@
 """An episode inside a kernel: step, time limit, auto-reset and statistics of a block of environments, in registers.
 
-The specification is `gpusim.engine`, function by function. What differs is when beginnings are drawn: each environment
-holds its next one ready, and a block draws anew only when one of its environments has used up its own and needs another.
-A draw is a pure function of (seed, environment, episode), so drawing the others again changes nothing.
+The specification is `gpusim.engine` and `gpusim.book`, function by function. What differs is when beginnings are drawn: each
+environment holds its next one ready, and a block draws anew only when one of its environments has used up its own and needs
+another. A draw is a pure function of (seed, environment, episode), so drawing the others again changes nothing.
 """
 
 import dataclasses
@@ -73,8 +73,16 @@ class Ahead(NamedTuple):
     spent: Any  # whether it has been used
 
 
+class Book(NamedTuple):
+    """As `gpusim.book.Book`, `[BLOCK]`."""
+
+    elapsed: Any  # float32
+    episode_return: Any  # float32
+    flags: Any  # as those of `Episodes`
+
+
 class Taken(NamedTuple):
-    """What a step gave, `[BLOCK]`."""
+    """What a step gave, `[BLOCK]`; as `gpusim.book.Step`, without observations."""
 
     reward: Any
     terminated: Any
@@ -182,35 +190,43 @@ def advance(e, action, seed, index, GAME: tl.constexpr):
     rng = Rng(seed, index, e.episode, e.elapsed, STEP)
     state, reward, terminated = GAME.step(GAME.state(*e.state), action, rng, parameters(e.lanes, GAME))
     state = typed(state, e.state)
-    nothing = e.elapsed < 0
-    reward, terminated = tl.cast(reward, tl.float32) + 0 * e.elapsed, terminated | nothing
-    elapsed = e.elapsed + 1.0
+    reward, terminated = tl.cast(reward, tl.float32) + 0 * e.elapsed, terminated | (e.elapsed < 0)
+    book, taken = account(Book(e.elapsed, e.episode_return, e.flags), reward, terminated, GAME.autoreset, GAME.limit)
+    if GAME.autoreset == DISABLED:
+        state = chosen(taken.valid, state, e.state)
+    return Episodes(state, e.lanes, book.elapsed, book.episode_return, e.episode, book.flags), taken
+
+
+@triton.jit
+def account(book, reward, terminated, AUTORESET: tl.constexpr, LIMIT: tl.constexpr):
+    """What becomes of one raw step (`gpusim.book.account`); a `LIMIT` of 0 is none."""
+    elapsed, total = book.elapsed + 1.0, book.episode_return + reward
+    nothing = book.elapsed < 0
     truncated = nothing
-    if GAME.limit > 0:
-        truncated = elapsed >= GAME.limit
-    total = e.episode_return + reward
-    reset, valid = terminated | truncated, elapsed > 0
-    if GAME.autoreset == SAME_STEP:
-        after = Episodes(state, e.lanes, elapsed, total, e.episode, e.flags)
+    if LIMIT > 0:
+        truncated = elapsed >= LIMIT
+    if AUTORESET == SAME_STEP:
+        reset = terminated | truncated
+        taken = Taken(reward, terminated, truncated, reset, elapsed > 0, total, elapsed)
+        return Book(tl.where(reset, 0.0, elapsed), tl.where(reset, 0.0, total), book.flags), taken
     else:
-        over = e.flags[0] | e.flags[1]
+        over = book.flags[0] | book.flags[1]
         valid = ~over  # otherwise the episode was over already: the row resets, or it idles
-        reward = tl.where(over, 0.0, reward)
-        if GAME.autoreset == NEXT_STEP:
+        if AUTORESET == NEXT_STEP:
             terminated, truncated, reset = terminated & valid, truncated & valid, over
+            elapsed, total = tl.where(over, 0.0, elapsed), tl.where(over, 0.0, total)
         else:
-            state, elapsed = chosen(over, e.state, state), tl.where(over, e.elapsed, elapsed)
-            total = tl.where(over, e.episode_return, total)
-            terminated = tl.where(over, e.flags[0], terminated)
-            truncated = tl.where(over, e.flags[1], truncated)
+            elapsed, total = tl.where(over, book.elapsed, elapsed), tl.where(over, book.episode_return, total)
+            terminated = tl.where(over, book.flags[0], terminated)
+            truncated = tl.where(over, book.flags[1], truncated)
             reset = nothing
-        after = Episodes(state, e.lanes, elapsed, total, e.episode, (terminated, truncated))
-    return after, Taken(reward, terminated, truncated, reset, valid, total, elapsed)
+        taken = Taken(tl.where(over, 0.0, reward), terminated, truncated, reset, valid, total, elapsed)
+        return Book(elapsed, total, (terminated, truncated)), taken
 
 
 @triton.jit
 def restart(e, taken, ahead, seed, index, inside, GAME: tl.constexpr):
-    """The resets that are due (`gpusim.engine.reset_where`), from the beginnings held ready."""
+    """The resets that are due (`gpusim.engine.begin_where`), from the beginnings held ready."""
     if GAME.autoreset != DISABLED:
         due = taken.reset & inside
         if tl.max((due & ahead.spent).to(tl.int32), 0) > 0:
@@ -218,9 +234,8 @@ def restart(e, taken, ahead, seed, index, inside, GAME: tl.constexpr):
         lanes = e.lanes
         if len(GAME.ranges) > 0:
             lanes = chosen(due, ahead.lanes, lanes)
-        elapsed, total = tl.where(due, 0.0, e.elapsed), tl.where(due, 0.0, e.episode_return)
         episode = e.episode + due.to(tl.int64)
-        e = Episodes(chosen(due, ahead.state, e.state), lanes, elapsed, total, episode, e.flags)
+        e = Episodes(chosen(due, ahead.state, e.state), lanes, e.elapsed, e.episode_return, episode, e.flags)
         ahead = Ahead(ahead.state, ahead.lanes, ahead.spent | due)
     return e, ahead
 

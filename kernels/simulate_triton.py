@@ -14,7 +14,6 @@ from gpusim.kernels.episode_triton import (
     SAME_STEP,
     Episodes,
     Game,
-    Taken,
     advance,
     bare,
     load,
@@ -134,7 +133,7 @@ def simulate_kernel(
             e, ahead = restart(e, taken, ahead, key, at, inside, GAME)
             if kept.next_obs is not None:
                 store_observation(kept.next_obs, t, e, at, n, inside, GAME, CHUNK)
-            store_taken(kept, restarted(taken, e), t, at, n, inside)
+            store_taken(kept, taken, t, at, n, inside)
     store_episodes(after, e, at, inside)
     if last_obs is not None:
         store_observation(last_obs, 0, e, at, n, inside, GAME, CHUNK)
@@ -191,12 +190,6 @@ def store_action(out, action, t, at, n, inside, GAME: tl.constexpr):
     else:
         for j in tl.static_range(len(GAME.low)):
             tl.store(out + (tl.cast(t, tl.int64) * len(GAME.low) + j) * n + at, action[j], mask=inside)
-
-
-@triton.jit
-def restarted(taken, e):
-    """Outside SAME_STEP what is told of an episode is told after the reset."""
-    return Taken(taken.reward, taken.terminated, taken.truncated, taken.reset, taken.valid, e.episode_return, e.elapsed)
 
 
 @triton.jit

@@ -105,5 +105,5 @@ def operations(env: str, look: bool, num_envs: int = 64) -> float:
     with torch.no_grad(), Operations() as counted:
         after, _ = engine.advance(made.env, mode, carry, made._lanes(action[0]), made._index)
         if look:
-            engine.observe(made.env, after)
+            engine.observe(made.env, after.state, after.params)
     return counted.count / num_envs

@@ -56,9 +56,9 @@ def frames(env: Any, indices: list[int]) -> Iterator[np.ndarray]:
     row = torch.tensor(indices, device=venv.device)
     state, params = (_rows(x, row) for x in (carry.state, carry.params))
     if venv.env.render is None and board.drawn(venv.env):
-        yield from map(board.frame, engine.observe(venv.env, carry._replace(state=state, params=params)).numpy())
+        yield from map(board.frame, engine.observe(venv.env, state, params).numpy())
         return
-    actions = _acted(venv, carry.elapsed, row)
+    actions = _acted(venv, carry.book.elapsed, row)
     for i in range(len(indices)):
         s, p = (type(x)(*(_value(field, i) for field in x)) for x in (state, params))
         yield _own(venv.env, s, p) if venv.env.render else classic.frame(venv.env, s, p, actions[i])

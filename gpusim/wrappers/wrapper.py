@@ -12,10 +12,11 @@ from torch import Tensor
 
 from gpusim import checks
 from gpusim.base import apart
-from gpusim.engine import Step, Tally
+from gpusim.book import Step, Tally
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.rollout import Rollout, rollout
+from gpusim.state import fit
 from gpusim.tree import tree_map
 from gpusim.vector import VectorEnv
 
@@ -130,7 +131,7 @@ class Wrapper(gymnasium.vector.VectorWrapper):
         if not isinstance(given, dict) or {"env", "own"} - set(given):
             raise InputError(f"a state must be what {type(self).__name__}.get_state gives, not {type(state).__name__}.")
         with apart():
-            own = self.unwrapped._fit("", given["own"], self.own)
+            own = fit(given["own"], self.own, self.num_envs, self.device)
             self.env.set_state(given["env"])
             self.own = own
 

@@ -99,7 +99,7 @@ def test_a_rollout_is_one_launch(env, mode, transitions):
         launches.clear()
         rolled = vec.rollout(128, transitions=transitions)
         assert vec.clock == 128
-        assert vec._carry.elapsed.shape == (48,)
+        assert vec._carry.book.elapsed.shape == (48,)
     assert [x.kernel.__name__ for x in launches] == ["simulate_kernel"]
     grid, steps = launches[0].grid, launches[0].args[launches[0].kernel.arg_names.index("steps")]
     assert (grid[0] - 1) * launches[0].constants["BLOCK"] < 48 <= grid[0] * launches[0].constants["BLOCK"]

@@ -235,16 +235,16 @@ class GivesItselfAway(gpusim.VectorEnv):
     """`get_state` gives the tensors that later steps write to."""
 
     def get_state(self):
-        return self._carry.elapsed, super().get_state()
+        return self._carry.book.elapsed, super().get_state()
 
     def set_state(self, state):
         super().set_state(state[1]._replace(elapsed=state[0]))
 
     def step(self, actions):
-        elapsed = self._carry.elapsed
+        elapsed = self._carry.book.elapsed
         returned = super().step(actions)
-        elapsed.copy_(self._carry.elapsed)
-        self._carry = self._carry._replace(elapsed=elapsed)
+        elapsed.copy_(self._carry.book.elapsed)
+        self._carry = self._carry._replace(book=self._carry.book._replace(elapsed=elapsed))
         return returned
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch._subclasses import FakeTensorMode
 
 import gpusim
-from gpusim import Uniform, engine, stepper
+from gpusim import Uniform, book, stepper
 from gpusim.envs import BUILTIN, CARTPOLE, PENDULUM
 from gpusim.kernels.lang import STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Rng, uniform
 from gpusim.testing import check_vector_env
@@ -627,7 +627,7 @@ def dense(env, mode, **changes):
 def test_the_step_looks_at_no_value(env, mode):
     """Fake tensors have none: a synchronization or a shape that depends on data would raise."""
     vec, carry, how, action = dense(env, mode)
-    tally = engine.Tally(*(torch.zeros(6) for _ in range(3)))
+    tally = book.Tally(*(torch.zeros(6) for _ in range(3)))
     with FakeTensorMode() as fake:
         convert = lambda tree: torch.utils._pytree.tree_map_only(torch.Tensor, fake.from_tensor, tree)  # noqa: E731
         new, out, tally = stepper.whole(env, how, *map(convert, (carry, vec._index, action)), True, convert(tally))
