@@ -46,10 +46,15 @@ def test_ten_seeds_are_summed_up_by_the_middle_half():
 
 
 def test_a_seed_counts_when_it_reaches_what_is_asked():
-    made = [{"score": s, "seconds": 1.0, "steps": 10, "curve": [(5, s), (10, s)]} for s in (475.0, 474.9, 500.0)]
+    made = [
+        {"seed": 7 + i, "score": s, "least": s - 99, "seconds": 1.0, "steps": 10, "curve": [(5, s), (10, s)]}
+        for i, s in enumerate((475.0, 474.9, 500.0))
+    ]
     row = load("ten_seeds").summary(("ppo", "CartPole-v1"), made)
     assert row["reached"] == 2
     assert row["worst"] == 474.9
+    assert row["least"] == 474.9 - 99
+    assert row["first"] == 7
 
 
 def test_the_curve_of_many_seeds_begins_where_all_have_ended_an_episode():
