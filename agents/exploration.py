@@ -134,7 +134,7 @@ def find(name: str) -> Callable[[Tensor], Tensor]:
 
 def check_script(name: str | None, script: Callable[[Tensor], Any], env: Any) -> None:
     """Raises InputError where the rule's answer to the present observations is no action for each environment."""
-    obs, choices = env._observe(), int(env.single_action_space.n)
+    obs, choices = env.observe(), int(env.single_action_space.n)
     try:
         answer = script(obs.clone())
     except Exception as error:

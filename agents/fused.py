@@ -7,7 +7,7 @@ from (Philox, not a generator) and that observations are normalized by statistic
 import torch
 from torch import Tensor
 
-from gpusim.agents.graph import Captured, Held
+from gpusim.agents.graph import Captured
 from gpusim.agents.on_policy import explained_variance
 from gpusim.agents.ppo import PPO
 from gpusim.kernels.adam import adam_step, sum_parts
@@ -15,9 +15,10 @@ from gpusim.kernels.gae import gae
 from gpusim.kernels.mlp import MlpShape, mlp_problem
 from gpusim.kernels.moments import discounted_returns, minibatch_moments, update_moments
 from gpusim.kernels.policy import MlpPolicy
-from gpusim.kernels.rollout_triton import collected, rollout
+from gpusim.kernels.rollout_triton import collected
 from gpusim.kernels.shuffle import shuffle
 from gpusim.kernels.update import Data, Loss, make_workspace, ppo_gradient
+from gpusim.pin import Pin
 
 LOSSES = ("total", "policy", "value", "entropy", "kl", "clipped")
 
@@ -57,7 +58,7 @@ class FusedIteration:
         shape = mlp_shape(learner)
         assert shape
         config, network, env = learner.config, learner.network, learner.env
-        self.learner, self.shape, self.held = learner, shape, Held(env)
+        self.learner, self.shape, self.pin = learner, shape, Pin()
         device, size = env.device, config.steps_per_iteration
 
         def scalar(dtype: torch.dtype) -> Tensor:
@@ -97,7 +98,7 @@ class FusedIteration:
     def _follow(self) -> None:
         """Takes up the environments where they are, should anybody else have moved them."""
         env = self.learner.env
-        if not self.held.take():
+        if not env.hold(self.pin):
             self.captured = Captured(self._iterate, env.device)
         self.clock.fill_(env.clock)
 
@@ -115,7 +116,7 @@ class FusedIteration:
         self.explained.copy_(explained_variance(kept.value, advantage))
         data = Data(kept.obs, kept.sample, kept.log_prob, kept.value, advantage)
         for _ in range(config.epochs):
-            shuffle(len(self.order), self.held.carry.seed, self.epoch, out=self.order)
+            shuffle(len(self.order), learner.env.seed, self.epoch, out=self.order)
             self.epoch.add_(1)
             self._pass(data)
         self._observe()
@@ -141,10 +142,8 @@ class FusedIteration:
     @torch.no_grad()
     def collect(self) -> None:
         """The rollout alone, in one launch, into `kept`."""
-        stepper, carry = self.learner.env._stepper, self.held.carry
-        here = stepper.episodes(carry)
         self._normalize()
-        rollout(stepper.game(carry), here, carry.seed, self.clock, self.policy, self.kept, here)
+        self.learner.env.rollout_into(self.kept, self.policy, self.clock)
 
     def _observe(self) -> None:
         """Adds what was acted on to the statistics."""

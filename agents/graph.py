@@ -10,36 +10,7 @@ import torch
 from torch import Tensor
 
 from gpusim.agents.environments import on_host
-from gpusim.tree import alike, tree_map
-from gpusim.vector import VectorEnv
-
-
-class Held:
-    """Keeps the state of environments in the same tensors, which kernels captured once can find again."""
-
-    def __init__(self, env: VectorEnv):
-        self.env = env
-        self.carry: Any = None
-        self.mode: Any = None
-        self.stepper: Any = None  # whoever changes what steps are like makes another one
-
-    def take(self) -> bool:
-        """Moves the environments' state here, should it be elsewhere; False where it fits only into new tensors."""
-        now, stepper = self.env._carry, self.env._stepper
-        if now is self.carry and stepper is self.stepper:
-            return True
-        mode = self.env._mode()
-        fits = self.carry is not None and mode == self.mode and alike(self.carry, now)
-        if fits:
-            tree_map(Tensor.copy_, self.carry, now)
-        else:
-            self.carry = tree_map(_contiguous, now)
-        self.env._carry, self.mode, self.stepper = self.carry, mode, stepper
-        return fits
-
-
-def _contiguous(x: Tensor) -> Tensor:
-    return x.clone(memory_format=torch.contiguous_format)
+from gpusim.pin import Pin
 
 
 class Captured:
@@ -137,7 +108,7 @@ class Replayed:
         self.learner, self.iterate = learner, iterate
         device = learner.env.device
         self.wanted = device.type != "cpu" and not host_decides and not on_host(learner.env)
-        self.held, self.rate = Held(learner.env), torch.zeros((), device=device)
+        self.pin, self.rate = Pin(), torch.zeros((), device=device)
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.captured: dict[tuple[int, ...], Captured] = {}
 
@@ -146,7 +117,7 @@ class Replayed:
         if not self.wanted:
             return self.iterate(learning_rate, *updates)
         env, clock = self.learner.env, self.learner.env.clock
-        if not self.held.take():
+        if not env.hold(self.pin):
             self.captured = {}
         if updates not in self.captured:
             self.captured[updates] = self._capture(updates)
@@ -163,7 +134,7 @@ class Replayed:
         return Captured(in_place, self.learner.env.device, (self.learner.generator,), self.stream)
 
     def _in_place(self, updates: tuple[int, ...]) -> Any:
-        self.learner.env._carry = self.held.carry  # wherever a capture that failed has left it
+        self.learner.env.put_back(self.pin)  # wherever a capture that failed has left it
         losses = self.iterate(self.rate, *updates)
-        self.held.take()
+        self.learner.env.hold(self.pin)
         return losses

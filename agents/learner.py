@@ -83,7 +83,7 @@ class Learner:
         try:
             return self.env.rollout(num_steps, self._policy)
         except InputError:  # actions out of bounds; such as are no numbers are the policy's, and no input
-            self.network.check_output(self.env._observe())
+            self.network.check_output(self.env.observe())
             raise
 
     def _as_learned(self, rollout: Rollout) -> Rollout:

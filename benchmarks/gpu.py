@@ -237,8 +237,9 @@ def make_kernel(env: str, steps: int) -> Thing:
     """The launch of `rollout` alone, without the sums that follow it."""
     ready = made(env, ENVS)
     facts = {"mode": "sim, every transition, the kernel alone", "env": env, "num_envs": ENVS, "steps": steps}
-    call = partial(ready._stepper.at_random, ready._live(), 0, steps, True)
-    return Thing(facts, "steps/s", steps * ENVS, call, written(call()[1]))
+    call = partial(ready.fast_rollout, steps, None, True)
+    out = call()
+    return Thing(facts, "steps/s", steps * ENVS, call, written(getattr(out, name) for name in TRANSITION))
 
 
 def make_policy(env: str, precision: str) -> Thing:
@@ -250,7 +251,7 @@ def make_policy(env: str, precision: str) -> Thing:
     acting = learner.fused.policy
     kept, clock = collected(steps, num_envs, acting), torch.zeros((), dtype=torch.int64, device="cuda")
     facts = {"mode": "sim + policy (2x64 tanh), one kernel", "env": env, "num_envs": num_envs, "steps": steps}
-    call = partial(ready._stepper.with_policy, ready._live(), clock, acting, kept)
+    call = partial(ready.rollout_into, kept, acting, clock)
     return Thing(facts | {"precision": precision}, "steps/s", steps * num_envs, call)
 
 

@@ -2,7 +2,6 @@
 
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cached_property
-from typing import Any
 
 import gymnasium
 import torch
@@ -36,7 +35,7 @@ class TensorVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
     def action_space(self) -> gymnasium.Space:  # type: ignore[override]
         return batch_space(self.single_action_space, self.num_envs)
 
-    def _live(self) -> Any:
+    def require_reset(self) -> None:
         """Raises InputError where this has been closed, ResetNeeded where it was never reset."""
         raise NotImplementedError
 
@@ -54,7 +53,7 @@ class TensorVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         mask = checks.mask(mask, self.num_envs, self.device)
         if seed is not None:
             raise InputError("a seed belongs to all environments: call reset(seed=...) without a reset_mask.")
-        self._live()
+        self.require_reset()
         if look and not mask.any():
             raise InputError("reset_mask is all False: at least one environment must be reset.")
         return mask

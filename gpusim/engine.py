@@ -107,6 +107,13 @@ def begin_where(mask: Lane, c: Carry, begun: tuple[Any, Any]) -> Carry:
     return changed(c, state=each_field(choose, begun[0], c.state), params=params)
 
 
+def lanes(actions: Tensor) -> Any:
+    """Actions `[N]` or `[N, d]` as `Env.step` takes them: a lane, or a tuple of lanes for a `Box` of more than one entry."""
+    if actions.ndim == 1:
+        return actions
+    return actions.squeeze(1) if actions.shape[1] == 1 else actions.unbind(1)
+
+
 def observe(env: Env, state: Any, params: Any) -> Lane:
     """`[N, *obs]`; a vector is stored lane after lane, so it is its transpose that is contiguous."""
     shape = env.observation_space.shape

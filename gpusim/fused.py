@@ -16,9 +16,10 @@ from gpusim.kernels.episode_triton import Episodes, Game
 from gpusim.kernels.lower import lower
 from gpusim.kernels.mlp import mlp_problem
 from gpusim.kernels.policy import MlpPolicy
-from gpusim.kernels.rollout_triton import Collected, rollout
+from gpusim.kernels.rollout_triton import collected, rollout
 from gpusim.kernels.simulate_triton import Transitions, simulate
 from gpusim.remember import by_env
+from gpusim.rollout import Policy, Rollout, assembled, unbounded
 from gpusim.tree import tree_map
 
 AUTORESET = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)
@@ -49,21 +50,45 @@ class Fused:
         )  # fmt: skip
         return new, out, tally
 
-    def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
+    def steps(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
         for action in actions:
             c, _, tally = self.step(c, action, False, tally)  # type: ignore[assignment]
         return c, tally
 
-    def at_random(
-        self, c: Carry, clock: int, steps: int, transitions: bool
-    ) -> tuple[Carry, Transitions, tuple[Tensor, ...], Tensor]:
-        """`steps` steps with random actions: every transition if wanted, how many episodes ended, the sums of their returns
-        and of their lengths, and what to act on next."""
+    def rollout(
+        self, c: Carry, clock: int, num_steps: int, policy: Policy | None, transitions: bool
+    ) -> tuple[Carry, Rollout] | None:
+        if policy is None:
+            return self._at_random(c, clock, num_steps, transitions)
+        if transitions and isinstance(policy, MlpPolicy) and self.holds(policy):
+            return self._by_policy(c, clock, num_steps, policy)
+        return None
+
+    def _at_random(self, c: Carry, clock: int, steps: int, transitions: bool) -> tuple[Carry, Rollout]:
+        if not self.bounded:
+            raise unbounded(self.env.action_space)
         tallied, last = torch.empty_like(self.tallied), torch.empty_like(self._form(0).obs)
         kept = self._room(steps) if transitions else Transitions()
         new = self._simulate(c, clock, steps, None, kept, last, Tally(*tallied.unbind()), None)
-        told = self._told(kept, steps) if transitions else kept
-        return new, told, tallied.sum(1, dtype=torch.float64).unbind(), self._shaped(last)
+        k = self._told(kept, steps) if transitions else kept
+        return new, Rollout(
+            k.obs, k.action, k.reward, k.terminated, k.truncated, k.next_obs, k.valid, k.episode_return, k.episode_length,
+            {}, self._shaped(last), *tallied.sum(1, dtype=torch.float64).unbind(),
+        )  # fmt: skip
+
+    def _by_policy(self, c: Carry, clock: int, steps: int, policy: MlpPolicy) -> tuple[Carry, Rollout]:
+        kept, before = collected(steps, len(self.index), policy), self.episodes(c)
+        after, now = tree_map(torch.empty_like, before), torch.full_like(self.index[0], clock)
+        rollout(self.game(c), before, c.seed, now, policy, kept, after)
+        told = kept._asdict() | {"obs": kept.obs.movedim(1, -1), "next_obs": None}
+        told["sample"] = kept.sample.movedim(1, -1) if policy.shape.gaussian else kept.sample
+        told["action"] = policy.env_action(told["sample"])
+        new = self.carry(c, after)
+        return new, assembled({k: v for k, v in told.items() if v is not None or k == "next_obs"}, self.observe(new))
+
+    def rollout_into(self, c: Carry, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
+        here = self.episodes(c)
+        rollout(self.game(c), here, c.seed, clock, policy, kept, here)
 
     def _room(self, steps: int) -> Transitions:
         """Memory for what is told of `steps` steps, or, of 0, of a single call of `step`."""
@@ -118,13 +143,6 @@ class Fused:
     def holds(self, policy: MlpPolicy) -> bool:
         """Whether the policy can be inside the kernel with the steps."""
         return self.same and self.flat and mlp_problem(policy.shape) is None
-
-    def with_policy(self, c: Carry, clock: Tensor, policy: MlpPolicy, kept: Collected) -> Carry:
-        """As many steps as `kept` has room for, by a policy that `holds`; `clock` is an int64 scalar on the device."""
-        before = self.episodes(c)
-        after = tree_map(torch.empty_like, before)
-        rollout(self.game(c), before, c.seed, clock, policy, kept, after)
-        return self.carry(c, after)
 
     def settle(self, c: Carry) -> Carry:
         return c

@@ -21,8 +21,7 @@ from gpusim import checks, engine
 from gpusim.base import TensorVectorEnv, apart
 from gpusim.book import Book, Rules, Step, Tally, account, count, reopened
 from gpusim.errors import InputError
-from gpusim.kernels.policy import MlpPolicy
-from gpusim.rollout import Rollout, rollout, with_transitions
+from gpusim.rollout import Policy, Rollout, rollout, with_transitions
 
 
 class HostStep(NamedTuple):
@@ -99,12 +98,6 @@ RULES = Rules(AutoresetMode.SAME_STEP, None)  # the engines keep the time limits
 ROW = ("reward", "terminated", "truncated", "episode_return", "episode_length", "life_lost")
 
 
-class _Seeded(NamedTuple):
-    """What `rollout` asks of an environment that is alive."""
-
-    seed: Tensor
-
-
 class HostVectorEnv(TensorVectorEnv):
     """`num_envs` environments that step together on the host; what they return are tensors on `device`.
 
@@ -145,10 +138,10 @@ class HostVectorEnv(TensorVectorEnv):
         self.single_action_space: Any = env.action_space
         self.validate = self.device.type == "cpu" if validate is None else validate
         self.clock = 0  # steps since seeding, the counter of random actions
-        self._index = torch.arange(self.num_envs, device=self.device)
+        self.index = torch.arange(self.num_envs, device=self.device)
         self._seed: Tensor | None = None
         self._dtype = getattr(torch, np.dtype(env.observation_space.dtype).name)
-        self._obs = torch.empty(0, dtype=torch.float32)  # of all, on the host
+        self.seen = torch.empty(0, dtype=torch.float32)  # the observations `[N, *obs]`, on the host
         actions = (self.num_envs, *(env.action_space.shape or ()))
         wanted = torch.int64 if isinstance(env.action_space, Discrete) else torch.float32
         self._actions = torch.zeros(actions, dtype=wanted, pin_memory=self.device.type == "cuda")
@@ -166,12 +159,12 @@ class HostVectorEnv(TensorVectorEnv):
     @property
     def episodes(self) -> Tensor:
         """`[N]` int64, the number of every environment's episode, from 0 at the reset with a seed."""
-        return self._sent(self._episode, torch.int64)
+        return self.sent(self._episode, torch.int64)
 
     @property
     def seeded(self) -> int:
         """The seed in force, given or drawn: environment i was seeded with as much + i."""
-        return int(self._live().seed)
+        return int(self._live())
 
     @property
     def counts_lives(self) -> bool:
@@ -198,11 +191,11 @@ class HostVectorEnv(TensorVectorEnv):
         self._book = reopened(self._book, np.ones(self.num_envs, bool) if mask is None else mask)
         self._lives = None if lives is None else lives.copy()
         self._see(obs)
-        return self._observe(), {}
+        return self.observe(), {}
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         """One step of every environment, as `VectorEnv.step`."""
-        out, lost = self._advance(self._check(actions))
+        out, lost = self._advance(self.check_actions(actions))
         with apart():
             infos = {
                 "final_obs": out.obs.clone() if out.final_obs is None else out.final_obs,
@@ -212,26 +205,26 @@ class HostVectorEnv(TensorVectorEnv):
                 "reset": out.reset.clone(),
             }
             if self._lives is not None:
-                infos["lives"] = self._sent(self._lives, torch.int32)
+                infos["lives"] = self.sent(self._lives, torch.int32)
                 infos["life_lost"] = lost
             return out.obs, out.reward, out.terminated, out.truncated, infos
 
     def _advance(self, actions: Tensor) -> tuple[Step, Tensor]:
         """A step, and where a life was lost but not the last."""
-        got = self._exchange(actions)
+        got = self.exchange(actions)
         with apart():
             row = torch.empty((len(ROW), self.num_envs), dtype=torch.float32, pin_memory=self.device.type == "cuda")
-            ended = self._account(got, row.numpy())
-            obs, final = self._observe(), None
+            ended = self.write_down(got, row.numpy())
+            obs, final = self.observe(), None
             if got.final_obs is not None:
                 final = obs.clone()
-                final[self._sent(ended, torch.int64)] = self._sent(got.final_obs, self._dtype)
+                final[self.sent(ended, torch.int64)] = self.sent(got.final_obs, self._dtype)
             reward, terminated, truncated, returns, length, lost = row.to(self.device, non_blocking=True).unbind()
             flags = terminated != 0, truncated != 0
             over = flags[0] | flags[1]
             return Step(obs, final, reward.clone(), *flags, over, None, returns.clone(), length.clone()), lost != 0
 
-    def _exchange(self, actions: Tensor, meanwhile: Callable[[], None] = lambda: None) -> HostStep:
+    def exchange(self, actions: Tensor, meanwhile: Callable[[], None] = lambda: None) -> HostStep:
         """One step of the engine, and what is done while it lasts."""
         host = self._to_host(actions)
 
@@ -245,7 +238,7 @@ class HostVectorEnv(TensorVectorEnv):
         self._see(got.obs)
         return got
 
-    def _account(self, got: HostStep, row: np.ndarray) -> np.ndarray:
+    def write_down(self, got: HostStep, row: np.ndarray) -> np.ndarray:
         """Writes a step's ROW down, `[6, N]`, and counts it; which environments ended."""
         self._book, out = account(RULES, self._book, got.reward, got.terminated, got.truncated)
         lost = self._lost(got.lives) & ~out.reset
@@ -262,9 +255,9 @@ class HostVectorEnv(TensorVectorEnv):
 
     def _see(self, obs: np.ndarray) -> None:
         with torch.inference_mode(False):
-            self._obs = staged(obs, self._dtype, self.device)
+            self.seen = staged(obs, self._dtype, self.device)
 
-    def _sent(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:
+    def sent(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:
         """On the device; a GPU is not waited for."""
         return staged(array, dtype, self.device).to(self.device, non_blocking=True)
 
@@ -299,21 +292,21 @@ class HostVectorEnv(TensorVectorEnv):
         if "_engine" in vars(self):
             self._engine.close()
 
-    def rollout(
-        self, num_steps: int, policy: Callable[[Tensor], Any] | MlpPolicy | None = None, *, transitions: bool = True
-    ) -> Rollout:
+    def rollout(self, num_steps: int, policy: Policy | None = None, *, transitions: bool = True) -> Rollout:
         """`num_steps` steps from where the environments stand; see `gpusim.rollout.rollout`.
 
         Where a game counts lives, `extras["life_lost"]` `[T, N]` tells the steps at which one was lost, but not the last.
         """
-        this: Any = self
+        return rollout(self, num_steps, policy, transitions=transitions)
+
+    def fast_rollout(self, num_steps: int, policy: Policy | None, transitions: bool) -> Rollout | None:
+        """Every step is written down while the next is made; None where nothing is to be written down."""
         if not transitions:
-            return rollout(this, num_steps, policy, transitions=False)
-        num_steps = checks.positive("num_steps", num_steps)
+            return None
         self._live()
         steps = HostSteps(self, num_steps)
         try:
-            return with_transitions(this, num_steps, policy, steps)
+            return with_transitions(self, num_steps, policy, steps)
         finally:
             steps.settle()
 
@@ -338,42 +331,56 @@ class HostVectorEnv(TensorVectorEnv):
         facts = f"num_envs={self.num_envs}, device={str(self.device)!r}, engine={self.backend!r}"
         return f"HostVectorEnv({self.env.id!r}, {facts})"
 
-    # What `rollout` asks of an environment.
-
     def _open(self) -> None:
         if self.closed:
             raise InputError("this HostVectorEnv has been closed; make a new one.")
 
-    def _live(self) -> _Seeded:
+    def _live(self) -> Tensor:
+        """The seed."""
         self._open()
         if self._seed is None:
             raise ResetNeeded("call reset() before anything else.")
-        return _Seeded(self._seed)
+        return self._seed
 
-    def _observe(self) -> Tensor:
+    def require_reset(self) -> None:
+        self._live()
+
+    @property
+    def seed(self) -> Tensor:
+        """As `seeded`, an int64 scalar on the device; not to be written to."""
+        return self._live()
+
+    def observe(self) -> Tensor:
+        """`[N, *obs]`, what to act on next."""
         self._live()
         with apart():
-            return self._obs.to(self.device, non_blocking=True, copy=True)
+            return self.seen.to(self.device, non_blocking=True, copy=True)
 
-    def _check(self, actions: Any) -> Tensor:
+    def check_actions(self, actions: Any) -> Tensor:
+        """Actions as `advance` takes them, see `step`."""
         self._live()
         return checks.actions(actions, self.single_action_space, self.num_envs, self.device, self.validate)
 
-    def _random_actions(self, block: int, count: int) -> Tensor:
+    def random_actions(self, block: int, count: int) -> Tensor:
+        """Some blocks of the stream of random actions, see `gpusim.engine.random_actions`."""
         with apart():
             blocks = torch.arange(block, block + count, device=self.device)
-            return engine.random_actions(self.single_action_space, self._live().seed, self._index, blocks)
+            return engine.random_actions(self.single_action_space, self._live(), self.index, blocks)
 
-    def _step(self, actions: Tensor, look: bool = True, tally: Tally | None = None) -> tuple[Step, Tally | None]:
+    def advance(
+        self, actions: Tensor, *, observe: bool = True, tally: Tally | None = None
+    ) -> tuple[Step, Tally | None]:
+        """As `step`, of actions that were checked; see `gpusim.rollout.Steppable`."""
         self._live()
         out, _ = self._advance(actions)
-        return out, tally and count(tally, out)
+        return out, count(tally, out) if tally else None
 
-    def _chunk(self, actions: list[Tensor], tally: Tally) -> Tally | None:
-        counted: Tally | None = tally
+    def advance_several(self, actions: list[Tensor], tally: Tally) -> Tally:
+        """Some steps, of which nothing is wanted but the tally."""
         for action in actions:
-            _, counted = self._step(action, False, counted)
-        return counted
+            self._live()
+            tally = count(tally, self._advance(action)[0])
+        return tally
 
 
 class HostSteps:
@@ -388,7 +395,7 @@ class HostSteps:
         with torch.inference_mode(False):
             pinned = env.device.type == "cuda"
             self.rows = torch.empty((len(ROW), num_steps, env.num_envs), dtype=torch.float32, pin_memory=pinned)
-            self.obs = torch.empty((num_steps + 1, *env._obs.shape), dtype=env._obs.dtype, device=env.device)
+            self.obs = torch.empty((num_steps + 1, *env.seen.shape), dtype=env.seen.dtype, device=env.device)
 
     def take(self, obs: Tensor, action: Tensor, extras: dict[str, Tensor]) -> Tensor:
         self.actions.append(action)
@@ -396,16 +403,16 @@ class HostSteps:
         with apart():
             if not self.taken:
                 self.obs[0] = obs
-            self.late = self.env._exchange(action, self.settle)
+            self.late = self.env.exchange(action, self.settle)
             self.taken += 1
-            return self.obs[self.taken].copy_(self.env._obs, non_blocking=True)
+            return self.obs[self.taken].copy_(self.env.seen, non_blocking=True)
 
     def settle(self) -> None:
         """Writes the last step down."""
         if self.late is None:
             return
         got, t, self.late = self.late, self.taken - 1, None
-        ended = self.env._account(got, self.rows.numpy()[:, t])
+        ended = self.env.write_down(got, self.rows.numpy()[:, t])
         if got.final_obs is not None:
             self.finals.append((np.full_like(ended, t), ended, got.final_obs))
 
@@ -416,7 +423,7 @@ class HostSteps:
         if self.finals:
             dtypes = torch.int64, torch.int64, next_obs.dtype
             each = (np.concatenate(arrays) for arrays in zip(*self.finals, strict=True))
-            t, ended, final = map(self.env._sent, each, dtypes)
+            t, ended, final = map(self.env.sent, each, dtypes)
             next_obs[t, ended] = final
         return {
             "obs": self.obs[:-1],

@@ -1,9 +1,7 @@
 """`rollout`: many steps in one call, with random actions or a policy; what learners and benchmarks stand on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from gymnasium.spaces import Discrete
@@ -14,13 +12,10 @@ from gpusim.base import apart
 from gpusim.book import Step, Tally
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
-from gpusim.precision import float32
-from gpusim.stepper import CHUNK
-
-if TYPE_CHECKING:
-    from gpusim.vector import VectorEnv
 
 WORDS_AT_ONCE = 2**18  # random words drawn in one go: large enough to amortize the calls, small enough for the cache
+SEVERAL = 8  # steps whose random actions are handed over at once, where nothing is wanted but the statistics
+Policy = Callable[[Tensor], Any] | MlpPolicy
 
 
 class Rollout(NamedTuple):
@@ -43,17 +38,63 @@ class Rollout(NamedTuple):
     length_sum: Tensor  # scalar float64, sum of their lengths
 
 
-def rollout(
-    env: VectorEnv,
-    num_steps: int,
-    policy: Callable[[Tensor], Any] | MlpPolicy | None = None,
-    *,
-    transitions: bool = True,
-) -> Rollout:
+class Steppable(Protocol):
+    """N environments that have been reset: all that a rollout knows of them, wherever they step and whatever is around
+    them. Without a reset, everything but the attributes raises ResetNeeded."""
+
+    @property
+    def num_envs(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def single_action_space(self) -> Any: ...
+
+    @property
+    def clock(self) -> int:
+        """Steps since seeding, the counter of random actions."""
+
+    @property
+    def seed(self) -> Tensor:
+        """The seed in force, an int64 scalar on the device; not to be written to."""
+
+    @property
+    def index(self) -> Tensor:
+        """`[N]` int64, the number by which each environment draws."""
+
+    def observe(self) -> Tensor:
+        """`[N, *obs]`, what to act on next, in memory of the caller's own."""
+
+    def advance(
+        self, actions: Tensor, *, observe: bool = True, tally: Tally | None = None
+    ) -> tuple[Step, Tally | None]:
+        """One step, with actions that `check_actions` gave.
+
+        Args:
+            observe: whether observations are wanted.
+            tally: what to add the episodes that end to.
+        """
+
+    def advance_several(self, actions: list[Tensor], tally: Tally) -> Tally:
+        """Some steps, of which nothing is wanted but the tally."""
+
+    def check_actions(self, actions: Any) -> Tensor:
+        """Actions as `advance` takes them; raises InputError where they are none."""
+
+    def random_actions(self, block: int, count: int) -> Tensor:
+        """`count` blocks of the stream of random actions, see `gpusim.engine.random_actions`; `block` is the first one's
+        number."""
+
+    def fast_rollout(self, num_steps: int, policy: Policy | None, transitions: bool) -> "Rollout | None":
+        """A rollout by other means than step by step; None where there are none for this one."""
+
+
+def rollout(env: Steppable, num_steps: int, policy: Policy | None = None, *, transitions: bool = True) -> Rollout:
     """`num_steps` steps of `env` from where it stands.
 
     Args:
-        env: a `VectorEnv` that has been reset.
+        env: what `gpusim.make` gives, after a reset, or a wrapper of it.
         num_steps: T.
         policy: obs `[N, *obs]` → actions, or → (actions, dict of tensors `[N, ...]` to keep). None acts at random, each
             draw a function of (seed, environment, steps since seeding) alone. So it is for a
@@ -68,65 +109,36 @@ def rollout(
     num_steps, transitions = checks.positive("num_steps", num_steps), checks.flag("transitions", transitions)
     if policy is not None and not (callable(policy) or isinstance(policy, MlpPolicy)):
         raise InputError(f"policy must be a function of observations or None, not {checks.told(policy)}.")
-    if env.backend == "triton" and policy is None:
-        return _fused(env, num_steps, transitions)
-    if transitions and isinstance(policy, MlpPolicy) and env.backend == "triton" and env._stepper.holds(policy):
-        return _fused_policy(env, num_steps, policy)
-    if transitions:
-        return with_transitions(env, num_steps, policy, Steps(env))
+    fast = env.fast_rollout(num_steps, policy, transitions)
+    if fast is not None:
+        return fast
+    return with_transitions(env, num_steps, policy, Steps(env)) if transitions else tallied(env, num_steps, policy)
+
+
+def tallied(env: Steppable, num_steps: int, policy: Policy | None) -> Rollout:
+    """The statistics alone."""
     zero = torch.zeros(env.num_envs, dtype=torch.float32, device=env.device)
-    tally = (_tally if policy else _tally_at_random)(env, num_steps, policy, Tally(zero, zero.clone(), zero.clone()))
+    tally = Tally(zero, zero.clone(), zero.clone())
+    tally = _tally(env, num_steps, policy, tally) if policy else _tally_at_random(env, num_steps, tally)
     nothing: dict[str, Any] = dict.fromkeys(TRANSITION)
     sums = (x.sum(dtype=torch.float64) for x in tally)
-    return Rollout(**nothing, extras={}, last_obs=env._observe(), **dict(zip(SUMS, sums, strict=True)))
+    return Rollout(**nothing, extras={}, last_obs=env.observe(), **dict(zip(SUMS, sums, strict=True)))
 
 
-@float32
-def _fused(env: VectorEnv, num_steps: int, transitions: bool) -> Rollout:
-    """Random actions, all steps in one launch."""
-    stepper = env._stepper
-    if not stepper.bounded:
-        raise _unbounded(env.single_action_space)
-    with apart():
-        env._carry, k, sums, last_obs = stepper.at_random(env._live(), env.clock, num_steps, transitions)
-        env.clock += num_steps
-    return Rollout(
-        k.obs, k.action, k.reward, k.terminated, k.truncated, k.next_obs, k.valid, k.episode_return, k.episode_length,
-        {}, last_obs, *sums,
-    )  # fmt: skip
-
-
-def _unbounded(space: Any) -> InputError:
+def unbounded(space: Any) -> InputError:
     return InputError(f"{space} has no bounds to draw random actions between: give a policy.")
-
-
-@float32
-def _fused_policy(env: VectorEnv, num_steps: int, policy: MlpPolicy) -> Rollout:
-    """The policy inside the kernel, all steps in one launch."""
-    from gpusim.kernels.rollout_triton import collected
-
-    c = env._live()
-    with apart():
-        clock = torch.full((), env.clock, dtype=torch.int64, device=env.device)
-        kept = collected(num_steps, env.num_envs, policy)
-        env._carry = env._stepper.with_policy(c, clock, policy, kept)
-        env.clock += num_steps
-        steps = kept._asdict() | {"obs": kept.obs.movedim(1, -1), "next_obs": None}
-        steps["sample"] = kept.sample.movedim(1, -1) if policy.shape.gaussian else kept.sample
-        steps["action"] = policy.env_action(steps["sample"])
-        return _whole({k: v for k, v in steps.items() if v is not None or k == "next_obs"}, env._observe())
 
 
 class Steps:
     """Makes the steps of a rollout and keeps them."""
 
-    def __init__(self, env: VectorEnv):
+    def __init__(self, env: Steppable):
         self.env = env
         self.kept: list[dict[str, Tensor]] = []
 
     def take(self, obs: Tensor, action: Tensor, extras: dict[str, Tensor]) -> Tensor:
         """One step; the next observation."""
-        out, _ = self.env._step(action)
+        out, _ = self.env.advance(action)
         self.kept.append(_record(obs, action, out, extras))
         return out.obs
 
@@ -136,9 +148,9 @@ class Steps:
         return whole | {"episode_length": whole["episode_length"].float()}
 
 
-def with_transitions(env: VectorEnv, num_steps: int, policy: Any, steps: Any) -> Rollout:
+def with_transitions(env: Steppable, num_steps: int, policy: Any, steps: Any) -> Rollout:
     """A rollout whose steps `steps` makes and keeps, as `Steps` does."""
-    obs = env._observe()
+    obs = env.observe()
     actions = None if policy else RandomActions(env, num_steps)
     for _ in range(num_steps):
         action, extras = (actions.at(env.clock), {}) if actions else _ask(env, policy, obs)
@@ -147,10 +159,10 @@ def with_transitions(env: VectorEnv, num_steps: int, policy: Any, steps: Any) ->
         stacked = steps.stacked()
         if isinstance(policy, MlpPolicy):
             stacked["next_value"] = policy.value(stacked["next_obs"]) * ~stacked["terminated"]
-        return _whole(stacked, obs)
+        return assembled(stacked, obs)
 
 
-def _whole(stacked: dict[str, Tensor], last_obs: Tensor, sums: list[Tensor] | None = None) -> Rollout:
+def assembled(stacked: dict[str, Tensor], last_obs: Tensor, sums: list[Tensor] | None = None) -> Rollout:
     """The rollout of what was kept of its steps, `[T, N, ...]`; what is no field of it came from the policy."""
     valid = stacked.pop("valid", None)
     if sums is None:
@@ -174,31 +186,31 @@ def _stack(steps: list[Tensor]) -> Tensor:
     return torch.stack([step.movedim(-1, 0) for step in steps]).movedim(1, -1)
 
 
-def _tally_at_random(env: VectorEnv, num_steps: int, _: Any, tally: Tally) -> Tally:
+def _tally_at_random(env: Steppable, num_steps: int, tally: Tally) -> Tally:
     actions = RandomActions(env, num_steps)
     while num_steps:
-        several = min(num_steps, CHUNK)
-        tally = env._chunk([actions.at(env.clock + i) for i in range(several)], tally)
+        several = min(num_steps, SEVERAL)
+        tally = env.advance_several([actions.at(env.clock + i) for i in range(several)], tally)
         num_steps -= several
     return tally
 
 
-def _tally(env: VectorEnv, num_steps: int, policy: Any, tally: Tally) -> Tally:
-    obs = env._observe()
+def _tally(env: Steppable, num_steps: int, policy: Policy, tally: Tally) -> Tally:
+    obs, counted = env.observe(), tally
     for _ in range(num_steps):
-        out, tally = env._step(_ask(env, policy, obs)[0], True, tally)
-        obs = out.obs
-    return tally
+        out, more = env.advance(_ask(env, policy, obs)[0], tally=counted)
+        obs, counted = out.obs, more or counted
+    return counted
 
 
 TRANSITION = Rollout._fields[: Rollout._fields.index("extras")]
 SUMS = ("episodes", "return_sum", "length_sum")
 
 
-def _ask(env: VectorEnv, policy: Any, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _ask(env: Steppable, policy: Any, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     if isinstance(policy, MlpPolicy):
         with torch.no_grad():
-            return policy.act(obs, torch.as_tensor(env._live().seed, device=env.device), env._index, env.clock)
+            return policy.act(obs, env.seed, env.index, env.clock)
     answer = policy(obs.clone())  # it may write to what it is given, and return the same memory at every call
     if isinstance(answer, tuple) and len(answer) != 2:
         raise InputError(f"a policy gives actions, or actions and a dict of tensors, not a tuple of {len(answer)}.")
@@ -211,7 +223,7 @@ def _ask(env: VectorEnv, policy: Any, obs: Tensor) -> tuple[Tensor, dict[str, Te
     extras = {name: value.clone() for name, value in extras.items()}
     if clash := set(extras) & set(TRANSITION):
         raise InputError(f"the policy's extras use names that a rollout has already: {', '.join(sorted(clash))}.")
-    return env._check(action), extras
+    return env.check_actions(action), extras
 
 
 def _kept(name: Any, value: Any, num_envs: int) -> bool:
@@ -239,13 +251,13 @@ def _filled(numbers: list[float], device: torch.device) -> Tensor:
 
 
 class RandomActions:
-    """The actions of a `VectorEnv` that acts at random: a function of its seed, the environment and the step alone."""
+    """The actions of environments that act at random: a function of its seed, the environment and the step alone."""
 
-    def __init__(self, env: VectorEnv, num_steps: int):
+    def __init__(self, env: Steppable, num_steps: int):
         self.env = env
         self.space: Any = env.single_action_space
         if not (isinstance(self.space, Discrete) or checks.bounded(self.space)):
-            raise _unbounded(self.space)
+            raise unbounded(self.space)
         if not isinstance(self.space, Discrete):
             self.low, self.high = (_filled(x.tolist(), env.device) for x in (self.space.low, self.space.high))
         self.width = 1 if isinstance(self.space, Discrete) else int(self.space.shape[0])  # words a step needs
@@ -265,7 +277,7 @@ class RandomActions:
         if not self.first <= number < self.stop:
             block = number // 4
             self.first, self.stop = block * 4, (block + self.blocks) * 4
-            self.rows = self._stretched(self.env._random_actions(block, self.blocks)).unbind()
+            self.rows = self._stretched(self.env.random_actions(block, self.blocks)).unbind()
         return self.rows[number - self.first]
 
     def _stretched(self, drawn: Tensor) -> Tensor:

@@ -25,6 +25,14 @@ class VectorState(NamedTuple):
     clock: int  # steps since seeding
 
 
+class Snapshot(NamedTuple):
+    """What `VectorEnv.snapshot` gives of K environments, on the CPU."""
+
+    state: Any  # the environment's State, every field `[K]` or `[K, entities]`
+    params: Any  # its Params, every field a number or `[K]`
+    actions: list  # [K] arrays: the last action of each; None before the first of an episode, or where it is not known
+
+
 def told(c: Carry, clock: int) -> VectorState:
     """A carry that is settled, as users see it; the tensors are its own."""
     return VectorState(c.state, c.params, *c.book, episode=c.episode, seed=c.seed, clock=clock)

@@ -16,19 +16,31 @@ from gpusim.book import Step, Tally
 from gpusim.compiled import Compiled
 from gpusim.engine import Carry, Mode
 from gpusim.env import Env
+from gpusim.errors import InputError
 from gpusim.kernels.lang import STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Lane, Rng, is_lane, words
 from gpusim.kernels.lower import LoweringError, check
+from gpusim.kernels.policy import MlpPolicy
 from gpusim.remember import by_env
+from gpusim.rollout import SEVERAL, Policy
 from gpusim.tree import changed, each_field, tree_map
 
-CHUNK = 8  # steps that one compiled function takes in registers
 ONE_THREAD = {"cpp.min_chunk_size": 2**15}  # a loop of fewer cells is too short to wait for other threads
 DEEP = ONE_THREAD | {
     "realize_opcount_threshold": 6
 }  # long chains of ints compile sooner; several small steps would later
 
 
-class SyncFree:
+class StepByStep:
+    """What steppers have in common that know no faster way to make many steps."""
+
+    def rollout(self, c: Carry, clock: int, num_steps: int, policy: Policy | None, transitions: bool) -> None:
+        return None
+
+    def rollout_into(self, c: Carry, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
+        raise InputError('only the backend "triton" makes a rollout in place.')
+
+
+class SyncFree(StepByStep):
     """Every step draws every environment's next beginning, needed or not, so no value is ever looked at."""
 
     def __init__(self, env: Env, mode: Mode, index: Lane, compiled: bool):
@@ -38,7 +50,7 @@ class SyncFree:
     def step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
         return self.function(c, self.index, action, look, tally)
 
-    def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
+    def steps(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
         for action in actions:
             c, _, tally = self.step(c, action, False, tally)
         return c, tally
@@ -70,13 +82,13 @@ class DrawsAhead(SyncFree):
         c, out, tally, _ = self._take(c, [action], look, tally)
         return c, out, tally
 
-    def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
+    def steps(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
         span = span_of(c.state)
         for first in range(0, len(actions), span):
             several = actions[first : first + span]
             taken = self._take(c, several, False, tally) if len(several) == span else None
             if taken is None or taken[3]:
-                c, tally = super().chunk(c, several, tally)
+                c, tally = super().steps(c, several, tally)
             else:
                 c, _, tally, _ = taken
         return c, tally
@@ -97,7 +109,7 @@ def span_of(state: Any) -> int:
     return 4 if all(field.ndim == 1 for field in state) else 2
 
 
-class LookAhead:
+class LookAhead(StepByStep):
     """The CPU's: draws every environment's next beginning ahead of need, and anew only when one needs its second.
 
     A step is tried with the beginnings at hand; where it resets an environment whose beginning is spent already, it is
@@ -130,9 +142,9 @@ class LookAhead:
             tally = tally and to_tensors(tally)
         return new, out, tally
 
-    def chunk(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
-        """Several steps of which only the tally is wanted; `CHUNK` of them are one compiled call."""
-        if self.compiled and len(actions) == CHUNK and not self.mode.draws:
+    def steps(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
+        """Several steps of which only the tally is wanted; `SEVERAL` of them are one compiled call."""
+        if self.compiled and len(actions) == SEVERAL and not self.mode.draws:
             if not self.unspent:
                 c = self._draw(c)
             c, result = self._attempt(_compiled_chunk(self.env, self.mode), c, actions, tally)

@@ -1,7 +1,6 @@
 """`VectorEnv`: many environments behind Gymnasium's vector interface, on torch tensors."""
 
 import secrets
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,13 +17,15 @@ from gpusim.engine import Carry, Mode
 from gpusim.env import Env, Uniform
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
+from gpusim.pin import Pin
 from gpusim.precision import float32
 from gpusim.registry import runnable
 from gpusim.render import fps, frames, problem
-from gpusim.rollout import Rollout, rollout
-from gpusim.state import VectorState, carry_of, fitted, possible, told
+from gpusim.rollout import Policy, Rollout, rollout
+from gpusim.sim.protocol import Stepper
+from gpusim.state import Snapshot, VectorState, carry_of, fitted, possible, told
 from gpusim.stepper import DrawsAhead, LookAhead, SyncFree, compiled_actions
-from gpusim.tree import tree_map
+from gpusim.tree import each_field, tree_map
 
 
 class VectorEnv(TensorVectorEnv):
@@ -90,7 +91,7 @@ class VectorEnv(TensorVectorEnv):
         self.validate = self.device.type == "cpu" if validate is None else checks.flag("validate", validate)
         self.clock = 0  # steps since seeding, the counter of random actions
         self._params = self._checked_params(params)
-        self._index = torch.arange(self.num_envs, device=self.device)
+        self.index = torch.arange(self.num_envs, device=self.device)
         self._carry: Carry | None = None
         self._acted: tuple[int, Tensor] | None = None  # the clock after the last step, and its actions
         self._stepper = self._make_stepper()
@@ -117,17 +118,17 @@ class VectorEnv(TensorVectorEnv):
             self.env = runnable(self.env, lanes)
         return params
 
-    def _make_stepper(self) -> Any:
+    def _make_stepper(self) -> Stepper:
         if self.backend == "triton":
             from gpusim.fused import Fused
 
-            return Fused(self.env, self._mode(), self._index)
+            return Fused(self.env, self._mode(), self.index)
         mode, compiled = self._mode(), self.backend == "compile"
         if self.device.type != "cpu":
-            return SyncFree(self.env, mode, self._index, compiled)
+            return SyncFree(self.env, mode, self.index, compiled)
         if compiled and mode.draws:
-            return DrawsAhead(self.env, mode, self._index)
-        return LookAhead(self.env, mode, self._index, compiled)
+            return DrawsAhead(self.env, mode, self.index)
+        return LookAhead(self.env, mode, self.index, compiled)
 
     def _mode(self) -> Mode:
         lanes = tuple(k for k, v in self._params._asdict().items() if isinstance(v, Tensor))
@@ -152,7 +153,7 @@ class VectorEnv(TensorVectorEnv):
         if mask is not None:
             with apart():
                 self._begin(mask.clone())
-                return self._observe(), {}
+                return self.observe(), {}
         if seed is not None:
             seed = checks.seed(seed)
         super().reset(seed=seed)
@@ -163,7 +164,7 @@ class VectorEnv(TensorVectorEnv):
                 self.clock = 0
             everyone, self._acted = torch.ones(self.num_envs, dtype=torch.bool, device=self.device), None
             self._begin(everyone)
-            return self._observe(), {}
+            return self.observe(), {}
 
     def _blank(self, seed: int) -> Carry:
         """Before the first episode, which is number 0."""
@@ -172,7 +173,7 @@ class VectorEnv(TensorVectorEnv):
         episode = torch.full((self.num_envs,), -1, device=self.device)
         params = type(self._params)(*(zero.clone() if isinstance(p, Uniform) else p for p in self._params))
         key = torch.full((), seed, dtype=torch.int64, device=self.device)
-        state, _ = engine.fresh(self.env, self._mode(), params, key, self._index, episode + 1)
+        state, _ = engine.fresh(self.env, self._mode(), params, key, self.index, episode + 1)
         return Carry(state, params, Book(zero, zero.clone(), flag, flag.clone()), episode, key)
 
     def _begin(self, mask: Tensor) -> None:
@@ -186,8 +187,17 @@ class VectorEnv(TensorVectorEnv):
         self._carry = self._stepper.settle(self._live())
         return self._carry
 
+    def require_reset(self) -> None:
+        self._live()
+
+    @property
+    def seed(self) -> Tensor:
+        """As `seeded`, an int64 scalar on the device; not to be written to."""
+        return torch.as_tensor(self._live().seed)
+
     @float32
-    def _observe(self) -> Tensor:
+    def observe(self) -> Tensor:
+        """`[N, *obs]`, what to act on next, as `reset` or the last step gave it."""
         return self._stepper.observe(self._live())
 
     def _live(self) -> Carry:
@@ -216,9 +226,9 @@ class VectorEnv(TensorVectorEnv):
             InputError: the actions have the wrong shape, type, device or (with `validate`) values.
             ResetNeeded: there has been no reset; or, when disabled and with `validate`, an environment is over.
         """
-        actions = self._check(actions)
+        actions = self.check_actions(actions)
         with apart():
-            out, _ = self._step(actions)
+            out, _ = self.advance(actions)
             over, again = ended(out)
             infos = {
                 "final_obs": out.obs.clone() if out.final_obs is None else out.final_obs,
@@ -229,7 +239,8 @@ class VectorEnv(TensorVectorEnv):
             }
             return self._deliver((out.obs, out.reward, out.terminated, out.truncated, infos))
 
-    def _check(self, actions: Any) -> Tensor:
+    def check_actions(self, actions: Any) -> Tensor:
+        """Actions as `advance` takes them, see `step`."""
         c = self._live()
         actions = checks.actions(actions, self.single_action_space, self.num_envs, self.device, self.validate)
         if (
@@ -242,38 +253,78 @@ class VectorEnv(TensorVectorEnv):
         return actions
 
     @float32
-    def _step(self, actions: Tensor, look: bool = True, tally: Tally | None = None) -> tuple[Step, Any]:
+    def advance(
+        self, actions: Tensor, *, observe: bool = True, tally: Tally | None = None
+    ) -> tuple[Step, Tally | None]:
+        """As `step`, of actions that were checked; see `gpusim.rollout.Steppable`."""
         with apart():
-            self._carry, out, tally = self._stepper.step(self._live(), self._lanes(actions), look, tally)
+            self._carry, out, tally = self._stepper.step(self._live(), engine.lanes(actions), observe, tally)
         self.clock += 1
         self._acted = self.clock, actions
         return out, tally
 
     @float32
-    def _chunk(self, actions: list[Tensor], tally: Tally) -> Tally:
+    def advance_several(self, actions: list[Tensor], tally: Tally) -> Tally:
+        """Some steps, of which nothing is wanted but the tally."""
         with apart():
-            self._carry, tally = self._stepper.chunk(self._live(), [self._lanes(a) for a in actions], tally)
+            self._carry, tally = self._stepper.steps(self._live(), [engine.lanes(a) for a in actions], tally)
         self.clock += len(actions)
         self._acted = self.clock, actions[-1]
         return tally
 
-    def _last_actions(self) -> Tensor | None:
-        """The actions `[N]` or `[N, d]` of the last step; None where there was none, or a kernel chose them."""
-        return self._acted[1] if self._acted and self._acted[0] == self.clock else None
-
-    def _lanes(self, actions: Tensor) -> Any:
-        """What `Env.step` takes: a lane, or a tuple of lanes for a `Box` of more than one entry."""
-        if actions.ndim == 1:
-            return actions
-        return actions.squeeze(1) if actions.shape[1] == 1 else actions.unbind(1)
-
     @float32
-    def _random_actions(self, block: int, count: int) -> Tensor:
+    def random_actions(self, block: int, count: int) -> Tensor:
+        """Some blocks of the stream of random actions, see `gpusim.engine.random_actions`."""
         with apart():
             blocks = torch.arange(block, block + count, device=self.device)
             eager = partial(engine.random_actions, self.single_action_space)
             draw = compiled_actions(self.env, self.device.type) if self.backend == "compile" else eager
-            return draw(self._live().seed, self._index, blocks)
+            return draw(self._live().seed, self.index, blocks)
+
+    @float32
+    def fast_rollout(self, num_steps: int, policy: Policy | None, transitions: bool) -> Rollout | None:
+        """A rollout in one kernel; None where it has to be made step by step."""
+        with apart():
+            made = self._stepper.rollout(self._live(), self.clock, num_steps, policy, transitions)
+        if made is None:
+            return None
+        self._carry, rolled = made
+        self.clock += num_steps
+        return rolled
+
+    def hold(self, pin: Pin) -> bool:
+        """Moves the state into the tensors of `pin`, should it be elsewhere; False where it fits only into new ones."""
+        if self._carry is pin.carry and self._stepper is pin.stepper:
+            return True
+        fits = pin.take(self._live(), self._mode(), self._stepper)
+        self.put_back(pin)
+        return fits
+
+    def put_back(self, pin: Pin) -> None:
+        """The state is the one that `pin` holds, whatever has happened meanwhile."""
+        self._carry = pin.carry
+
+    @float32
+    def rollout_into(self, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
+        """By the backend "triton": as many steps as `kept` has room for, in one launch. It writes to `kept`, and in
+        place to the state.
+
+        Args:
+            kept: a `gpusim.kernels.rollout_triton.Collected`.
+            clock: int64 scalar on the device, `self.clock`, which is the caller's to count up.
+        """
+        self._stepper.rollout_into(self._live(), kept, policy, clock)
+
+    def snapshot(self, rows: list[int]) -> Snapshot:
+        """Those environments as they stand, for whoever draws them."""
+        c, row = self._settled(), torch.tensor(rows, device=self.device)
+        state, params = (
+            each_field(lambda x: x[row].cpu() if isinstance(x, Tensor) else x, fields) for fields in (c.state, c.params)
+        )
+        begun = (c.book.elapsed[row] > 0).cpu()
+        chosen = self._acted[1] if self._acted and self._acted[0] == self.clock else None  # else a kernel chose them
+        actions = [None] * len(rows) if chosen is None else chosen[row].cpu().numpy()
+        return Snapshot(state, params, [a if b else None for a, b in zip(actions, begun, strict=True)])
 
     def _deliver(self, returned: tuple) -> tuple:
         if self.copy:
@@ -283,9 +334,7 @@ class VectorEnv(TensorVectorEnv):
         tree_map(lambda buffer, new: buffer.copy_(new), self._buffers, returned)
         return self._buffers
 
-    def rollout(
-        self, num_steps: int, policy: Callable[[Tensor], Any] | MlpPolicy | None = None, *, transitions: bool = True
-    ) -> Rollout:
+    def rollout(self, num_steps: int, policy: Policy | None = None, *, transitions: bool = True) -> Rollout:
         """`num_steps` steps from where the environments stand; see `gpusim.rollout.rollout`."""
         return rollout(self, num_steps, policy, transitions=transitions)
 

@@ -91,6 +91,62 @@ def test_algorithms_do_not_import_each_other(path):
     assert not others & set(imports(path.read_text()))
 
 
+LIBRARY = [path for path in FILES if path.relative_to(ROOT).parts[0] in ("kernels", "gpusim", "agents")]
+OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
+OF_OTHERS = {  # libraries that have no other name for it
+    "os._exit": "ends a process whose threads hang",
+    "kernel._pack_args": "Triton 3.6 compiles without a GPU by no public function",
+    "kernel._unsafe_update_src": "Triton takes a function's source from its file, and the lowered one has none",
+    "torch._C": "memory of a capture that failed, which torch before 2.13 keeps",
+    "torch._C._cuda_endAllocateToPool": "likewise",
+    "torch._C._cuda_releasePool": "likewise",
+    "torch._foreach_copy_": "one kernel for all parameters",
+    "torch._foreach_lerp_": "likewise",
+    "torch._fused_adam_": "likewise, which torch.optim.Adam calls",
+    "x._version": "a tensor's count of writes",
+}
+
+
+def secrets(source):
+    """What a module reads or writes of another object that begins with an underscore."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if _secret(alias.name))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr", "hasattr", "delattr"):
+            owner, name = node.args[:2]
+            if isinstance(name, ast.Constant) and _secret(name.value) and not _own(owner):
+                yield f"{ast.unparse(owner)}.{name.value}"
+        elif isinstance(node, ast.Attribute) and _secret(node.attr) and not _own(node.value):
+            yield ast.unparse(node)
+
+
+def _secret(name):
+    return name.startswith("_") and not name.startswith("__") and name not in OF_NAMED_TUPLES
+
+
+def _own(owner):
+    return ast.unparse(owner) in ("self", "cls", "super()")
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_module_reads_anothers_underscore(path):
+    assert [found for found in secrets(path.read_text()) if found not in OF_OTHERS] == []
+
+
+def test_secrets_are_seen():
+    assert list(secrets("env._carry = 1\nself.env._step(a)")) == ["env._carry", "self.env._step"]
+    assert list(secrets("getattr(env, '_carry')\nfrom gpusim.vector import _live")) == [
+        "gpusim.vector._live",
+        "env._carry",
+    ]
+    assert list(secrets("self._carry = step._replace(x=cls._y, z=super()._z)\nenv.__dict__\nimport __future__")) == []
+
+
+def test_every_secret_of_others_is_still_read():
+    read = {found for path in LIBRARY for found in secrets(path.read_text())}
+    assert OF_OTHERS.keys() <= read
+
+
 def run(code):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", check=False)
     assert done.returncode == 0, done.stderr

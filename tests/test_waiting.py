@@ -167,15 +167,15 @@ def test_what_is_looked_for_is_found(gpu):
     with gpu.busy():
         for wait in (
             lambda: torch.tensor([1.0], device=GPU),
-            lambda: env._index.cpu(),
-            lambda: env._index.copy_(torch.ones(6)),
+            lambda: env.index.cpu(),
+            lambda: env.index.copy_(torch.ones(6)),
         ):
             with pytest.raises(Waited):
                 wait()
-        for look in (lambda: env._index[0].item(), lambda: bool(env._index.any()), lambda: env._index.nonzero()):
+        for look in (lambda: env.index[0].item(), lambda: bool(env.index.any()), lambda: env.index.nonzero()):
             with pytest.raises((RuntimeError, NotImplementedError)):
                 look()
-        env._index.to("cpu", non_blocking=True)
+        env.index.to("cpu", non_blocking=True)
 
 
 VIEWS = {"detach", "expand", "t", "transpose", "unbind", "view", "_unsafe_view", "alias", "select"}
@@ -209,7 +209,7 @@ def test_an_iteration_asks_for_little_beside_its_graph(gpu):
     learner.env._mode = lambda: pytest.fail(
         "what the environment's step is made of is not looked up at every iteration"
     )
-    learner.fused.held.take()
+    learner.env.hold(learner.fused.pin)
     launches, memory, operations = told(gpu, learner.iterate)
     assert (launches, memory) == (0, 0)
     assert sorted(operations) == ["clone", "clone", "fill_", "fill_", "fill_"]

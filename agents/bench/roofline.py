@@ -15,6 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import gpusim
 from gpusim import engine
 from gpusim.agents.bench.measure import Bench, Point, seconds_of
+from gpusim.book import Rules
+from gpusim.engine import Mode
+from gpusim.state import carry_of
 from gpusim.tree import tensors
 from gpusim.vector import VectorEnv
 
@@ -101,9 +104,10 @@ def operations(env: str, look: bool, num_envs: int = 64) -> float:
     action = made.rollout(1).action
     assert action is not None
     made.reset(seed=0)
-    carry, mode = made._stepper.settle(made._live()), made._mode()
+    carry = carry_of(made.get_state())
+    mode = Mode(Rules(made.autoreset_mode, made.max_episode_steps), (), engine.draws(made.env.step), ())
     with torch.no_grad(), Operations() as counted:
-        after, _ = engine.advance(made.env, mode, carry, made._lanes(action[0]), made._index)
+        after, _ = engine.advance(made.env, mode, carry, engine.lanes(action[0]), made.index)
         if look:
             engine.observe(made.env, after.state, after.params)
     return counted.count / num_envs

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gpusim import engine
@@ -52,13 +51,10 @@ def frames(env: Any, indices: list[int]) -> Iterator[np.ndarray]:
     venv = _vector_env(env)
     if sentence := problem(venv.env):
         raise InputError(sentence)
-    carry = venv._settled()
-    row = torch.tensor(indices, device=venv.device)
-    state, params = (_rows(x, row) for x in (carry.state, carry.params))
+    state, params, actions = venv.snapshot(indices)
     if venv.env.render is None and board.drawn(venv.env):
         yield from map(board.frame, engine.observe(venv.env, state, params).numpy())
         return
-    actions = _acted(venv, carry.book.elapsed, row)
     for i in range(len(indices)):
         s, p = (type(x)(*(_value(field, i) for field in x)) for x in (state, params))
         yield _own(venv.env, s, p) if venv.env.render else classic.frame(venv.env, s, p, actions[i])
@@ -110,17 +106,10 @@ def _length(value: Any) -> bool:
 
 
 def _vector_env(env: Any) -> Any:
-    from gpusim.vector import VectorEnv  # which imports this module
-
     venv = getattr(env, "unwrapped", None)
-    if not isinstance(venv, VectorEnv):
+    if not callable(getattr(venv, "snapshot", None)):
         raise InputError(f"only what gpusim.make gives, and wrappers of it, can be drawn, not {type(env).__name__}.")
     return venv
-
-
-def _rows(fields: Any, row: Tensor) -> Any:
-    """The same tuple with those rows alone, on the CPU; numbers stay."""
-    return type(fields)(*(x[row].cpu() if isinstance(x, Tensor) else x for x in fields))
 
 
 def _value(field: Any, i: int) -> Any:
@@ -128,15 +117,6 @@ def _value(field: Any, i: int) -> Any:
     if not isinstance(field, Tensor):
         return field
     return field[i].item() if field.ndim == 1 else field[i].numpy()
-
-
-def _acted(venv: Any, elapsed: Tensor, row: Tensor) -> list:
-    """The last action of each, None before the first of an episode, or where it was chosen inside a kernel."""
-    actions = venv._last_actions()
-    if actions is None:
-        return [None] * len(row)
-    begun = elapsed[row].cpu() > 0
-    return [action if b else None for action, b in zip(actions[row].cpu().numpy(), begun, strict=True)]
 
 
 def _own(env: Env, state: Any, params: Any) -> np.ndarray:

@@ -33,7 +33,7 @@ class ClipAction(_BoxAction):
         self.single_action_space = Box(-np.inf, np.inf, self.low.shape)
 
     def _act(self, actions: Any) -> Tensor:
-        return torch.clamp(self._check(actions), self.low, self.high)
+        return torch.clamp(self.check_actions(actions), self.low, self.high)
 
 
 def _numbers(value: Any) -> np.ndarray:
@@ -72,5 +72,5 @@ class RescaleAction(_BoxAction):
         self.ratio = (self.high - self.low) / (self.max_action - self.min_action)
 
     def _act(self, actions: Any) -> Tensor:
-        stretched = self.low + (self._check(actions) - self.min_action) * self.ratio
+        stretched = self.low + (self.check_actions(actions) - self.min_action) * self.ratio
         return torch.clamp(stretched, self.low, self.high)  # rounding may lead beyond

@@ -1,6 +1,5 @@
 """`Wrapper`: what stands around a `VectorEnv` and changes what goes in or comes out."""
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -14,8 +13,7 @@ from gpusim import checks
 from gpusim.base import apart
 from gpusim.book import Step, Tally
 from gpusim.errors import InputError
-from gpusim.kernels.policy import MlpPolicy
-from gpusim.rollout import Rollout, rollout
+from gpusim.rollout import Policy, Rollout, rollout
 from gpusim.state import fit
 from gpusim.tree import tree_map
 from gpusim.vector import VectorEnv
@@ -110,12 +108,9 @@ class Wrapper(gymnasium.vector.VectorWrapper):
         with apart():
             return tuple(self._stepped(Returned(*self.env.step(self._act(actions)))))  # type: ignore[return-value]
 
-    def rollout(
-        self, num_steps: int, policy: Callable[[Tensor], Any] | MlpPolicy | None = None, *, transitions: bool = True
-    ) -> Rollout:
+    def rollout(self, num_steps: int, policy: Policy | None = None, *, transitions: bool = True) -> Rollout:
         """As `gpusim.rollout.rollout`, of what the wrapper gives and takes; step by step, whatever the backend."""
-        this: Any = self
-        return rollout(this, num_steps, policy, transitions=transitions)
+        return rollout(self, num_steps, policy, transitions=transitions)
 
     def get_state(self) -> WrapperState:
         """A copy of the wrapped environment's state and of what the wrapper remembers."""
@@ -138,6 +133,9 @@ class Wrapper(gymnasium.vector.VectorWrapper):
     @property
     def unwrapped(self) -> VectorEnv:  # type: ignore[override]
         return self.env.unwrapped
+
+    def require_reset(self) -> None:
+        self.env.require_reset()
 
     @property
     def device(self) -> torch.device:
@@ -189,26 +187,31 @@ class Wrapper(gymnasium.vector.VectorWrapper):
         """Sets a parameter of the environment, as `VectorEnv.set_attr`."""
         self.env.set_attr(name, values)
 
-    # What `rollout` asks of a VectorEnv.
+    @property
+    def seed(self) -> Tensor:
+        return self.env.seed
 
     @property
-    def _index(self) -> Tensor:
-        return self.env._index
+    def index(self) -> Tensor:
+        return self.env.index
 
-    def _live(self) -> Any:
-        return self.env._live()
+    def observe(self) -> Tensor:
+        """`[N, *obs]`, what to act on next."""
+        return self._seen(self.env.observe())
 
-    def _observe(self) -> Tensor:
-        return self._seen(self.env._observe())
+    def random_actions(self, block: int, count: int) -> Tensor:
+        """As `VectorEnv.random_actions`, which draws alike whatever the space."""
+        return self.env.random_actions(block, count)
 
-    def _random_actions(self, block: int, count: int) -> Tensor:
-        return self.env._random_actions(block, count)
-
-    def _check(self, actions: Any) -> Tensor:
-        self._live()
+    def check_actions(self, actions: Any) -> Tensor:
+        """Actions as `step` takes them."""
+        self.env.require_reset()
         return checks.actions(actions, self.single_action_space, self.num_envs, self.device, self.validate)  # type: ignore[arg-type]
 
-    def _step(self, actions: Tensor, look: bool = True, tally: Tally | None = None) -> tuple[Step, Tally | None]:
+    def advance(
+        self, actions: Tensor, *, observe: bool = True, tally: Tally | None = None
+    ) -> tuple[Step, Tally | None]:
+        """As `step`; see `gpusim.rollout.Steppable`."""
         step = Returned(*self.step(actions))
         step = step if self.copy else tree_map(torch.clone, step)
         ended, episode = step.infos["_final_obs"], step.infos["episode"]
@@ -219,7 +222,12 @@ class Wrapper(gymnasium.vector.VectorWrapper):
         flags = step.terminated, step.truncated, step.infos["reset"], step.valid
         return Step(step.obs, final, step.reward, *flags, episode["r"], episode["l"].float()), tally
 
-    def _chunk(self, actions: list[Tensor], tally: Tally | None) -> Tally | None:
+    def advance_several(self, actions: list[Tensor], tally: Tally) -> Tally:
+        """Some steps, of which nothing is wanted but the tally."""
         for action in actions:
-            _, tally = self._step(action, False, tally)
+            tally = self.advance(action, observe=False, tally=tally)[1] or tally
         return tally
+
+    def fast_rollout(self, num_steps: int, policy: Policy | None, transitions: bool) -> Rollout | None:
+        """None: kernels step environments, not wrappers."""
+        return None

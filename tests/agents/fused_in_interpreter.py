@@ -56,7 +56,7 @@ def by_torch(fused):
         advantage,
         advantage + extras["value"],
     )
-    batch, seed = Batch(*(x.flatten(0, 1) for x in fields)), torch.as_tensor(env._carry.seed)
+    batch, seed = Batch(*(x.flatten(0, 1) for x in fields)), env.seed
     for epoch in range(config.epochs):
         counter = torch.tensor(fused.iteration * config.epochs + epoch)
         for rows in shuffle_torch(config.steps_per_iteration, seed, counter).tensor_split(config.minibatches):

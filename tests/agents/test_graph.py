@@ -10,8 +10,9 @@ import torch
 
 import gpusim
 from gpusim.agents import loop
-from gpusim.agents.graph import Captured, Held
+from gpusim.agents.graph import Captured
 from gpusim.agents.ppo import PPO, Config
+from gpusim.pin import Pin
 
 QUICK = {"num_envs": 8, "num_steps": 4, "minibatches": 2, "epochs": 1, "hidden": (16,), "device": "cpu"}
 
@@ -126,23 +127,23 @@ def test_environments_are_held_in_the_same_tensors():
     )
     monkey = torch.zeros(5, dtype=torch.int64)
     for each in (env, twin):
-        each._make_stepper = lambda each=each: gpusim.stepper.SyncFree(each.env, each._mode(), each._index, False)
+        each._make_stepper = lambda each=each: gpusim.stepper.SyncFree(each.env, each._mode(), each.index, False)
         each.reset(seed=1)
-    held = Held(env)
-    assert not held.take()
+    pin = Pin()
+    assert not env.hold(pin)
     where = addresses(env)
     for _ in range(30):
         for each in (env, twin):
             each.step(monkey)
         assert addresses(env) != where
-        assert held.take()
+        assert env.hold(pin)
         assert addresses(env) == where
     mine, other = env.get_state(), twin.get_state()
     assert torch.equal(mine.state.x, other.state.x)
     assert torch.equal(mine.params.gravity, other.params.gravity)
     env.set_attr("force", 3.0)
-    assert not held.take()  # a number is compiled in
-    assert held.take()
+    assert not env.hold(pin)  # a number is compiled in
+    assert env.hold(pin)
 
 
 def test_readings_that_arrive_late_are_all_delivered_in_order(monkeypatch):

@@ -127,11 +127,11 @@ def test_writing_steps_down_late_changes_nothing(engine):
 def test_a_step_is_written_down_while_the_next_is_made(monkeypatch):
     env, order = from_gymnasium("Guess-v0", N, device="cpu", engine="sync"), []
     env.reset(seed=0)
-    for owner, name in ((env._engine, "send"), (env._engine, "receive"), (env, "_account")):
+    for owner, name in ((env._engine, "send"), (env._engine, "receive"), (env, "write_down")):
         real = getattr(owner, name)
         monkeypatch.setattr(owner, name, lambda *a, real=real, name=name: order.append(name) or real(*a))
     env.rollout(3, lambda obs: obs.argmax(-1))
-    assert order == ["send", "receive", *(["send", "_account", "receive"] * 2), "_account"]
+    assert order == ["send", "receive", *(["send", "write_down", "receive"] * 2), "write_down"]
 
 
 def test_a_step_of_a_rollout_costs_four_operations_on_tensors():

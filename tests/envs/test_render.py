@@ -52,7 +52,7 @@ def row(env, i):
 @pytest.mark.parametrize("steps", [0, 20])
 def test_a_frame_is_that_of_gymnasium_in_the_same_state(env, steps):
     made = make(env, steps=steps, autoreset_mode="disabled", validate=False)
-    torque = {"last_u": float(made._last_actions()[2, 0])} if env is PENDULUM and steps else {}
+    torque = {"last_u": float(made.snapshot([2]).actions[0][0])} if env is PENDULUM and steps else {}
     expected = theirs(env, row(made, 2), **torque)
     frame = gpusim.render(made, 2)
     assert frame.dtype == np.uint8
@@ -113,7 +113,7 @@ def test_a_board_shows_the_channels_that_minatar_shows(env):
     made = make(env, steps=30, params={"sticky": 0.0})
     other = BaseEnv(MODULES[title(env)], render_mode="rgb_array")
     rng = np.random.default_rng(0)
-    seen = made._observe().numpy()
+    seen = made.observe().numpy()
     for i, cells in enumerate([*seen, rng.random(seen.shape[1:]) < 0.2]):
         frame = gpusim.render(made, i) if i < N else board.frame(cells)
         assert frame.shape == (160, 160, 3)

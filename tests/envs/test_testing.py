@@ -204,17 +204,17 @@ class AlwaysSeeded(gpusim.VectorEnv):
 
 
 class TakesAnything(gpusim.VectorEnv):
-    def _check(self, actions):
+    def check_actions(self, actions):
         if not isinstance(actions, torch.Tensor):
             return torch.zeros(self.num_envs, dtype=torch.int64)
         return actions.flatten()[: self.num_envs].long().clamp(0, 1)
 
 
 class Clamps(gpusim.VectorEnv):
-    def _check(self, actions):
+    def check_actions(self, actions):
         if isinstance(actions, torch.Tensor) and actions.dtype == torch.int64:
             actions = actions.clamp(0, 1)
-        return super()._check(actions)
+        return super().check_actions(actions)
 
 
 class StepsBeforeItRefuses(gpusim.VectorEnv):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch._subclasses import FakeTensorMode
 
 import gpusim
-from gpusim import Uniform, book, stepper
+from gpusim import Uniform, book, engine, stepper
 from gpusim.envs import BUILTIN, CARTPOLE, PENDULUM
 from gpusim.kernels.lang import STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Rng, uniform
 from gpusim.testing import check_vector_env
@@ -619,7 +619,7 @@ def dense(env, mode, **changes):
     vec = make(env, 6, autoreset_mode=mode, params=RANDOM.get(env.id), max_episode_steps=4, **changes)
     vec.reset(seed=0)
     vec.rollout(3)
-    return vec, vec._settled(), vec._mode(), vec._lanes(actions(vec, 1)[0])
+    return vec, vec._settled(), vec._mode(), engine.lanes(actions(vec, 1)[0])
 
 
 @each_mode
@@ -630,7 +630,7 @@ def test_the_step_looks_at_no_value(env, mode):
     tally = book.Tally(*(torch.zeros(6) for _ in range(3)))
     with FakeTensorMode() as fake:
         convert = lambda tree: torch.utils._pytree.tree_map_only(torch.Tensor, fake.from_tensor, tree)  # noqa: E731
-        new, out, tally = stepper.whole(env, how, *map(convert, (carry, vec._index, action)), True, convert(tally))
+        new, out, tally = stepper.whole(env, how, *map(convert, (carry, vec.index, action)), True, convert(tally))
     assert out.obs.shape == (6, *env.observation_space.shape)
     assert new.episode.shape == tally.episodes.shape == (6,)
 
@@ -645,7 +645,7 @@ def test_the_step_is_one_graph(env, mode):
 
     torch._dynamo.reset()
     graph = torch.compile(step, fullgraph=True, backend="eager")
-    assert same(graph(carry, vec._index, action)[:2], step(carry, vec._index, action)[:2])
+    assert same(graph(carry, vec.index, action)[:2], step(carry, vec.index, action)[:2])
 
 
 @each_mode
@@ -658,7 +658,7 @@ def test_the_gpus_way_of_stepping_is_the_cpus(env, mode, monkeypatch):
     )  # else it would be NumPy's sine against torch's
     ahead, free = make(env, **kwargs), make(env, **kwargs)
     assert isinstance(ahead._stepper, stepper.LookAhead)
-    monkeypatch.setattr(free, "_make_stepper", lambda: stepper.SyncFree(env, free._mode(), free._index, False))
+    monkeypatch.setattr(free, "_make_stepper", lambda: stepper.SyncFree(env, free._mode(), free.index, False))
     ahead.reset(seed=8)
     free.reset(seed=8)
     assert same(ahead.rollout(30), free.rollout(30))

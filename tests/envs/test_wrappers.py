@@ -569,7 +569,7 @@ def test_a_step_through_all_wrappers_looks_at_no_value(mode, monkeypatch):
     """Fake tensors have none: a synchronization or a shape that depends on data would raise. The step is the GPU's."""
     base = make(PENDULUM, autoreset_mode=mode, validate=False, max_episode_steps=3)
     monkeypatch.setattr(
-        base, "_make_stepper", lambda: stepper.SyncFree(base.env, base._mode(), base._index, compiled=False)
+        base, "_make_stepper", lambda: stepper.SyncFree(base.env, base._mode(), base.index, compiled=False)
     )
     whole = env = every(base)
     env.reset(seed=0)
@@ -582,7 +582,7 @@ def test_a_step_through_all_wrappers_looks_at_no_value(mode, monkeypatch):
             if env is base:
                 break
             env = env.env
-        base._stepper.index = base._index
+        base._stepper.index = base.index
         action, mask = torch.ones(N, 1), torch.ones(N, dtype=torch.bool)
         for _ in range(2):
             obs, reward, *_, infos = whole.step(action)

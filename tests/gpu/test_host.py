@@ -19,7 +19,7 @@ def test_a_gpu_is_given_what_the_cpu_is():
     for mine, other in zip(*rollouts, strict=True):
         pairs = zip(mine.values(), other.values(), strict=True) if isinstance(mine, dict) else ((mine, other),)
         assert all(torch.equal(a, b.cpu()) for a, b in pairs)
-    assert there._obs.is_pinned()
+    assert there.seen.is_pinned()
 
 
 def test_learners_learn_without_graphs():

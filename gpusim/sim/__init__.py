@@ -1,0 +1,1 @@
+"""How N environments are stepped."""
