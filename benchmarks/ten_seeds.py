@@ -3,9 +3,9 @@
     python benchmarks/ten_seeds.py [--seeds 10] [--first 0] [--jobs 2] [--only dqn | --only ppo/Acrobot-v1 ...]
 
 A score is the mean return of 100 episodes by the mode of the policy, after training. The table gives their interquartile
-mean with a 95 % bootstrap interval (Agarwal et al., 2021), the worst seed, the worst of 1,000 episodes of every seed, and how
-many seeds reached what is asked. The picture shows the returns during training: the median over the seeds, and the least and
-the greatest.
+mean with a 95 % bootstrap interval (Agarwal et al., 2021), the worst seed, the worst of 1,000 episodes of every seed, and
+how many seeds reached what is asked. The picture shows the returns during training: the median over the seeds, and the
+least and the greatest.
 """
 
 import json
@@ -145,8 +145,8 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
 
 def table(result: dict[str, Any]) -> list[str]:
     lines = [
-        "| algorithm | environment | target | seeds that reach it | IQM | 95 % interval | worst seed | worst episode | steps "
-        "| seconds | seeds | commit |",
+        "| algorithm | environment | target | seeds that reach it | IQM | 95 % interval | worst seed | worst episode "
+        "| steps | seconds | seeds | commit |",
         "|---|---|---:|---:|---:|---|---:|---:|---:|---:|---|---|",
     ]
     for row in result["rows"]:
@@ -159,7 +159,8 @@ def table(result: dict[str, Any]) -> list[str]:
         )
     lines += [
         "",
-        f"Scores are means of 100 episodes by the policy's mode; the worst episode is that of 1,000 of every seed. Seconds are medians, {result['jobs']} runs at a time on "
+        "Scores are means of 100 episodes by the policy's mode; the worst episode is that of 1,000 of every seed. "
+        f"Seconds are medians, {result['jobs']} runs at a time on "
         f"{hardware(result, 'cpu')}. torch {result['versions']['torch']}; "
         f"`python benchmarks/ten_seeds.py`, {result['date'][:10]}.",
     ]
