@@ -7,6 +7,7 @@ entry as one. The drawing of new beginnings, and whatever else an implementation
 """
 
 import math
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -50,8 +51,9 @@ class Work(NamedTuple):
     operations: float | None
 
 
+@cache
 def ceiling(device: torch.device, rounds: int = 7) -> Ceiling:
-    """The best of some rounds."""
+    """The best of some rounds, measured once in a process."""
     source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
     target = torch.ones_like(source)
     a = torch.ones(SIZE, SIZE, device=device)
