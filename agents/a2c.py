@@ -5,16 +5,17 @@ own. Adam takes the place of RMSProp.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from gpusim.agents.distributions import Categorical, Gaussian
+from gpusim.agents.environments import Task
 from gpusim.agents.loop import Result
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_advantages
 from gpusim.agents.presets import by_env
 from gpusim.agents.ranges import Count, Share, Weight
-from gpusim.agents.run import trained
+from gpusim.agents.training import trained
 from gpusim.rollout import Rollout
 
 # ---------------------------------------------------------------------------------------------------------- config
@@ -42,8 +43,8 @@ class Config(OnPolicyConfig):
     checkpoint_every: Count = 500
     """Iterations between two checkpoints."""
 
-    def check(self) -> None:
-        super().check()
+    def check(self, task: Task | None = None) -> None:
+        super().check(task)
         check_advantages(self)
 
 
@@ -96,11 +97,14 @@ class A2C(OnPolicy):
 # ----------------------------------------------------------------------------------------------------------- train
 
 
-def train(config: Config) -> Result:
+def train(config: Config, env: Any = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
+
+    Args:
+        env: environments to train on, wrapped or not, or a `gpusim.Env`; None makes those that `config.env` names.
 
     Raises:
         InputError: a setting cannot be used.
         NotFinite: a reward, an observation or a weight became NaN or infinite.
     """
-    return trained(A2C(config))
+    return trained(A2C(config, env))

@@ -156,6 +156,7 @@ def resume(args: list[str]) -> int:
     asked = options(Resume(), rest, f"gpusim resume {shlex.quote(path)}")
     changes = {name: value for name, value in vars(asked).items() if name != "trust" and value is not None}
     folder = RunFolder.open(path)
+    folder.require(None, "resume")
     with folder.locked():
         folder.config = RunFolder.open(path, **changes).config  # as who held it before has left it
         folder.find_code(asked.trust, tell=console.warn)
@@ -178,16 +179,12 @@ def _refuse_fixed(folder: Any, names: set[str], free: set[str]) -> None:
 
 
 def _go_on(folder: Any, changes: dict[str, Any]) -> int:
-    from gpusim.agents.loop import on_target
+    from gpusim.agents.training import keep, take_up
 
     folder.made(lambda: _tell(folder.config))
-    learner = folder.make_learner()
-    seconds = folder.restore(learner)
-    if changes.get("total_steps", learner.steps) < learner.steps:
-        raise InputError(f"{folder.path} has made {learner.steps:,} steps already: total_steps must be more.")
-    metrics = folder.rewind(learner.iteration)
-    reached = any(on_target(learner, reading) for reading in metrics)
-    if reached or learner.iteration >= folder.config.iterations:
+    taken = take_up(folder, changes)
+    learner, seconds, metrics, reached = taken
+    if taken.ended:
         learner.env.close()
         if (folder.result() or {}).get("steps") != learner.steps:
             return _finish(learner, folder, seconds, metrics, reached)
@@ -195,8 +192,7 @@ def _go_on(folder: Any, changes: dict[str, Any]) -> int:
         enough = f"reached its target after {learner.steps:,} steps; --target-return sets another."
         console.say(f"{folder.path} {enough if reached else all_of_it}")
         return 0
-    if lasting := {name: value for name, value in changes.items() if name != "device"}:
-        folder.change(**lasting)
+    keep(folder, changes)
     if before := folder.stopped():
         console.say(f"the run had stopped: {before}")
     stretched = ", its schedules stretched to the new total" if "total_steps" in changes and learner.iteration else ""
@@ -231,7 +227,7 @@ def _drive(learner: Any, folder: Any, seconds: float) -> int:
 
     env, config = learner.env, learner.config
     console.say(
-        f"{remark(env)}{env.env.id}: {config.num_envs} environments, {env.backend} on {env.device}, "
+        f"{remark(env)}{learner.task.id}: {config.num_envs} environments, {env.backend} on {env.device}, "
         f"learning by {learner.path}; run folder {folder.path}"
     )
     try:
@@ -279,7 +275,7 @@ def _finish(learner: Any, folder: Any, seconds: float, metrics: list[dict[str, f
         again = _resume_command(folder)
         console.say(f"stopped in the closing evaluation, after all {learner.steps:,} steps; finish it with: {again}")
         return signals.exit_code(stop)
-    threshold = learner.env.env.reward_threshold
+    threshold = learner.task.reward_threshold
     solved = "solved" if threshold is not None and result["mean"] >= threshold else "not solved"
     verdict = "" if threshold is None else f" ({solved}: {threshold:g} is asked)"
     console.say(

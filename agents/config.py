@@ -8,7 +8,6 @@ from typing import Annotated, Any, TypeVar
 
 import torch
 
-from gpusim import checks
 from gpusim.agents.environments import Task, describe
 from gpusim.agents.networks import BOARD_FROM, ActorCritic, is_cnn
 from gpusim.agents.ranges import Count, Natural, Number, OneOf, Positive, Range, check_field, hints, normalized
@@ -83,12 +82,16 @@ class RunConfig:
     def steps_per_iteration(self) -> int:
         raise NotImplementedError
 
-    def check(self) -> None:
-        """Raises InputError where a value cannot be used."""
+    def check(self, task: Task | None = None) -> None:
+        """Raises InputError where a value cannot be used.
+
+        Args:
+            task: what environments that were handed in show; None: `env` has it.
+        """
         for name, hint in hints(self).items():
             if name != "env":  # an id or a task, as `describe` says below
                 check_field(name, getattr(self, name), hint)
-        shape = describe(self.env).observation_space.shape
+        shape = (task or describe(self.env)).observation_space.shape
         if self.network == "cnn" and len(shape) != 3:
             raise InputError(f"network cnn is for images, and {self.env} shows {shape[0]} numbers: use mlp.")
         if self.network == "cnn" and min(shape[:2]) < BOARD_FROM:
@@ -96,13 +99,11 @@ class RunConfig:
                 f"network cnn is for images of 3 × 3 and more, and those of {self.env} are {shape}: use mlp."
             )
         if self.normalize_obs and len(shape) != 1:
-            raise InputError(
-                f"normalize_obs is for observations of numbers, and {self.env} shows images: leave it off."
-            )
+            shows = "shows images" if len(shape) == 3 else f"shows {shape}"
+            raise InputError(f"normalize_obs is for observations of numbers, and {self.env} {shows}: leave it off.")
 
-    def check_memory(self) -> None:
+    def check_memory(self, task: Task, device: torch.device) -> None:
         """Raises InputError where an iteration's steps, or the network with its gradient and Adam's moments, cannot fit."""
-        task, device = describe(self.env), checks.device(self.device)
         cells = math.prod(task.observation_space.shape)
         each = cells * task.observation_space.dtype.itemsize + STEP
         require(f"the {self.steps_per_iteration:,} steps of an iteration", self.steps_per_iteration * each, device)

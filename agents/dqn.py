@@ -21,7 +21,7 @@ from gpusim.agents.normalize import ReturnScale
 from gpusim.agents.presets import by_env
 from gpusim.agents.ranges import Count, Positive, Range, Rate, Share
 from gpusim.agents.replay import Replay, memory, transition_bytes
-from gpusim.agents.run import trained
+from gpusim.agents.training import trained
 from gpusim.errors import InputError
 from gpusim.kernels.replay import Sample
 
@@ -100,8 +100,8 @@ class Config(ExplorationConfig):
         gathered = (iteration + 1 - empty_before) * self.steps_per_iteration
         return after - before if gathered >= self.learning_starts else 0
 
-    def check(self) -> None:
-        super().check()
+    def check(self, task: Task | None = None) -> None:
+        super().check(task)
         if self.held < self.batch_size:
             raise InputError(
                 f"a replay of {self.held} transitions is smaller than a batch of {self.batch_size}: raise capacity or "
@@ -200,14 +200,14 @@ class DQN(Explorer):
     config: Config
     network: QNetwork
 
-    def __init__(self, config: Config):
-        super().__init__(config)
-        env, device = self.env.env, self.env.device
-        assert isinstance(env.action_space, Discrete)  # as the configuration was checked
+    def __init__(self, config: Config, env: Any = None):
+        super().__init__(config, env)
+        task, device = self.task, self.env.device
+        assert isinstance(task.action_space, Discrete)  # as the configuration was checked
         again = torch.Generator().manual_seed(config.seed)  # so that it begins with the same weights
-        self.target = config.make_network(env, again).to(device).requires_grad_(False)
+        self.target = config.make_network(task, again).to(device).requires_grad_(False)
         self.target.normalizer = self.network.normalizer
-        alpha, spaces = config.alpha if config.prioritized else None, (env.observation_space, env.action_space)
+        alpha, spaces = config.alpha if config.prioritized else None, (task.observation_space, task.action_space)
         self.replay = Replay(config.capacity, config.num_envs, *spaces, config.n_step, config.gamma, alpha, device)
         scale = ReturnScale(config.num_envs, config.gamma).to(device)
         self.reward_scale = scale if config.normalize_reward else None
@@ -323,11 +323,14 @@ class DQN(Explorer):
 # ----------------------------------------------------------------------------------------------------------- train
 
 
-def train(config: Config) -> Result:
+def train(config: Config, env: Any = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
+
+    Args:
+        env: environments to train on, wrapped or not, or a `gpusim.Env`; None makes those that `config.env` names.
 
     Raises:
         InputError: a setting cannot be used.
         NotFinite: a reward, an observation or a weight became NaN or infinite.
     """
-    return trained(DQN(config))
+    return trained(DQN(config, env))

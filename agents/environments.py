@@ -2,22 +2,25 @@
 
 import os
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium
 import torch
 from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 import gpusim
 from gpusim import checks, source
 from gpusim.adapters import gymnasium_host
+from gpusim.base import TensorVectorEnv
 from gpusim.errors import InputError
 from gpusim.host import HostEnv, HostVectorEnv
 from gpusim.registry import nearest, spec, unknown
 from gpusim.rollout import Rollout
 from gpusim.tree import plain
 from gpusim.vector import VectorEnv
+from gpusim.wrappers import Wrapper
 
 
 class Task(Protocol):
@@ -35,18 +38,29 @@ class Task(Protocol):
     def reward_threshold(self) -> float | None: ...
 
 
+class Shown(NamedTuple):
+    """The `Task` that environments show which somebody made: a wrapper's spaces, a limit of its own."""
+
+    id: str
+    observation_space: Box
+    action_space: Discrete | Box
+    max_episode_steps: int | None
+    reward_threshold: float | None  # None where parameters were changed, which make another task of it
+
+
 class Environments(Protocol):
-    """N environments of one task: a `gpusim.VectorEnv` or a `gpusim.host.HostVectorEnv`."""
+    """N environments of one task: a `gpusim.VectorEnv`, a `gpusim.host.HostVectorEnv`, or a `gpusim.wrappers.Wrapper`."""
 
     num_envs: int
     device: torch.device
     backend: str
     single_observation_space: Any
     single_action_space: Any
-    clock: int
 
     @property
-    def env(self) -> Any: ...
+    def clock(self) -> int: ...
+    @property
+    def unwrapped(self) -> Any: ...
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]: ...
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]: ...
     def rollout(self, num_steps: int, policy: Callable[[Tensor], Any] | None = None) -> Rollout: ...
@@ -110,15 +124,103 @@ def make(id: str | Any, num_envs: int, device: Any = "auto", backend: str = "aut
         InputError: they cannot be made so.
     """
     task = describe(id)
+    check_bounds(task)
+    if isinstance(task, HostEnv):
+        return HostVectorEnv(task, num_envs, device=device, engine=backend)
+    return gpusim.make(task, num_envs, device=device, backend=backend)
+
+
+def check_bounds(task: Task) -> None:
+    """Raises InputError where actions have no bounds."""
     space = task.action_space
     if isinstance(space, Box) and not checks.bounded(space):
         raise InputError(
             f"the actions of {task.id} have no bounds that learners could stretch theirs to: let its action_space say which "
             f"are meant, as Box(-1, 1, {space.shape}), instead of {space}."
         )
-    if isinstance(task, HostEnv):
-        return HostVectorEnv(task, num_envs, device=device, engine=backend)
-    return gpusim.make(task, num_envs, device=device, backend=backend)
+
+
+def is_task(env: Any) -> bool:
+    """Whether `env` says what is to be learned, and is no environments yet."""
+    return isinstance(env, gpusim.Env | HostEnv)
+
+
+def shown(env: Any) -> Shown:
+    """The task of environments that were made already.
+
+    Raises:
+        InputError: they are none, or none that learners can use.
+    """
+    if not isinstance(env, TensorVectorEnv | Wrapper):
+        raise InputError(
+            "a learner's env must be what gpusim.make or gpusim.adapters.from_gymnasium gives, a wrapper of gpusim.wrappers "
+            f"around it, or a gpusim.Env, not {checks.told(env)}."
+        )
+    base: Any = env.unwrapped
+    changed = changed_params(base)
+    threshold = None if changed else base.env.reward_threshold
+    observation, action = env.single_observation_space, env.single_action_space
+    checks.spaces(base.env.id, observation, action)
+    task = Shown(base.env.id, observation, action, base.max_episode_steps, threshold)  # type: ignore[arg-type]
+    check_bounds(task)
+    return task
+
+
+def task(env: Any) -> Any:
+    """What is to be learned in `env`, environments or a task itself.
+
+    Raises:
+        InputError: it is neither.
+    """
+    return env if is_task(env) else shown(env)
+
+
+def check_handed(env: Any, config: Any) -> None:
+    """Raises InputError where environments that were handed in are other ones than the configuration says."""
+    id, meant = env.unwrapped.env.id, name_of(config.env)
+    if source.name(meant).removeprefix("gpusim/") != id:
+        raise InputError(
+            f"the configuration is for {meant}, and the environments are {id}: say Config(env={id!r}), whose preset is "
+            "then taken."
+        )
+    if config.num_envs != env.num_envs:
+        raise InputError(
+            f"the configuration says {config.num_envs} environments, and those handed in are {env.num_envs}: say "
+            f"Config(num_envs={env.num_envs})."
+        )
+    if config.device != "auto" and checks.device(config.device) != env.device:
+        raise InputError(f"the configuration says device {config.device!r}, and the environments are on {env.device}.")
+    if config.backend not in ("auto", env.unwrapped.backend):
+        raise InputError(
+            f"the configuration says backend {config.backend!r}, and the environments step by {env.unwrapped.backend!r}."
+        )
+    if env.autoreset_mode is not AutoresetMode.SAME_STEP:
+        raise InputError(
+            "learners take environments that reset within the step: make them with autoreset_mode='same_step', not "
+            f"{env.autoreset_mode.name.lower()!r}."
+        )
+
+
+def changed_params(env: Any) -> dict[str, Any]:
+    """The parameters of unwrapped environments that are not their task's own."""
+    task, now = env.env, getattr(env, "params", ())
+    if not now:
+        return {}
+    return {k: v for k, v in now._asdict().items() if isinstance(v, Tensor | tuple) or v != getattr(task.params, k)}
+
+
+def handed(env: Any) -> str:
+    """What was handed to a learner, in words: it can be made again by nobody else."""
+    if is_task(env):
+        return f"the environment {env.id!r}, which no id names"
+    changed = {k: "one for each" if isinstance(v, Tensor) else v for k, v in changed_params(env.unwrapped).items()}
+    params = ", ".join(f"{name}={value}" for name, value in changed.items())
+    return f"{env!r}{f' with {params}' if params else ''}"
+
+
+def name_of(env: Any) -> str:
+    """The id that a configuration's `env` is, or that its task has."""
+    return env if isinstance(env, str) else str(getattr(env, "id", env))
 
 
 def on_host(env: Any) -> bool:
@@ -135,7 +237,7 @@ def remark(env: Any) -> str:
 
 def kept(env: Any) -> Any:
     """The state that a checkpoint keeps, in dicts of tensors and numbers; None where it lies in other processes."""
-    return plain(env.get_state()) if isinstance(env, VectorEnv) else None
+    return plain(env.get_state()) if isinstance(env, VectorEnv | Wrapper) else None
 
 
 def bring_back(env: Any, state: Any, seed: int) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import gpusim
-from gpusim.agents.environments import describe, make, on_host
+from gpusim.agents.environments import bring_back, describe, kept, make, on_host, task
 from gpusim.agents.learner import Learner
 from gpusim.agents.networks import ActorCritic
 from gpusim.agents.run import RunFolder
@@ -52,6 +52,7 @@ def load_policy(
     device: str = "auto",
     trust: bool = False,
     tell: Callable[[str], Any] = warnings.warn,
+    env: Any = None,
 ) -> Policy:
     """The policy of a run's newest checkpoint; `deterministic` takes the mode of its distribution.
 
@@ -59,17 +60,21 @@ def load_policy(
         trust: whether to import the module or file that the run's environment comes from, where it is one's own and not
             imported yet.
         tell: told where that file has changed since, or is gone.
+        env: environments (or a task) as the run was handed, whose spaces the policy knows; None: those it names.
 
     Raises:
-        InputError: the folder does not exist, is incomplete or damaged, is of another version, or names code and `trust` is
-            not given.
+        InputError: the folder does not exist, is incomplete or damaged, is of another version, names code and `trust` is
+            not given, or was handed its environments and `env` is not given.
         NotFinite: its weights are NaN or infinite.
     """
     folder, where = RunFolder.open(run), gpusim.checks.device(device)
     deterministic, trust = (gpusim.checks.flag(*x) for x in (("deterministic", deterministic), ("trust", trust)))
-    folder.find_code(trust, ("env",), tell)
-    env = folder.made(lambda: describe(folder.config.env))
-    network = folder.made(lambda: folder.config.make_network(env, torch.Generator().manual_seed(0)).to(where))
+    folder.require(env, "load_policy")
+    if env is None:
+        folder.find_code(trust, ("env",), tell)
+    shown = None if env is None else task(env)
+    known = folder.made(lambda: shown or describe(folder.config.env), shown)
+    network = folder.made(lambda: folder.config.make_network(known, torch.Generator().manual_seed(0)).to(where), shown)
     checkpoint = folder.load(where)
     if checkpoint is None:
         raise InputError(f"{run} is incomplete: it has no checkpoint yet; `gpusim resume {run}` goes on with it.")
@@ -81,14 +86,23 @@ def load_policy(
         raise NotFinite(
             f"weights of the policy in {run} are not finite (nan or infinite): it has learned nothing.", "weights"
         )
-    return Policy(network, env, deterministic, folder.config.seed, folder.config.threads)
+    return Policy(network, known, deterministic, folder.config.seed, folder.config.threads)
 
 
 def closing(learner: Learner) -> dict[str, Any]:
     """What the result of a run says of its policy: `mean` and `std` of the returns of its mode over so many `episodes`."""
-    env = learner.env
-    episodes, seed = 4 * ON_HOST if on_host(env) else 100, later_seed(learner.config.seed, 10_000)
-    scores = evaluate(lambda obs: learner.network.act(obs, None), env.env, episodes, seed, str(env.device))
+    env, episodes = learner.env, 4 * ON_HOST if on_host(learner.env) else 100
+    seed = later_seed(learner.config.seed, 10_000)
+
+    def policy(obs: Tensor) -> Tensor:
+        return learner.network.act(obs, None)
+
+    if learner.given and not on_host(env):
+        before = kept(env)
+        scores = play(policy, env, episodes, seed)
+        bring_back(env, before, seed)
+    else:
+        scores = evaluate(policy, env.env, episodes, seed, str(env.device))
     return {"mean": float(scores.mean()), "std": float(scores.std()), "episodes": episodes}
 
 
@@ -129,30 +143,36 @@ def evaluate(policy: Any, env: Any, episodes: int, seed: int, device: str = "aut
 
 @torch.no_grad()
 def evaluate_on_host(policy: Any, env: Any, episodes: int, seed: int, device: str = "auto") -> Tensor:
-    """The same on the host: a few environments play several episodes each.
+    """The same on the host: a few environments play several episodes each, as in `play`."""
+    venv = make(env, min(episodes, ON_HOST), device)
+    try:
+        return play(policy, venv, episodes, seed)
+    finally:
+        venv.close()
+
+
+@torch.no_grad()
+def play(policy: Any, venv: Any, episodes: int, seed: int) -> Tensor:
+    """The same in environments that were made already, several episodes in each, `[episodes]` or less.
 
     None plays longer than its episodes can last (`LONGEST` steps, where they have no limit): of one that does not end, the
     return so far counts, and episodes that it leaves no time for do not.
     """
-    venv = make(env, min(episodes, ON_HOST), device)
     share = [episodes // venv.num_envs + (i < episodes % venv.num_envs) for i in range(venv.num_envs)]
     returns: list[list[float]] = [[] for _ in share]
-    try:
-        obs, _ = venv.reset(seed=seed)
-        for _ in range(max(share) * (venv.max_episode_steps or LONGEST)):
-            _check(obs, "observation", seed)
-            obs, reward, _, _, infos = venv.step(policy(obs))
-            _check(reward, "reward", seed)
-            for i in infos["_episode"].nonzero().flatten().tolist():
-                if len(returns[i]) < share[i]:
-                    returns[i].append(float(infos["episode"]["r"][i]))
-            if all(len(played) == wanted for played, wanted in zip(returns, share, strict=True)):
-                break
-        for i, played in enumerate(returns):
-            if not played and share[i]:
-                played.append(float(infos["episode"]["r"][i]))
-    finally:
-        venv.close()
+    obs, _ = venv.reset(seed=seed)
+    for _ in range(max(share) * (venv.max_episode_steps or LONGEST)):
+        _check(obs, "observation", seed)
+        obs, reward, _, _, infos = venv.step(policy(obs))
+        _check(reward, "reward", seed)
+        for i in infos["_episode"].nonzero().flatten().tolist():
+            if len(returns[i]) < share[i]:
+                returns[i].append(float(infos["episode"]["r"][i]))
+        if all(len(played) == wanted for played, wanted in zip(returns, share, strict=True)):
+            break
+    for i, played in enumerate(returns):
+        if not played and share[i]:
+            played.append(float(infos["episode"]["r"][i]))
     return torch.tensor([r for played in returns for r in played], dtype=torch.float32)
 
 

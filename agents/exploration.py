@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gpusim import source
 from gpusim.agents.config import RunConfig
-from gpusim.agents.environments import describe
+from gpusim.agents.environments import Task, describe
 from gpusim.agents.learner import Learner
 from gpusim.agents.networks import QNetwork
 from gpusim.agents.ranges import Share
@@ -40,9 +40,9 @@ class ExplorationConfig(RunConfig):
     script_until: Share = 0.5
     """Share of `total_steps` over which it changes linearly."""
 
-    def check(self) -> None:
-        super().check()
-        if not isinstance(describe(self.env).action_space, Discrete):
+    def check(self, task: Task | None = None) -> None:
+        super().check(task)
+        if not isinstance((task or describe(self.env)).action_space, Discrete):
             name = type(self).__module__.rsplit(".", 1)[-1]
             raise InputError(f"{name} chooses among discrete actions, and {self.env} has continuous ones: use ppo.")
 
@@ -55,8 +55,8 @@ class Explorer(Learner):
     script: Callable[[Tensor], Tensor] | None = None
     repeat: "Repeat | None" = None
 
-    def __init__(self, config: ExplorationConfig):
-        super().__init__(config)
+    def __init__(self, config: ExplorationConfig, env: Any = None):
+        super().__init__(config, env)
         self.script = find(config.script) if config.script else None
         if self.script:
             check_script(config.script, self.script, self.env)

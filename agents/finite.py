@@ -28,7 +28,7 @@ class Watch:
     """
 
     def __init__(self, env: Any, weights: Callable[[], list[Tensor]]):
-        self.env, self.weights = env, weights
+        self.env, self.weights = env.unwrapped, weights
         self.noted = torch.zeros(len(Found._fields), dtype=torch.int64, device=env.device)
         self.actions = deque[Tensor]()  # of the last rollouts on a CPU, `[T, N]` or `[T, N, d]` each
 

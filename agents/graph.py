@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpusim.agents.environments import on_host
 from gpusim.pin import Pin
+from gpusim.vector import VectorEnv
 
 
 class Captured:
@@ -101,13 +101,14 @@ class Replayed:
     Args:
         learner: whose environments they are.
         iterate: from a learning rate, on a GPU a tensor, and the number of updates, where that changes, to scalars by name.
-        host_decides: whether it looks at values, so that it cannot be captured; nor can environments that step on the host.
+        host_decides: whether it looks at values, so that it cannot be captured; nor can wrappers, nor
+            environments that step on the host.
     """
 
     def __init__(self, learner: Any, iterate: Callable[..., Any], host_decides: bool):
         self.learner, self.iterate = learner, iterate
         device = learner.env.device
-        self.wanted = device.type != "cpu" and not host_decides and not on_host(learner.env)
+        self.wanted = device.type != "cpu" and not host_decides and isinstance(learner.env, VectorEnv)
         self.pin, self.rate = Pin(), torch.zeros((), device=device)
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.captured: dict[tuple[int, ...], Captured] = {}

@@ -1,23 +1,34 @@
 """What every learner is made of: environments, a network, its optimizer, a generator, and the episodes that ended last."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gpusim import checks
 from gpusim.agents import environments
 from gpusim.agents.config import RunConfig
+from gpusim.agents.environments import Task
 from gpusim.agents.episodes import EpisodeWindow
 from gpusim.agents.finite import Watch
 from gpusim.agents.optimizer import Adam
-from gpusim.checks import later_seed
 from gpusim.errors import InputError
 from gpusim.precision import float32
 from gpusim.rollout import Rollout
 
 
 class Learner:
-    """The base of the algorithms; each adds `iterate`. All of them compute in float32."""
+    """The base of the algorithms; each adds `iterate`. All of them compute in float32.
+
+    Args:
+        config: the settings.
+        env: environments to learn from, which are reset by the configuration's seed: of `gpusim.make`, whatever their
+            parameters, or wrapped; or a task, a `gpusim.Env`, to make them of. None: `config.env` names the task.
+
+    Raises:
+        InputError: a setting cannot be used, or the environments are others than the configuration says.
+    """
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -25,30 +36,43 @@ class Learner:
             setattr(cls, name, float32(vars(cls)[name]))
 
     @float32
-    def __init__(self, config: RunConfig):
-        config.check()
-        config.check_memory()
+    def __init__(self, config: RunConfig, env: Any = None):
+        if environments.is_task(env):
+            config, env = replace(config, env=env), None
+        self.task: Task = environments.describe(config.env) if env is None else environments.shown(env)
+        config.check(self.task)
+        if env is not None:
+            environments.check_handed(env, config)
+        config.check_memory(self.task, checks.device(config.device) if env is None else env.device)
         if config.threads:
             torch.set_num_threads(config.threads)
-        self.config = config
-        self.env = environments.make(config.env, config.num_envs, config.device, config.backend)
+        self.config, self.given = config, env is not None
+        self.env = env if self.given else environments.make(self.task, config.num_envs, config.device, config.backend)
         device = self.env.device
         if device.type == "cuda":
             torch.cuda.set_device(device)  # whose streams and events are meant from here on
             torch.backends.cudnn.deterministic = True  # convolutions, so that a resumed run ends like the unbroken one
-        self.network = config.make_network(self.env.env, torch.Generator().manual_seed(config.seed)).to(device)
+        self.network = config.make_network(self.task, torch.Generator().manual_seed(config.seed)).to(device)
         self.optimizer = Adam(self.network.trained(), max_grad_norm=config.max_grad_norm)
-        self.generator = torch.Generator(device).manual_seed(later_seed(config.seed, 1))
+        self.generator = torch.Generator(device).manual_seed(checks.later_seed(config.seed, 1))
         self.window = EpisodeWindow(max(100, config.num_envs)).to(device)
         self.iteration = 0
         self.env.reset(seed=config.seed)
         self.watch = Watch(self.env, self.weights)
         if config.episodic_life and not getattr(self.env, "counts_lives", False):
-            self.env.close()
+            if not self.given:
+                self.env.close()
             raise InputError(f"episodic_life is for games that count lives, which {config.env} does not: leave it off.")
 
     learning = True
     """Whether updates have been made, so that losses are numbers."""
+
+    @property
+    def handed(self) -> str | None:
+        """What of its environments no id names, in words; None where `config.env` is all that there is to know."""
+        if self.given:
+            return environments.handed(self.env)
+        return environments.handed(self.config.env) if environments.is_task(self.config.env) else None
 
     @property
     def steps(self) -> int:
@@ -123,7 +147,7 @@ class Learner:
     def load(self, state: dict[str, Any]) -> None:
         """Takes up where the learner stood that gave `state`."""
         self.iteration = state["iteration"]
-        environments.bring_back(self.env, state["env"], later_seed(self.config.seed, 1000 * self.iteration))
+        environments.bring_back(self.env, state["env"], checks.later_seed(self.config.seed, 1000 * self.iteration))
         self.generator.set_state(state["generator"].cpu())
         for name, module in self.modules().items():
             module.load_state_dict(state[name])

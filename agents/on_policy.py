@@ -71,8 +71,8 @@ class OnPolicy(Learner):
 
     config: OnPolicyConfig
 
-    def __init__(self, config: OnPolicyConfig):
-        super().__init__(config)
+    def __init__(self, config: OnPolicyConfig, env: Any = None):
+        super().__init__(config, env)
         scale = ReturnScale(config.num_envs, config.gamma).to(self.env.device)
         self.reward_scale = scale if config.normalize_reward else None
         self.replayed = Replayed(self, self._iterate, self.host_decides)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from gpusim.agents.distributions import Categorical, Gaussian
+from gpusim.agents.environments import Task
 from gpusim.agents.loop import Result
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_advantages, check_passes
 from gpusim.agents.presets import by_env
 from gpusim.agents.ranges import Count, Passes, Positive, Weight
-from gpusim.agents.run import trained
+from gpusim.agents.training import trained
 from gpusim.rollout import Rollout
 
 # ---------------------------------------------------------------------------------------------------------- config
@@ -43,8 +44,8 @@ class Config(OnPolicyConfig):
     normalize_advantage: bool = True
     """Give the advantages of a minibatch mean 0 and deviation 1."""
 
-    def check(self) -> None:
-        super().check()
+    def check(self, task: Task | None = None) -> None:
+        super().check(task)
         check_passes(self)
         check_advantages(self, self.minibatches)
 
@@ -161,11 +162,14 @@ class PPO(OnPolicy):
 # ----------------------------------------------------------------------------------------------------------- train
 
 
-def train(config: Config) -> Result:
+def train(config: Config, env: Any = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
+
+    Args:
+        env: environments to train on, wrapped or not, or a `gpusim.Env`; None makes those that `config.env` names.
 
     Raises:
         InputError: a setting cannot be used.
         NotFinite: a reward, an observation or a weight became NaN or infinite.
     """
-    return trained(PPO(config))
+    return trained(PPO(config, env))

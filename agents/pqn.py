@@ -6,7 +6,7 @@ observation, a terminated one does not.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from gymnasium.spaces import Discrete
@@ -20,7 +20,7 @@ from gpusim.agents.networks import QNetwork
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_passes
 from gpusim.agents.presets import by_env
 from gpusim.agents.ranges import Count, Passes, Positive, Share
-from gpusim.agents.run import trained
+from gpusim.agents.training import trained
 from gpusim.rollout import Rollout
 
 # ---------------------------------------------------------------------------------------------------------- config
@@ -46,8 +46,8 @@ class Config(ExplorationConfig, OnPolicyConfig):
     max_grad_norm: Positive = 10.0
     """Global norm to which gradients are clipped."""
 
-    def check(self) -> None:
-        super().check()
+    def check(self, task: Task | None = None) -> None:
+        super().check(task)
         check_passes(self)
 
     def make_network(self, env: Task, generator: torch.Generator) -> QNetwork:
@@ -108,11 +108,14 @@ class PQN(Explorer, OnPolicy):
 # ----------------------------------------------------------------------------------------------------------- train
 
 
-def train(config: Config) -> Result:
+def train(config: Config, env: Any = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
+
+    Args:
+        env: environments to train on, wrapped or not, or a `gpusim.Env`; None makes those that `config.env` names.
 
     Raises:
         InputError: a setting cannot be used.
         NotFinite: a reward, an observation or a weight became NaN or infinite.
     """
-    return trained(PQN(config))
+    return trained(PQN(config, env))

@@ -5,18 +5,20 @@ beyond its first is masked out.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gpusim.agents.config import RunConfig
 from gpusim.agents.distributions import Categorical, Gaussian
+from gpusim.agents.environments import Task
 from gpusim.agents.learner import Learner
 from gpusim.agents.loop import Result
 from gpusim.agents.optimizer import Adam
 from gpusim.agents.presets import by_env
 from gpusim.agents.ranges import Count, Passes, Rate, Share, Weight
-from gpusim.agents.run import trained
+from gpusim.agents.training import trained
 from gpusim.errors import InputError
 from gpusim.kernels.gae import gae
 
@@ -45,8 +47,8 @@ class Config(RunConfig):
     def steps_per_iteration(self) -> int:
         return self.num_envs * self.episode_steps
 
-    def check(self) -> None:
-        super().check()
+    def check(self, task: Task | None = None) -> None:
+        super().check(task)
         if self.normalize_obs:
             raise InputError("reinforce does not normalize observations; leave normalize_obs off.")
         if self.steps_per_iteration < 2:
@@ -75,8 +77,8 @@ class Reinforce(Learner):
 
     config: Config
 
-    def __init__(self, config: Config):
-        super().__init__(config)
+    def __init__(self, config: Config, env: Any = None):
+        super().__init__(config, env)
         critic = list(self.network.critic.parameters())
         known = set(map(id, critic))
         policy = [p for p in self.network.parameters() if id(p) not in known]
@@ -115,11 +117,14 @@ class Reinforce(Learner):
 # ----------------------------------------------------------------------------------------------------------- train
 
 
-def train(config: Config) -> Result:
+def train(config: Config, env: Any = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
+
+    Args:
+        env: environments to train on, wrapped or not, or a `gpusim.Env`; None makes those that `config.env` names.
 
     Raises:
         InputError: a setting cannot be used.
         NotFinite: a reward, an observation or a weight became NaN or infinite.
     """
-    return trained(Reinforce(config))
+    return trained(Reinforce(config, env))

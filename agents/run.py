@@ -23,7 +23,7 @@ from gpusim.agents.events import Events, tag
 from gpusim.agents.files import read_json, write
 from gpusim.agents.learner import Learner
 from gpusim.agents.lock import locked
-from gpusim.agents.loop import Result, Silent, run
+from gpusim.agents.loop import Silent
 from gpusim.agents.metrics import Metrics
 from gpusim.agents.strict_json import dumps
 from gpusim.errors import InputError, NotFinite, told
@@ -60,31 +60,9 @@ def preset(algorithm: str, env: str, **changes: Any) -> Any:
     return build(module(algorithm).Config, values, f"the preset of {algorithm} for {name}")
 
 
-def make_learner(algorithm: str, config: RunConfig) -> Learner:
-    return getattr(module(algorithm), ALGORITHMS[algorithm])(config)
-
-
-def trained(learner: Learner) -> Result:
-    """The run of a new learner, in the folder that its configuration names, if it names one.
-
-    Raises:
-        InputError: the folder cannot be made.
-        NotFinite: a reward, an observation or a weight became NaN or infinite.
-    """
-    if learner.config.run_dir is None:
-        return run(learner)
-    from gpusim.agents.evaluate import closing
-
-    algorithm = type(learner).__module__.rpartition(".")[2]
-    folder = RunFolder.create(learner.config.run_dir, algorithm, learner.config)
-    with folder.locked():
-        try:
-            result = run(learner, (folder,))
-        except NotFinite as error:
-            raise folder.stop(error) from None
-        spent = {"steps": learner.steps, "seconds": result.metrics[-1]["seconds"]}
-        folder.close(None if result.ending == "interrupted" else closing(learner) | spent)
-    return result
+def make_learner(algorithm: str, config: RunConfig, env: Any = None) -> Learner:
+    """A new learner, of the environments that `config` names, or of `env`; see `Learner`."""
+    return getattr(module(algorithm), ALGORITHMS[algorithm])(config, env)
 
 
 class RunFolder(Silent):
@@ -97,14 +75,18 @@ class RunFolder(Silent):
         self.path, self.algorithm, self.config = path, algorithm, config
         self.threshold: float | None = None  # mean return at which the task counts as solved
         self.code: Any = None  # where the code is that `config` names
+        self.handed: str | None = None  # what of the run's environments no id names, in words
         self.checkpoints, self.readings = Checkpoints(path / "checkpoints"), Metrics(path / "metrics.jsonl")
         self.lost: dict[str, str] = {}  # what is not written, and why
         self._events: Events | None = None
         self._tensorboard = True
 
     @classmethod
-    def create(cls, path: str | Path, algorithm: str, config: RunConfig) -> "RunFolder":
+    def create(cls, path: str | Path, algorithm: str, config: RunConfig, learner: Learner | None = None) -> "RunFolder":
         """A new folder.
+
+        Args:
+            learner: that of the run, where its environments may be such as `config` does not name.
 
         Raises:
             InputError: something is there already, or it cannot be made.
@@ -115,7 +97,7 @@ class RunFolder(Silent):
             path.mkdir(parents=True, exist_ok=True)
             with locked(path / LOCK, f"the run folder {path}"):
                 check_free(path)  # of two who make it at the same time, one is the second here
-                return cls._fill(path, algorithm, config)
+                return cls._fill(path, algorithm, config, learner)
         except OSError as error:
             raise InputError(f"the run folder {path} cannot be made: {error.strerror}.") from None
 
@@ -143,11 +125,13 @@ class RunFolder(Silent):
         raise AssertionError
 
     @classmethod
-    def _fill(cls, path: Path, algorithm: str, config: RunConfig) -> "RunFolder":
+    def _fill(cls, path: Path, algorithm: str, config: RunConfig, learner: Learner | None = None) -> "RunFolder":
         (path / "checkpoints").mkdir(exist_ok=True)
-        folder = cls(path, algorithm, config)
-        threshold, (folder.code, copies) = environments.describe(config.env).reward_threshold, code.record(config)
-        folder.threshold = None if threshold is None else float(threshold)
+        task = learner.task if learner else environments.describe(config.env)
+        folder = cls(path, algorithm, dataclasses.replace(config, env=environments.name_of(config.env)))
+        folder.handed = learner.handed if learner else None
+        folder.code, copies = code.record(folder.config)
+        folder.threshold = None if task.reward_threshold is None else float(task.reward_threshold)
         for name, copy in copies.items():
             (path / code.FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
             write(path / code.FOLDER / name, copy)
@@ -163,6 +147,7 @@ class RunFolder(Silent):
             "config": dataclasses.asdict(self.config),
             "reward_threshold": self.threshold,
             "code": self.code,
+            "handed": self.handed,
         }
         write(self.path / "config.json", dumps(content, indent=2) + "\n")
 
@@ -195,7 +180,17 @@ class RunFolder(Silent):
         known = content.get("reward_threshold", environments.threshold(folder.config.env))
         folder.threshold = known if isinstance(known, int | float) and math.isfinite(known) else None
         folder.code = content.get("code")
+        handed = content.get("handed")
+        folder.handed = handed if isinstance(handed, str) else None
         return folder
+
+    def require(self, env: Any, call: str) -> None:
+        """Raises InputError where the run's environments were handed in, and `env`, which stands for them, is None."""
+        if self.handed is not None and env is None:
+            raise InputError(
+                f"{self.path} cannot make its environments again, as they were handed in from Python: {self.handed}. "
+                f"gpusim.agents.{call}({str(self.path)!r}, env=...) takes such again."
+            )
 
     def find_code(
         self, trust: bool, fields: Sequence[str] = code.FIELDS, tell: Callable[[str], Any] = warnings.warn
@@ -265,14 +260,14 @@ class RunFolder(Silent):
             raise InputError(f"{damages[0]}{others}: there is nothing left to go on from.")
         return None
 
-    def made(self, make: Callable[[], Made]) -> Made:
-        """What `make` makes of the configuration.
+    def made(self, make: Callable[[], Made], task: Any = None) -> Made:
+        """What `make` makes of the configuration, `task` being what it is for where environments are handed in.
 
         Raises:
             InputError: nothing can be made of it.
         """
         try:
-            self.config.check()
+            self.config.check(task)
             return make()
         except (InputError, ImportError):
             raise
@@ -280,13 +275,15 @@ class RunFolder(Silent):
             why = (str(error).strip().splitlines() or [type(error).__name__])[0].removesuffix(".")
             raise InputError(f"{self.path / 'config.json'} is damaged, or was changed: {why}.") from None
 
-    def make_learner(self) -> Learner:
-        """The learner of this run, as it began.
+    def make_learner(self, env: Any = None) -> Learner:
+        """The learner of this run, as it began, on the environments `env` where such were handed in.
 
         Raises:
             InputError: config.json asks for what cannot be made.
         """
-        return self.made(lambda: make_learner(self.algorithm, self.config))
+        self.require(env, "resume")
+        task = None if env is None else environments.task(env)
+        return self.made(lambda: make_learner(self.algorithm, self.config, env), task)
 
     def restore(self, learner: Learner) -> float:
         """Brings `learner` to the newest checkpoint, and returns the seconds that it took to get there.

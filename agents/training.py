@@ -1,0 +1,136 @@
+"""Training from Python: a learner's run, in a folder or without one, and the same taken up again."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gpusim.agents.evaluate import closing
+from gpusim.agents.learner import Learner
+from gpusim.agents.loop import Result, on_target, run
+from gpusim.agents.run import RunFolder
+from gpusim.errors import InputError, NotFinite
+
+
+def trained(learner: Learner) -> Result:
+    """The run of a new learner, in the folder that its configuration names, if it names one.
+
+    Raises:
+        InputError: the folder cannot be made.
+        NotFinite: a reward, an observation or a weight became NaN or infinite.
+    """
+    if learner.config.run_dir is None:
+        return run(learner)
+    algorithm = type(learner).__module__.rpartition(".")[2]
+    folder = RunFolder.create(learner.config.run_dir, algorithm, learner.config, learner)
+    with folder.locked():
+        return _run(learner, folder, 0.0)
+
+
+def resume(
+    path: str | Path,
+    env: Any = None,
+    *,
+    device: str | None = None,
+    total_steps: int | None = None,
+    target_return: float | None = None,
+    log_every: int | None = None,
+    checkpoint_every: int | None = None,
+    trust: bool = False,
+) -> Result:
+    """Goes on with the run in a folder from its newest checkpoint; one that is finished needs more `total_steps`.
+
+    Args:
+        path: the folder.
+        env: environments as those that the run began on, where such were handed to it; None makes those it names.
+        device, total_steps, target_return, log_every, checkpoint_every: None keeps what the run has.
+        trust: whether to run the code of somebody's own that the folder names: its environment's, its script.
+
+    Returns:
+        The learner and all metrics of the run, of those before this call too.
+
+    Raises:
+        InputError: there is no such run, it cannot be taken up, or a setting cannot be used.
+        NotFinite: a reward, an observation or a weight became NaN or infinite.
+    """
+    changes = {
+        "device": device, "total_steps": total_steps, "target_return": target_return, "log_every": log_every,
+        "checkpoint_every": checkpoint_every,
+    }  # fmt: skip
+    changes = {name: value for name, value in changes.items() if value is not None}
+    folder = RunFolder.open(path)
+    folder.require(env, "resume")
+    with folder.locked():
+        folder.config = RunFolder.open(path, **changes).config  # as who held it before has left it
+        folder.find_code(trust, ("env", "script") if env is None else ("script",))
+        taken = take_up(folder, changes, env)
+        if not taken.ended:
+            return _run(taken.learner, folder, taken.seconds, taken.metrics, changes)
+        if (folder.result() or {}).get("steps") != taken.learner.steps:
+            _close(taken.learner, folder, taken.seconds)
+        return Result(taken.learner, taken.metrics, "target" if taken.reached else "complete")
+
+
+class Taken(NamedTuple):
+    """A run as it stands in its folder."""
+
+    learner: Learner
+    seconds: float  # that it took so far
+    metrics: list[dict[str, float]]  # its readings so far
+    reached: bool  # whether its target is
+
+    @property
+    def ended(self) -> bool:
+        return self.reached or self.learner.iteration >= self.learner.config.iterations
+
+
+def take_up(folder: RunFolder, changes: dict[str, Any], env: Any = None) -> Taken:
+    """The learner at the newest checkpoint, and the readings up to it; those after it are dropped.
+
+    Args:
+        changes: what the configuration has that is not the folder's.
+        env: environments that are handed in.
+
+    Raises:
+        InputError: that cannot be made of the folder.
+    """
+    learner = folder.make_learner(env)
+    try:
+        seconds = folder.restore(learner)
+    except InputError as error:
+        if folder.handed == learner.handed:
+            raise
+        raise InputError(f"{error} The run began on {folder.handed}, not on {learner.handed}.") from None
+    if changes.get("total_steps", learner.steps) < learner.steps:
+        raise InputError(f"{folder.path} has made {learner.steps:,} steps already: total_steps must be more.")
+    metrics = folder.rewind(learner.iteration)
+    return Taken(learner, seconds, metrics, any(on_target(learner, reading) for reading in metrics))
+
+
+def keep(folder: RunFolder, changes: dict[str, Any]) -> None:
+    """Writes down what goes on differently from now on; a device is meant for this time alone."""
+    if lasting := {name: value for name, value in changes.items() if name != "device"}:
+        folder.change(**lasting)
+
+
+def _run(
+    learner: Learner,
+    folder: RunFolder,
+    seconds: float,
+    metrics: list[dict[str, float]] | None = None,
+    changes: dict[str, Any] | None = None,
+) -> Result:
+    keep(folder, changes or {})
+    folder.stopped()
+    try:
+        result = run(learner, (folder,), seconds)
+    except NotFinite as error:
+        raise folder.stop(error) from None
+    if result.ending == "interrupted":
+        folder.close()
+    else:
+        _close(learner, folder, result.metrics[-1]["seconds"])
+    return result._replace(metrics=(metrics or []) + result.metrics)
+
+
+def _close(learner: Learner, folder: RunFolder, seconds: float) -> None:
+    """With the closing evaluation."""
+    folder.close(closing(learner) | {"steps": learner.steps, "seconds": seconds})
