@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 import torch
 
 from gpusim.agents.environments import Task, describe
-from gpusim.agents.networks import BOARD_FROM, ActorCritic, is_cnn
+from gpusim.agents.images import BOARD_FROM, is_cnn
 from gpusim.agents.ranges import Count, Natural, Number, OneOf, Positive, Range, check_field, hints, normalized
 from gpusim.errors import InputError
 from gpusim.kernels.mlp import PRECISIONS
@@ -110,13 +110,6 @@ class RunConfig:
         layers = self.hidden if is_cnn(self.network, task.observation_space) else (cells, *self.hidden)
         weights = sum(a * b for a, b in itertools.pairwise(layers))
         require(f"hidden layers of {self.hidden} units", 4 * 4 * weights, device)
-
-    def make_network(self, env: Task, generator: torch.Generator) -> ActorCritic:
-        """The network to train, its weights drawn by `generator`, on the CPU."""
-        return ActorCritic(
-            env.observation_space, env.action_space, self.hidden, self.activation, self.normalize_obs,
-            self.initial_log_std, generator, self.network, precision=self.precision,
-        )  # fmt: skip
 
 
 C = TypeVar("C")

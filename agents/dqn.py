@@ -120,13 +120,6 @@ class Config(ExplorationConfig):
                     f"not {self.learning_starts}."
                 )
 
-    def make_network(self, env: Task, generator: torch.Generator) -> QNetwork:
-        assert isinstance(env.action_space, Discrete)  # as was checked
-        return QNetwork(
-            env.observation_space, env.action_space, self.hidden, self.activation, self.normalize_obs, self.dueling,
-            generator, self.network, self.layer_norm, self.precision,
-        )  # fmt: skip
-
 
 # ------------------------------------------------------------------------------------------------------------ loss
 
@@ -200,12 +193,20 @@ class DQN(Explorer):
     config: Config
     network: QNetwork
 
+    @staticmethod
+    def make_network(config: Any, task: Task, generator: torch.Generator) -> QNetwork:
+        assert isinstance(task.action_space, Discrete)  # as was checked
+        return QNetwork(
+            task.observation_space, task.action_space, config.hidden, config.activation, config.normalize_obs,
+            config.dueling, generator, config.network, config.layer_norm, config.precision,
+        )  # fmt: skip
+
     def __init__(self, config: Config, env: Any = None):
         super().__init__(config, env)
         task, device = self.task, self.env.device
         assert isinstance(task.action_space, Discrete)  # as the configuration was checked
         again = torch.Generator().manual_seed(config.seed)  # so that it begins with the same weights
-        self.target = config.make_network(task, again).to(device).requires_grad_(False)
+        self.target = self.make_network(config, task, again).to(device).requires_grad_(False)
         self.target.normalizer = self.network.normalizer
         alpha, spaces = config.alpha if config.prioritized else None, (task.observation_space, task.action_space)
         self.replay = Replay(config.capacity, config.num_envs, *spaces, config.n_step, config.gamma, alpha, device)

@@ -14,7 +14,7 @@ import gpusim
 from gpusim.agents.environments import bring_back, describe, kept, make, on_host, task
 from gpusim.agents.learner import Learner
 from gpusim.agents.networks import ActorCritic
-from gpusim.agents.run import RunFolder
+from gpusim.agents.run import RunFolder, learner_class
 from gpusim.checks import later_seed
 from gpusim.errors import InputError, NotFinite
 from gpusim.kernels.finite import all_finite
@@ -74,7 +74,8 @@ def load_policy(
         folder.find_code(trust, ("env",), tell)
     shown = None if env is None else task(env)
     known = folder.made(lambda: shown or describe(folder.config.env), shown)
-    network = folder.made(lambda: folder.config.make_network(known, torch.Generator().manual_seed(0)).to(where), shown)
+    algorithm, draw = learner_class(folder.algorithm), torch.Generator().manual_seed(0)
+    network = folder.made(lambda: algorithm.make_network(folder.config, known, draw).to(where), shown)
     checkpoint = folder.load(where)
     if checkpoint is None:
         raise InputError(f"{run} is incomplete: it has no checkpoint yet; `gpusim resume {run}` goes on with it.")

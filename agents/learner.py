@@ -12,6 +12,7 @@ from gpusim.agents.config import RunConfig
 from gpusim.agents.environments import Task
 from gpusim.agents.episodes import EpisodeWindow
 from gpusim.agents.finite import Watch
+from gpusim.agents.networks import ActorCritic
 from gpusim.agents.optimizer import Adam
 from gpusim.errors import InputError
 from gpusim.precision import float32
@@ -52,8 +53,8 @@ class Learner:
         if device.type == "cuda":
             torch.cuda.set_device(device)  # whose streams and events are meant from here on
             torch.backends.cudnn.deterministic = True  # convolutions, so that a resumed run ends like the unbroken one
-        self.network = config.make_network(self.task, torch.Generator().manual_seed(config.seed)).to(device)
-        self.optimizer = Adam(self.network.trained(), max_grad_norm=config.max_grad_norm)
+        self.network = self.make_network(config, self.task, torch.Generator().manual_seed(config.seed)).to(device)
+        self.optimizers = self.make_optimizers()
         self.generator = torch.Generator(device).manual_seed(checks.later_seed(config.seed, 1))
         self.window = EpisodeWindow(max(100, config.num_envs)).to(device)
         self.iteration = 0
@@ -63,6 +64,23 @@ class Learner:
             if not self.given:
                 self.env.close()
             raise InputError(f"episodic_life is for games that count lives, which {config.env} does not: leave it off.")
+
+    @staticmethod
+    def make_network(config: Any, task: Task, generator: torch.Generator) -> ActorCritic:
+        """The network to train, its weights drawn by `generator`, on the CPU."""
+        return ActorCritic(
+            task.observation_space, task.action_space, config.hidden, config.activation, config.normalize_obs,
+            config.initial_log_std, generator, config.network, precision=config.precision,
+        )  # fmt: skip
+
+    def make_optimizers(self) -> dict[str, Adam]:
+        """What trains the network, by the names that checkpoints know; a parameter has one of them, or none."""
+        return {"optimizer": Adam(self.network.trained(), max_grad_norm=self.config.max_grad_norm)}
+
+    @property
+    def optimizer(self) -> Adam:
+        """The one of that name, where there is but one network."""
+        return self.optimizers["optimizer"]
 
     learning = True
     """Whether updates have been made, so that losses are numbers."""
@@ -125,7 +143,7 @@ class Learner:
 
     def weights(self) -> list[Tensor]:
         """All that is learned, in one-dimensional tensors."""
-        return [self.optimizer.flat]
+        return [optimizer.flat for optimizer in self.optimizers.values()]
 
     def require_finite(self) -> None:
         """Raises NotFinite where a reward, an observation or a weight was found NaN or infinite; waits for the device."""
@@ -133,7 +151,7 @@ class Learner:
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """What holds the tensors that a checkpoint keeps."""
-        return {"network": self.network, "optimizer": self.optimizer, "window": self.window}
+        return {"network": self.network, **self.optimizers, "window": self.window}
 
     def state(self) -> dict[str, Any]:
         """All that the next iteration depends on, as tensors and primitives."""

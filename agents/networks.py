@@ -14,6 +14,7 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
 from gpusim.agents.distributions import Categorical, EpsilonGreedy, Gaussian
+from gpusim.agents.images import is_cnn
 from gpusim.agents.normalize import RunningMeanStd
 from gpusim.errors import NotFinite
 
@@ -21,7 +22,6 @@ ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 FILTERS = 16
 NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # filters, size and stride of each convolution (Mnih et al., 2015)
 NATURE_FROM = 36  # the least height and width that they take
-BOARD_FROM = 3  # that one convolution takes
 
 
 class Build(NamedTuple):
@@ -87,12 +87,6 @@ class Image(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.convolution(x.flatten(0, -4).movedim(-1, 1)).movedim(1, -1).unflatten(0, x.shape[:-3])
-
-
-def is_cnn(network: str, observation_space: Box) -> bool:
-    """Whether `network` (auto, mlp or cnn) is convolutional for such observations."""
-    shape = observation_space.shape
-    return network == "cnn" or (network == "auto" and len(shape) == 3 and min(shape[:2]) >= BOARD_FROM)
 
 
 class ActorCritic(nn.Module):

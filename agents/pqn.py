@@ -50,13 +50,6 @@ class Config(ExplorationConfig, OnPolicyConfig):
         super().check(task)
         check_passes(self)
 
-    def make_network(self, env: Task, generator: torch.Generator) -> QNetwork:
-        assert isinstance(env.action_space, Discrete)  # as was checked
-        return QNetwork(
-            env.observation_space, env.action_space, self.hidden, self.activation, self.normalize_obs, False, generator,
-            self.network, self.layer_norm, self.precision,
-        )  # fmt: skip
-
 
 # ------------------------------------------------------------------------------------------------------------ loss
 
@@ -89,6 +82,14 @@ class PQN(Explorer, OnPolicy):
 
     config: Config
     network: QNetwork
+
+    @staticmethod
+    def make_network(config: Any, task: Task, generator: torch.Generator) -> QNetwork:
+        assert isinstance(task.action_space, Discrete)  # as was checked
+        return QNetwork(
+            task.observation_space, task.action_space, config.hidden, config.activation, config.normalize_obs, False,
+            generator, config.network, config.layer_norm, config.precision,
+        )  # fmt: skip
 
     def iterate(self) -> dict[str, Tensor]:
         self.explore()

@@ -77,19 +77,12 @@ class Reinforce(Learner):
 
     config: Config
 
-    def __init__(self, config: Config, env: Any = None):
-        super().__init__(config, env)
+    def make_optimizers(self) -> dict[str, Adam]:
         critic = list(self.network.critic.parameters())
         known = set(map(id, critic))
         policy = [p for p in self.network.parameters() if id(p) not in known]
-        self.optimizer = Adam(policy, max_grad_norm=config.max_grad_norm)
-        self.baseline = Adam(critic, max_grad_norm=config.max_grad_norm)
-
-    def modules(self) -> dict[str, torch.nn.Module]:
-        return super().modules() | {"baseline": self.baseline}
-
-    def weights(self) -> list[Tensor]:
-        return [self.optimizer.flat, self.baseline.flat]
+        parts = {"optimizer": policy, "baseline": critic}
+        return {name: Adam(part, max_grad_norm=self.config.max_grad_norm) for name, part in parts.items()}
 
     def iterate(self) -> dict[str, Tensor]:
         config = self.config
@@ -109,7 +102,7 @@ class Reinforce(Learner):
         self.optimizer.step(policy - config.entropy_coef * entropy, config.learning_rate)
         for _ in range(config.value_updates):
             value_loss = 0.5 * masked_mean((self.network.value(rollout.obs) - target).square(), mask)
-            self.baseline.step(value_loss, config.value_learning_rate)
+            self.optimizers["baseline"].step(value_loss, config.value_learning_rate)
         self.iteration += 1
         return {"policy": policy.detach(), "value": value_loss.detach(), "entropy": entropy.detach()}
 

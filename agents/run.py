@@ -60,9 +60,13 @@ def preset(algorithm: str, env: str, **changes: Any) -> Any:
     return build(module(algorithm).Config, values, f"the preset of {algorithm} for {name}")
 
 
+def learner_class(algorithm: str) -> type[Learner]:
+    return getattr(module(algorithm), ALGORITHMS[algorithm])
+
+
 def make_learner(algorithm: str, config: RunConfig, env: Any = None) -> Learner:
     """A new learner, of the environments that `config` names, or of `env`; see `Learner`."""
-    return getattr(module(algorithm), ALGORITHMS[algorithm])(config, env)
+    return learner_class(algorithm)(config, env)
 
 
 class RunFolder(Silent):

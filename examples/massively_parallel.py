@@ -78,7 +78,7 @@ def load(path: Path):
     """What `main` saved, as a function from observations `[N, *obs]` to actions `[N, ...]`, on the CPU."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
     config = ppo.Config(**saved["config"])
-    network = config.make_network(gpusim.spec(config.env), torch.Generator())
+    network = ppo.PPO.make_network(config, gpusim.spec(config.env), torch.Generator())
     network.load_state_dict(saved["network"])
     return lambda obs: network.act(obs, None)
 

@@ -106,8 +106,9 @@ def test_every_learner_takes_images(algorithm, changes):
     config = algorithm.Config(
         env="MinAtar/Breakout-v1", num_envs=8, total_steps=512, hidden=(16,), device="cpu", **changes
     )
-    before = config.make_network(gpusim.spec(config.env), torch.Generator().manual_seed(config.seed))
     result = algorithm.train(config)
+    draw = torch.Generator().manual_seed(config.seed)
+    before = type(result.learner).make_network(config, gpusim.spec(config.env), draw)
     assert result.ending == "complete"
     assert not result.learner.network.flat
     after = dict(result.learner.network.named_parameters())
