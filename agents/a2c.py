@@ -96,6 +96,8 @@ class A2C(OnPolicy):
 
 # ----------------------------------------------------------------------------------------------------------- train
 
+LEARNER = A2C
+
 
 def train(config: Config, env: Any = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.

@@ -20,7 +20,7 @@ TRAIN = ("matplotlib", "rich", "tensorboard", "tyro")  # what gpusim[train] brin
 USAGE = """\
 usage: gpusim COMMAND ...
 
-  train ALGORITHM ENV    train ppo, a2c, reinforce, dqn or pqn on an environment   (gpusim train ppo CartPole-v1)
+  train ALGORITHM ENV    train {algorithms} on an environment   (gpusim train ppo CartPole-v1)
   resume RUN             go on with a run that was stopped or killed; --total-steps: with a finished one
   eval RUN               play the trained policy; --oracle plays it in Gymnasium's own environment, --video films it
   plot RUN ...           the learning curves of runs, or of folders of runs; --trajectory: what the agent does in time
@@ -52,7 +52,10 @@ def main(argv: list[str] | None = None) -> None:
 def _run(args: list[str]) -> Any:
     """The exit code."""
     if not args or args[0] in ("-h", "--help"):
-        print(USAGE)
+        from gpusim.agents.discovery import algorithms
+        from gpusim.registry import either
+
+        print(USAGE.format(algorithms=either([*algorithms()])))
         return 0 if args else 2
     if args[0] == "--version":
         from gpusim.version import __version__
@@ -86,14 +89,15 @@ def refuse(sentence: str) -> None:
 
 
 def train(args: list[str]) -> int:
-    from gpusim.agents.run import ALGORITHMS, RunFolder, check_free, make_learner, preset
+    from gpusim.agents.discovery import algorithms
+    from gpusim.agents.run import RunFolder, check_free, make_learner, preset
 
     if len(args) < 2 or args[0].startswith("-") or args[1].startswith("-"):
         if not {"-h", "--help"} & set(args):
             refuse("train needs an algorithm and an environment: gpusim train ppo CartPole-v1")
         if args[0].startswith("-"):
             console.say(
-                f"usage: gpusim train ALGORITHM ENV [OPTIONS]\n\nALGORITHM is one of {', '.join(ALGORITHMS)}; "
+                f"usage: gpusim train ALGORITHM ENV [OPTIONS]\n\nALGORITHM is one of {', '.join(algorithms())}; "
                 "`gpusim train ppo --help` lists the options."
             )
             return 0

@@ -323,6 +323,8 @@ class DQN(Explorer):
 
 # ----------------------------------------------------------------------------------------------------------- train
 
+LEARNER = DQN
+
 
 def train(config: Config, env: Any = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.

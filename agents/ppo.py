@@ -161,6 +161,8 @@ class PPO(OnPolicy):
 
 # ----------------------------------------------------------------------------------------------------------- train
 
+LEARNER = PPO
+
 
 def train(config: Config, env: Any = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.

@@ -108,6 +108,8 @@ class PQN(Explorer, OnPolicy):
 
 # ----------------------------------------------------------------------------------------------------------- train
 
+LEARNER = PQN
+
 
 def train(config: Config, env: Any = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.

@@ -109,6 +109,8 @@ class Reinforce(Learner):
 
 # ----------------------------------------------------------------------------------------------------------- train
 
+LEARNER = Reinforce
+
 
 def train(config: Config, env: Any = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.

@@ -1,7 +1,6 @@
 """A run is a folder: config.json, metrics.jsonl, TensorBoard events, checkpoints, curve.png, result.json."""
 
 import dataclasses
-import importlib
 import itertools
 import math
 import os
@@ -19,6 +18,7 @@ from gpusim.agents import code, environments
 from gpusim.agents.checkpoints import Checkpoint, Checkpoints, Damaged
 from gpusim.agents.config import RunConfig, build
 from gpusim.agents.console import warn
+from gpusim.agents.discovery import learner_class, module
 from gpusim.agents.events import Events, tag
 from gpusim.agents.files import read_json, write
 from gpusim.agents.learner import Learner
@@ -35,18 +35,6 @@ LOCK = "run.lock"
 STOPPED = "not_finite.json"
 PLACE = ("quantity", "environment", "episode", "step", "seed", "iteration")
 UNBORN = {LOCK, "checkpoints", code.FOLDER, "config.json.part"}  # left of a run that was killed before its config.json
-ALGORITHMS = {"ppo": "PPO", "a2c": "A2C", "reinforce": "Reinforce", "dqn": "DQN", "pqn": "PQN"}
-
-
-def module(algorithm: str) -> Any:
-    """The learner's file.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    if algorithm not in ALGORITHMS:
-        raise InputError(f"no algorithm is called {algorithm!r}; there are {', '.join(ALGORITHMS)}.")
-    return importlib.import_module(f"gpusim.agents.{algorithm}")
 
 
 def preset(algorithm: str, env: str, **changes: Any) -> Any:
@@ -58,10 +46,6 @@ def preset(algorithm: str, env: str, **changes: Any) -> Any:
     name = environments.describe(env).id
     values = {"env": source.renamed(env, name), **changes}
     return build(module(algorithm).Config, values, f"the preset of {algorithm} for {name}")
-
-
-def learner_class(algorithm: str) -> type[Learner]:
-    return getattr(module(algorithm), ALGORITHMS[algorithm])
 
 
 def make_learner(algorithm: str, config: RunConfig, env: Any = None) -> Learner:

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sphinx.ext.autodoc.mock import _MockObject
 
+from gpusim.agents.discovery import algorithms
 from gpusim.version import __version__
 
 _MockObject.__or__ = _MockObject.__ror__ = lambda self, other: self  # in annotations
@@ -82,5 +83,13 @@ def comment(name: str) -> str:
     return re.sub(r"(\[[^\]]*\])", r"`\1`", match[1].replace("\n    # ", " ")) if match else ""
 
 
+def algorithms_in(_app: Any, page: str, source: list[str]) -> None:
+    """A section for each algorithm, at the end of the page about learners."""
+    if page == "api/agents":
+        section = "\n## {0}\n\n```{{eval-rst}}\n.. automodule:: gpusim.agents.{0}\n   :members: Config, train\n```\n"
+        source[0] += "".join(map(section.format, algorithms()))
+
+
 def setup(app: Any) -> None:
+    app.connect("source-read", algorithms_in)
     app.connect("autodoc-process-docstring", as_written, priority=400)  # before napoleon

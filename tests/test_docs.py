@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
+from gpusim.agents import discovery
 from gpusim.kernels import lang
 from tests.pages import NEEDS, ROOT, blocks, desk, lines, run, understood, write_files
 
@@ -66,7 +66,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
 
 FIELDS = {
     (module.Config, field.name)
-    for module in (a2c, dqn, ppo, pqn, reinforce)
+    for module in map(discovery.module, discovery.algorithms())
     for field in dataclasses.fields(module.Config)
 }
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gpusim.agents.discovery import algorithms
+
 ROOT = Path(__file__).parent.parent
 LEVELS = {"kernels": 0, "gpusim": 1, "agents": 2, "tests": 3, "benchmarks": 3, "examples": 3}
 LINKS = {("gpusim", "kernels"), ("gpusim", "agents")}
@@ -73,7 +75,7 @@ def test_every_file_is_looked_at():
 
 
 ENVIRONMENTS = [p for p in sorted((ROOT / "gpusim" / "envs").glob("*.py")) if p.name != "__init__.py"]
-ALGORITHMS = [ROOT / "agents" / name for name in ("dqn.py", "ppo.py", "reinforce.py")]
+ALGORITHMS = [p for p in sorted((ROOT / "agents").glob("*.py")) if "\nLEARNER = " in p.read_text()]
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda p: p.stem)
@@ -88,7 +90,13 @@ def test_environments_do_not_import_each_other(path):
 @pytest.mark.parametrize("path", ALGORITHMS, ids=lambda p: p.stem)
 def test_algorithms_do_not_import_each_other(path):
     others = {f"gpusim.agents.{p.stem}" for p in ALGORITHMS if p != path}
+    assert len(others) == len(ALGORITHMS) - 1
     assert not others & set(imports(path.read_text()))
+
+
+def test_every_algorithm_is_looked_at():
+    assert [p.stem for p in ALGORITHMS] == list(algorithms())
+    assert {"a2c", "dqn", "ppo", "pqn", "reinforce"} <= set(algorithms())
 
 
 LIBRARY = [path for path in FILES if path.relative_to(ROOT).parts[0] in ("kernels", "gpusim", "agents")]

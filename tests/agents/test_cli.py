@@ -97,7 +97,7 @@ def test_help_of_an_algorithm_needs_no_environment(algorithm, capsys):
 
 def test_help_of_train_names_the_algorithms(capsys):
     assert run("train", "--help") == 0
-    assert "ppo, a2c, reinforce, dqn, pqn" in capsys.readouterr().out
+    assert "a2c, dqn, ppo, pqn, reinforce" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("missing", "args"), [("tyro", ["train", "ppo", "CartPole-v1"]), ("rich", ["envs"])])

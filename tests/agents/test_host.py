@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import gpusim
-from gpusim.agents import dqn, environments, ppo
+from gpusim.agents import discovery, dqn, environments, ppo
 from gpusim.agents.cli import main
 from gpusim.agents.evaluate import evaluate
 from gpusim.agents.fused import problem
@@ -138,7 +138,7 @@ def test_no_graph_is_made_of_what_steps_on_the_host():
 
 def test_presets_of_atari_are_those_of_every_game():
     for algorithm in ("ppo", "dqn"):
-        config = gpusim.agents.run.module(algorithm).Config(**ATARI[algorithm])
+        config = discovery.module(algorithm).Config(**ATARI[algorithm])
         assert (config.clip_reward, config.hidden) == (True, (512,))
     assert preset("ppo", "Guess-v0").clip_reward is False
 

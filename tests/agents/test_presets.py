@@ -8,10 +8,11 @@ import pytest
 import gpusim
 from gpusim.agents import ppo
 from gpusim.agents.cli import main
+from gpusim.agents.discovery import module
 from gpusim.agents.evaluate import evaluate
 from gpusim.agents.loop import run
 from gpusim.agents.presets import MANY, MASSIVE, MASSIVE_FOR, PRESETS
-from gpusim.agents.run import make_learner, module, preset
+from gpusim.agents.run import make_learner, preset
 
 SIZES = (MANY, 4096, 65_536, 1_048_576)
 ITERATIONS = {env: values["iterations"] for (_, env), values in MASSIVE_FOR.items()}

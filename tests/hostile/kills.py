@@ -31,7 +31,7 @@ import tyro
 import gpusim.agents.evaluate
 import gpusim.agents.plot
 from gpusim.agents.cli import main
-from gpusim.agents.run import ALGORITHMS, module
+from gpusim.agents.discovery import algorithms, module
 
 IMPORTED = (matplotlib, tensorboard, tyro, gpusim.agents)
 COMMON = ["--num-envs", "4", "--checkpoint-every", "2", "--log-every", "1", "--device", "cpu", "--hidden", "8"]
@@ -156,10 +156,10 @@ def leaves(tree, name=""):
 def run(kills, seed, where):
     """The number of kills of each kind and learner, after everything was found as it should be."""
     draw, counts = random.Random(seed), Counter()
-    for number, algorithm in enumerate(ALGORITHMS):
+    for number, algorithm in enumerate(algorithms()):
         for name in module(algorithm).__name__, "gpusim.agents.graph":
             assert name in sys.modules
-        share = kills // len(ALGORITHMS) + (number < kills % len(ALGORITHMS))
+        share = kills // len(algorithms()) + (number < kills % len(algorithms()))
         whole = where / algorithm / "whole"
         whole.parent.mkdir()
         status, said = attempt(commands(whole, algorithm)[0], whole)
@@ -179,8 +179,8 @@ def run(kills, seed, where):
 
 def table(counts):
     columns = (*KINDS, "runs")
-    rows = [["killed", *columns]] + [[name, *(counts[name, c] for c in columns)] for name in ALGORITHMS]
-    rows.append(["all", *(sum(counts[name, c] for name in ALGORITHMS) for c in columns)])
+    rows = [["killed", *columns]] + [[name, *(counts[name, c] for c in columns)] for name in algorithms()]
+    rows.append(["all", *(sum(counts[name, c] for name in algorithms()) for c in columns)])
     return "\n".join("".join(f"{cell!s:>22}" for cell in row) for row in rows)
 
 

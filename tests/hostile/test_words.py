@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import gpusim.agents.info
 import gpusim.agents.plot
-from gpusim.agents import run
+from gpusim.agents import discovery
 from gpusim.agents.ranges import hints
 from tests.hostile.counts import Ledger, command, draw
 
@@ -68,7 +68,7 @@ def sets(algorithm):
 
     @st.composite
     def drawn(draw):
-        kind = dict(hints(run.module(algorithm).Config()))
+        kind = dict(hints(discovery.module(algorithm).Config()))
         small = {name: value for name, value in SMALL.items() if name in kind}
         name = draw(st.sampled_from(sorted(set(kind) - {"env", "run_dir"})))
         words = [w for w in WORDS if w not in MANY or name in ("seed", "learning_rate", "gamma")]
@@ -84,7 +84,7 @@ def sets(algorithm):
 
 @st.composite
 def training(draw):
-    algorithm = draw(st.sampled_from(list(run.ALGORITHMS)))
+    algorithm = draw(st.sampled_from(list(discovery.algorithms())))
     args, meant = draw(sets(algorithm))
     return ["train", algorithm, "CartPole-v1", *args], meant
 
@@ -195,5 +195,7 @@ def test_of_words_none_is_raw_and_none_silently_wrong(trained, monkeypatch, tmp_
 
 
 def test_settings_have_a_small_form():
-    fields = {f.name for algorithm in run.ALGORITHMS for f in dataclasses.fields(run.module(algorithm).Config)}
+    fields = {
+        f.name for algorithm in discovery.algorithms() for f in dataclasses.fields(discovery.module(algorithm).Config)
+    }
     assert set(SMALL) <= fields
