@@ -406,7 +406,8 @@ def plot(args: list[str]) -> int:
     if not paths:
         _run_path(args, "plot")
     asked = options(Plot(), args[len(paths) :], "gpusim plot RUN ...")
-    from gpusim.agents.plot import compare, save
+    from gpusim.agents.drawing import save
+    from gpusim.agents.plot import compare
 
     if asked.trajectory:
         if len(paths) > 1:

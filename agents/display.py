@@ -9,7 +9,7 @@ from gpusim import source
 from gpusim.agents.config import RunConfig
 from gpusim.agents.console import mute, say
 from gpusim.agents.learner import Learner
-from gpusim.agents.loop import Silent
+from gpusim.agents.loop import Observer
 
 QUIET = 1.0  # seconds between two plain lines
 NOT_LOSSES = {
@@ -17,7 +17,7 @@ NOT_LOSSES = {
 }  # fmt: skip
 
 
-class Display(Silent):
+class Display(Observer):
     """Made before the run, used as a context around it; `total` is its number of environment steps."""
 
     def __init__(self, config: RunConfig, first_step: int = 0):

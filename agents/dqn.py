@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gpusim.agents.environments import Task, describe
 from gpusim.agents.exploration import ExplorationConfig, Explorer
-from gpusim.agents.graph import Replayed
+from gpusim.agents.graph import GraphedIteration
 from gpusim.agents.loop import Result
 from gpusim.agents.networks import QNetwork
 from gpusim.agents.normalize import ReturnScale
@@ -215,7 +215,7 @@ class DQN(Explorer):
         self.empty_before = 0  # the iteration that began with an empty replay
         self.beta = torch.zeros((), device=device)
         self.metrics = torch.full((len(Metrics._fields),), torch.nan, device=device)
-        self.replayed = Replayed(self, self._iterate, host_decides=False)
+        self.graphed = GraphedIteration(self, self._iterate, host_decides=False)
 
     @property
     def path(self) -> str:
@@ -261,7 +261,7 @@ class DQN(Explorer):
         self.beta.fill_(config.beta + (1 - config.beta) * progress)
         updates = config.updates(self.iteration, self.empty_before)
         self.learning = self.learning or updates > 0
-        metrics = self.replayed(self.learning_rate(), updates)
+        metrics = self.graphed(self.learning_rate(), updates)
         self.iteration += 1
         if self.iteration % config.target_every == 0:
             self._follow()

@@ -4,12 +4,13 @@ The same algorithm as `gpusim.agents.ppo` on torch, which is its specification; 
 from (Philox, not a generator) and that observations are normalized by statistics of what was acted on.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from gpusim.agents.graph import Captured
-from gpusim.agents.on_policy import explained_variance
-from gpusim.agents.ppo import PPO
+from gpusim.agents.on_policy import OnPolicy, explained_variance
 from gpusim.kernels.adam import adam_step, sum_parts
 from gpusim.kernels.gae import gae
 from gpusim.kernels.mlp import MlpShape, mlp_problem
@@ -23,7 +24,7 @@ from gpusim.pin import Pin
 LOSSES = ("total", "policy", "value", "entropy", "kl", "clipped")
 
 
-def mlp_shape(learner: PPO) -> MlpShape | None:
+def mlp_shape(learner: OnPolicy) -> MlpShape | None:
     """The learner's network as kernels know it; None where it has not two hidden layers."""
     config, env = learner.config, learner.env
     if len(config.hidden) != 2:
@@ -31,8 +32,8 @@ def mlp_shape(learner: PPO) -> MlpShape | None:
     return MlpShape.of(env.single_observation_space, env.single_action_space, config.hidden, config.activation)
 
 
-def problem(learner: PPO) -> str | None:
-    """Why the kernels cannot run this learner's iteration, or None."""
+def problem(learner: OnPolicy) -> str | None:
+    """Why the kernels cannot run the iteration of this learner, a `gpusim.agents.ppo.PPO`, or None."""
     if learner.env.backend != "triton":
         return f'environments step by backend "{learner.env.backend}"'
     if len(learner.env.single_observation_space.shape or ()) != 1:
@@ -44,7 +45,7 @@ def problem(learner: PPO) -> str | None:
         return "an iteration has 2**31 steps or more"
     if learner.config.clip_reward:
         return "rewards are clipped"
-    if learner.config.target_kl is not None:
+    if learner.host_decides:
         return "target_kl has the host decide after every epoch"
     return mlp_problem(shape)
 
@@ -54,10 +55,12 @@ class FusedIteration:
 
     path = "fused kernels"
 
-    def __init__(self, learner: PPO):
+    def __init__(self, learner: OnPolicy):
         shape = mlp_shape(learner)
         assert shape
-        config, network, env = learner.config, learner.network, learner.env
+        network, env = learner.network, learner.env
+        config: Any = learner.config  # PPO's
+        self.config = config
         self.learner, self.shape, self.pin = learner, shape, Pin()
         device, size = env.device, config.steps_per_iteration
 
@@ -83,11 +86,11 @@ class FusedIteration:
         self._follow()
         self.collect()
         self._observe()
-        self.learner.env.clock += self.learner.config.num_steps
+        self.learner.env.clock += self.config.num_steps
 
     def iterate(self) -> dict[str, Tensor]:
         """One iteration; the metrics as scalars on the device."""
-        learner, config = self.learner, self.learner.config
+        learner, config = self.learner, self.config
         self._follow()
         self.epoch.fill_(learner.iteration * config.epochs)
         self.learning_rate.fill_(learner.learning_rate())
@@ -105,7 +108,7 @@ class FusedIteration:
     @torch.no_grad()
     def _iterate(self) -> None:
         """Nothing here looks at a value on the host."""
-        learner, config, kept = self.learner, self.learner.config, self.kept
+        learner, config, kept = self.learner, self.config, self.kept
         self.collect()
         done = kept.terminated | kept.truncated
         seen = kept.obs.movedim(1, -1), kept.next_value, kept.reward
@@ -123,7 +126,7 @@ class FusedIteration:
 
     def _pass(self, data: Data) -> None:
         """One pass over the data in minibatches."""
-        config, adam, start = self.learner.config, self.learner.optimizer, 0
+        config, adam, start = self.config, self.learner.optimizer, 0
         moments = minibatch_moments(data.advantage, self.order, config.minibatches)
         mean, scale = self.policy.mean, self.policy.scale
         normalizer = None if mean is None or scale is None else (mean, scale)

@@ -95,8 +95,8 @@ def _end_allocation(index: int, pool: Any) -> None:
         torch._C._cuda_releasePool(index, pool)
 
 
-class Replayed:
-    """A learner's iteration by torch operations; on a GPU captured, and replayed on environments whose state is held.
+class GraphedIteration:
+    """A learner's iteration by torch operations; on a GPU a graph of them, on environments whose state is held.
 
     Args:
         learner: whose environments they are.

@@ -23,8 +23,8 @@ class Result(NamedTuple):
     signal: int = 0  # number of the one that interrupted; one that came with the last iteration finds the run complete
 
 
-class Silent:
-    """An observer that keeps nothing; what a run folder and a display implement."""
+class Observer:
+    """Told of a run as it goes, as run folder and display are; by itself it keeps nothing."""
 
     def begun(self, learner: Learner) -> None:
         """After the first iteration of this process, which may have compiled what all others use."""
@@ -36,7 +36,10 @@ class Silent:
         """After every `checkpoint_every` iterations, and at the end, `seconds` after the beginning."""
 
 
-def run(learner: Learner, observers: tuple[Silent, ...] = (), seconds: float = 0.0) -> Result:
+Silent = Observer  # its name until 0.1; it goes with 0.2
+
+
+def run(learner: Learner, observers: tuple[Observer, ...] = (), seconds: float = 0.0) -> Result:
     """Iterates `learner` to the end of its configuration, its target, or an interrupt (Ctrl-C, SIGTERM, SIGHUP).
 
     An interrupt ends the iteration first, and a checkpoint is made.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gpusim.agents.config import RunConfig
-from gpusim.agents.graph import Replayed
+from gpusim.agents.graph import GraphedIteration
 from gpusim.agents.learner import Learner
 from gpusim.agents.normalize import ReturnScale
 from gpusim.agents.ranges import Count, Rate, Share
@@ -75,7 +75,7 @@ class OnPolicy(Learner):
         super().__init__(config, env)
         scale = ReturnScale(config.num_envs, config.gamma).to(self.env.device)
         self.reward_scale = scale if config.normalize_reward else None
-        self.replayed = Replayed(self, self._iterate, self.host_decides)
+        self.graphed = GraphedIteration(self, self._iterate, self.host_decides)
         self.begin()
 
     @property
@@ -96,7 +96,7 @@ class OnPolicy(Learner):
             self.reward_scale.cut()
 
     def iterate(self) -> dict[str, Tensor]:
-        losses = self.replayed(self.learning_rate())
+        losses = self.graphed(self.learning_rate())
         self.iteration += 1
         return losses
 

@@ -1,8 +1,6 @@
 """Learning curves as pictures: of one run, and of several with the interval that their seeds leave."""
 
 import dataclasses
-import io
-import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,27 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpusim import source
+from gpusim.agents.drawing import AXES, METRICS, Line, draw, panels, series, solved_at, titled
+from gpusim.agents.drawing import curve as curve
+from gpusim.agents.drawing import save as save
+from gpusim.agents.run import RunFolder
 from gpusim.errors import InputError
 
-AXES = {"steps": "environment steps", "seconds": "time of training [s]", "iterations": "iterations"}
-METRICS = {"return": "return, mean of the last episodes", "length": "steps of an episode, mean of the last"}
 SAME = {  # settings that change where and how long a run goes, not what it learns
     "env", "seed", "run_dir", "device", "backend", "threads", "log_every", "checkpoint_every", "target_return",
 }  # fmt: skip
 DEPTH = 5  # folders below the one that is named in which runs are looked for
 MOST = 500  # points of a line
 RESAMPLES = 2000
-
-
-class Line(NamedTuple):
-    """A line of a panel, and the band about it."""
-
-    label: str
-    x: Any  # [P]
-    y: Any  # [P]
-    low: Any = None  # [P], or no band
-    high: Any = None
-    band: str | None = None  # the band's own entry in the legend
 
 
 class Run(NamedTuple):
@@ -45,16 +34,6 @@ class Run(NamedTuple):
     y: np.ndarray  # [P] finite
     complete: bool  # whether it has come to its end
     written: float  # when
-
-
-def curve(readings: list[dict[str, float]], env: str, path: Path, threshold: float | None) -> None:
-    """Return against environment steps, with the line at which the task counts as solved, as a PNG."""
-    x, y = series(readings, "steps", "return")
-    figure = panels(1)
-    draw(figure.axes[0], [Line("return, mean of the last episodes", x, y)], solved_at(threshold))
-    figure.axes[0].set(xlabel=AXES["steps"], ylabel="return", title=titled(env))
-    figure.axes[0].legend(loc="best", frameon=False)
-    save(figure, path)
 
 
 def compare(paths: Sequence[str | Path], x: str = "steps", metric: str = "return") -> tuple[Any, list[str]]:
@@ -96,8 +75,6 @@ def compare(paths: Sequence[str | Path], x: str = "steps", metric: str = "return
 
 def load(paths: Sequence[str | Path], x: str, metric: str) -> tuple[list[Run], list[str]]:
     """The runs that have such readings, and what is to be said of the others."""
-    from gpusim.agents.run import RunFolder
-
     runs, notes, names = list[Run](), list[str](), set[str]()
     for path, named in folders(paths).items():
         try:
@@ -148,14 +125,6 @@ def _inside(path: Path) -> Iterator[Path]:
             yield folder
         deep = "config.json" in files or len(folder.relative_to(path).parts) >= DEPTH
         inner[:] = [] if deep else [other for other in inner if not other.startswith(".")]
-
-
-def series(readings: list[dict[str, float]], x: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where the metric is finite, `[P]` each: before the first episode has ended, a return is not."""
-    key = "iteration" if x == "iterations" else x
-    shown = [(r[key], r[metric]) for r in readings if key in r and math.isfinite(r.get(metric, math.nan))]
-    xs, ys = np.array(shown, float).reshape(-1, 2).T
-    return xs, ys
 
 
 def _one_of_each_seed(runs: list[Run], notes: list[str]) -> list[Run]:
@@ -237,49 +206,6 @@ def interval(values: np.ndarray) -> tuple[Any, Any]:
     return low, high
 
 
-def solved_at(threshold: float | None) -> tuple[float, str] | None:
-    """A level to draw, and what it is called."""
-    return None if threshold is None else (threshold, f"solved at {threshold:g}")
-
-
-def titled(env: str) -> str:
-    """An id as a title, in which a dollar begins no formula."""
-    return source.name(env).replace("$", r"\$")
-
-
-def panels(count: int, across: int = 3, size: tuple[float, float] = (6.4, 4.0)) -> Any:
-    """A figure of `count` axes, at most `across` in a row, each of that size in inches."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError('pictures are drawn by matplotlib, which is missing: pip install "gpusim[train]"') from None
-    across = min(across, count)
-    down = -(-count // across)
-    figure = Figure(figsize=(size[0] * across, size[1] * down), layout="constrained")
-    FigureCanvasAgg(figure)
-    for i in range(count):
-        figure.add_subplot(down, across, i + 1)
-    return figure
-
-
-def draw(axes: Any, lines: list[Line], level: tuple[float, str] | None = None) -> None:
-    """Lines with their bands, and a level across; numbers on the x axis as 500 k, 1.5 M."""
-    from matplotlib.ticker import EngFormatter
-
-    for i, line in enumerate(lines):
-        style = ("-", "--", ":", "-.")[i // 10 % 4]  # there are ten colours
-        (drawn,) = axes.plot(line.x, line.y, style, label=line.label, marker="." if len(line.x) == 1 else None)
-        if line.low is not None:
-            axes.fill_between(
-                line.x, line.low, line.high, alpha=0.25, linewidth=0, color=drawn.get_color(), label=line.band
-            )
-    if level:
-        axes.axhline(level[0], color="grey", linestyle="--", linewidth=1, label=level[1])
-    axes.xaxis.set_major_formatter(EngFormatter())
-    axes.grid(alpha=0.3)
-
-
 def _legend_below(axes: Any) -> None:
     """Under the name of the x axis, which ends 36 points below the axes, so that it hides nothing."""
     from matplotlib.transforms import ScaledTranslation
@@ -287,23 +213,3 @@ def _legend_below(axes: Any) -> None:
     below = axes.transAxes + ScaledTranslation(0, -40 / 72, axes.figure.dpi_scale_trans)
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below, "borderaxespad": 0}
     axes.legend(**place, frameon=False, fontsize="small")
-
-
-def save(figure: Any, path: str | Path, dpi: int = 150) -> None:
-    """Writes the figure, in the format that the name asks for, as a whole or not at all.
-
-    Raises:
-        InputError: there is no such format, or the file cannot be written.
-    """
-    from gpusim.agents.run import write
-
-    path, known = Path(path), figure.canvas.get_supported_filetypes()
-    if path.suffix[1:] not in known:
-        raise InputError(f"the picture {path} must end in .{', .'.join(sorted(known))}.")
-    content = io.BytesIO()
-    figure.savefig(content, dpi=dpi, format=path.suffix[1:])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, content.getvalue())
-    except OSError as error:
-        raise InputError(f"the picture {path} cannot be written: {error.strerror}.") from None

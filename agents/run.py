@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from gpusim import source
-from gpusim.agents import code, environments
+from gpusim.agents import code, drawing, environments
 from gpusim.agents.checkpoints import Checkpoint, Checkpoints, Damaged
 from gpusim.agents.config import RunConfig, build
 from gpusim.agents.console import warn
@@ -23,7 +23,7 @@ from gpusim.agents.events import Events, tag
 from gpusim.agents.files import read_json, write
 from gpusim.agents.learner import Learner
 from gpusim.agents.lock import locked
-from gpusim.agents.loop import Silent
+from gpusim.agents.loop import Observer
 from gpusim.agents.metrics import Metrics
 from gpusim.agents.strict_json import dumps
 from gpusim.errors import InputError, NotFinite, told
@@ -53,7 +53,7 @@ def make_learner(algorithm: str, config: RunConfig, env: Any = None) -> Learner:
     return learner_class(algorithm)(config, env)
 
 
-class RunFolder(Silent):
+class RunFolder(Observer):
     """The folder of one run; told of every reading and checkpoint by `gpusim.agents.loop.run`.
 
     What cannot be written while a run goes on is said once, remembered in `lost`, and does not end the run.
@@ -387,9 +387,7 @@ class RunFolder(Silent):
             self._events = None
 
     def _draw(self, readings: list[dict[str, float]]) -> None:
-        from gpusim.agents.plot import curve
-
-        curve(readings, self.config.env, self.path / "curve.png", self.threshold)
+        drawing.curve(readings, self.config.env, self.path / "curve.png", self.threshold)
 
 
 def _reason(error: Exception) -> str:

@@ -65,7 +65,7 @@ def dqn() -> str:
     )
     for _ in range(6):
         learner.iterate()
-    graphs = [captured.graph is not None for captured in learner.replayed.captured.values()]
+    graphs = [captured.graph is not None for captured in learner.graphed.captured.values()]
     return passed(bool(graphs) and any(graphs), f"{sum(graphs)} graphs, {per_iteration(learner)}")
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from gpusim.agents.bench.provenance import hardware, provenance
 from gpusim.agents.evaluate import evaluate
 from gpusim.agents.learner import Learner
-from gpusim.agents.loop import Silent, run
+from gpusim.agents.loop import Observer, run
 from gpusim.agents.run import make_learner, preset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -58,7 +58,7 @@ def main(config: Config) -> None:
             publish("massive", result, table(result), config.out)  # what was measured is kept if the rest is not
 
 
-class Scores(Silent):
+class Scores(Observer):
     """The policy's score at each reading, and the seconds that they took."""
 
     def __init__(self) -> None:

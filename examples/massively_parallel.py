@@ -16,7 +16,7 @@ import gpusim
 from gpusim.agents import ppo
 from gpusim.agents.evaluate import evaluate
 from gpusim.agents.learner import Learner
-from gpusim.agents.loop import Silent, run
+from gpusim.agents.loop import Observer, run
 from gpusim.agents.run import make_learner, preset
 
 
@@ -38,7 +38,7 @@ class Args:
     """File of the policy."""
 
 
-class Lines(Silent):
+class Lines(Observer):
     """Prints a line for each reading."""
 
     def __init__(self) -> None:

@@ -99,6 +99,41 @@ def test_every_algorithm_is_looked_at():
     assert {"a2c", "dqn", "ppo", "pqn", "reinforce"} <= set(algorithms())
 
 
+def named(path):
+    """The module's name, as others import it."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(("gpusim", *parts)).removesuffix(".__init__")
+
+
+def circles(sources):
+    """Modules that import themselves by way of others, wherever in their source; `sources` by name."""
+    to = {name: set(imports(source)) & set(sources) - {name} for name, source in sources.items()}
+    found = set()
+    for name in sources:
+        seen, waiting = set(), set(to[name])
+        while waiting:
+            seen |= waiting
+            waiting = set().union(*(to[other] for other in waiting)) - seen
+        found |= {name} & seen
+    return sorted(found)
+
+
+def test_no_learner_and_nothing_around_it_imports_itself_by_way_of_others():
+    inside = {named(p): p.read_text() for p in FILES if p.relative_to(ROOT).parts[0] == "agents"}
+    inside.pop("gpusim.agents")  # which every import of the others names
+    assert len(inside) > 40
+    assert circles(inside) == []
+
+
+def test_a_circle_is_seen():
+    sources = {"a": "import b", "b": "def f():\n    from c import x", "c": "import a\nimport d", "d": "import torch"}
+    assert circles(sources) == ["a", "b", "c"]
+
+
+def test_a_configuration_makes_nothing():
+    assert "gpusim.agents.networks" not in set(imports((ROOT / "agents" / "config.py").read_text()))
+
+
 LIBRARY = [path for path in FILES if path.relative_to(ROOT).parts[0] in ("kernels", "gpusim", "agents")]
 OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
 OF_OTHERS = {  # libraries that have no other name for it

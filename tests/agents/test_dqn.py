@@ -158,7 +158,7 @@ def test_an_iteration_looks_at_no_value(changes, monkeypatch):
     monkeypatch.setattr(Watch, "look", noted)
     with FakeTensorMode(), recording() as launches:
         learner = DQN(Config(**SMALL | {"backend": "triton", "replay_ratio": 0.04} | changes))
-        learner.replayed.wanted = True  # what a GPU would capture
+        learner.graphed.wanted = True  # what a GPU would capture
         learner.env.validate = False  # as on a GPU
         launches.clear()
         counts = []
@@ -168,7 +168,7 @@ def test_an_iteration_looks_at_no_value(changes, monkeypatch):
             reading = torch.stack([*metrics.values(), *learner.window.mean()])
         with pytest.raises(DataDependentOutputException):
             reading.sum().item()
-    assert set(learner.replayed.captured) == {(0,), (1,), (2,)} == {(n,) for n in counts}
+    assert set(learner.graphed.captured) == {(0,), (1,), (2,)} == {(n,) for n in counts}
     names = [launch.kernel.fn.__name__ for launch in launches]
     assert names.count("insert_kernel") == 6
     prioritized = learner.config.prioritized
@@ -196,12 +196,12 @@ def test_what_a_graph_would_hold_does_the_same(changes):
     """A captured function reads its numbers from tensors; the rate is one that float32 has, so nothing may differ."""
     config = Config(**SMALL | changes | {"learning_rate": 2.0**-9, "anneal": False, "total_steps": 32 * 8})
     plain, captured = on_tensors(config), on_tensors(config)
-    captured.replayed.wanted = True
+    captured.graphed.wanted = True
     where = addresses(captured)
     for _ in range(8):
         for (name, one), other in zip(plain.iterate().items(), captured.iterate().values(), strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True, msg=name)
-    assert len(captured.replayed.captured) == 3
+    assert len(captured.graphed.captured) == 3
     assert torch.equal(plain.optimizer.flat, captured.optimizer.flat)
     assert torch.equal(plain.replay.obs, captured.replay.obs)
     assert plain.env.clock == captured.env.clock

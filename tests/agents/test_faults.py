@@ -24,7 +24,7 @@ from gpusim.agents.checkpoints import Checkpoints, read
 from gpusim.agents.cli import main
 from gpusim.agents.display import Display
 from gpusim.agents.lock import locked
-from gpusim.agents.loop import Silent, run
+from gpusim.agents.loop import Observer, run
 from gpusim.agents.metrics import Metrics
 from gpusim.agents.ppo import Config
 from gpusim.agents.run import RunFolder, make_learner, preset
@@ -59,7 +59,7 @@ def result(folder):
     return {k: v for k, v in json.loads((folder / "result.json").read_text()).items() if k != "seconds"}
 
 
-class At(Silent):
+class At(Observer):
     """Does something after so many readings."""
 
     def __init__(self, **todo):

@@ -150,11 +150,11 @@ def test_readings_that_arrive_late_are_all_delivered_in_order(monkeypatch):
     monkeypatch.setattr(loop.Reading, "arrived", lambda self: False)
     seen = []
 
-    class Observer(loop.Silent):
+    class Seen(loop.Observer):
         def reading(self, learner, metrics):
             seen.append((learner.iteration, metrics["iteration"]))
 
     config = Config(env="CartPole-v1", total_steps=32 * 10, checkpoint_every=8, **QUICK)
-    result = loop.run(PPO(config), (Observer(),))
+    result = loop.run(PPO(config), (Seen(),))
     assert [m["iteration"] for m in result.metrics] == list(range(1, 11))
     assert [at - of for at, of in seen] == [loop.LATE] * 5 + [2, 1, 0] + [1, 0]

@@ -17,8 +17,8 @@ from gpusim.agents import discovery, dqn, environments, ppo
 from gpusim.agents.cli import main
 from gpusim.agents.evaluate import evaluate
 from gpusim.agents.fused import problem
-from gpusim.agents.graph import Replayed
-from gpusim.agents.loop import Silent, run
+from gpusim.agents.graph import GraphedIteration
+from gpusim.agents.loop import Observer, run
 from gpusim.agents.presets import ATARI
 from gpusim.agents.run import RunFolder, make_learner, preset
 from tests.envs import hosted
@@ -132,7 +132,7 @@ def test_no_graph_is_made_of_what_steps_on_the_host():
     here, there = (environments.make(id, 2, "cpu") for id in ("CartPole-v1", "Guess-v0"))
     for env in (here, there):
         env.device = torch.device("meta")  # as a GPU: not the CPU
-    wanted = [Replayed(SimpleNamespace(env=env), None, host_decides=False).wanted for env in (here, there)]
+    wanted = [GraphedIteration(SimpleNamespace(env=env), None, host_decides=False).wanted for env in (here, there)]
     assert wanted == [True, False]
 
 
@@ -149,7 +149,7 @@ def test_evaluation_plays_every_episode_to_its_end():
     assert scores.tolist() == [4.0] * 19
 
 
-class Stop(Silent):
+class Stop(Observer):
     """Interrupts after so many readings."""
 
     def __init__(self, after):

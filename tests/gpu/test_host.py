@@ -29,7 +29,7 @@ def test_learners_learn_without_graphs():
         (dqn, {"learning_starts": 256, "batch_size": 64, "learning_rate": 3e-3, "epsilon_end": 0.0}),
     ):
         learner = algorithm.train(algorithm.Config(**same, **settings)).learner
-        assert learner.replayed.captured == {}
+        assert learner.graphed.captured == {}
         assert learner.window.mean()[0] > 0.0  # at random it is -2
 
 

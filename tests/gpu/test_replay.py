@@ -99,10 +99,10 @@ each_kind = pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
 def test_an_iteration_is_captured_and_waits_for_nothing(changes, request):
     """A warning that a capture failed is an error here; there are 0, 2 or 3 updates in an iteration."""
     learner = DQN(Config(**SETTINGS | changes))
-    while len(learner.replayed.captured) < 3 or any(c.calls < 2 for c in learner.replayed.captured.values()):
+    while len(learner.graphed.captured) < 3 or any(c.calls < 2 for c in learner.graphed.captured.values()):
         learner.iterate()
         assert learner.iteration < 30
-    assert all(c.graph is not None for c in learner.replayed.captured.values())
+    assert all(c.graph is not None for c in learner.graphed.captured.values())
     request.getfixturevalue("no_sync")
     for _ in range(4):
         metrics = learner.iterate()
@@ -114,7 +114,7 @@ def test_an_iteration_is_captured_and_waits_for_nothing(changes, request):
 def test_graphs_do_what_single_launches_do(changes):
     """The same numbers are drawn; by priority, which rounding may change, not always the same transitions."""
     captured, plain = (DQN(Config(**SETTINGS | changes)) for _ in "ab")
-    plain.replayed.wanted = False
+    plain.graphed.wanted = False
     for _ in range(6):
         for learner in (captured, plain):
             learner.iterate()

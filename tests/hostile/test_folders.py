@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-import gpusim.agents.plot
+import gpusim.agents.drawing
 from tests.agents.test_run import flipped
 from tests.hostile.counts import Ledger, command, draw
 from tests.hostile.kills import leaves
@@ -227,8 +227,8 @@ def unbroken(tmp_path_factory):
 
 
 def test_of_tampered_folders_none_is_raw_and_none_silently_wrong(unbroken, tmp_path, monkeypatch):
-    monkeypatch.setattr(gpusim.agents.plot, "save", lambda *args: None)  # pictures have tests of their own
-    monkeypatch.setattr(gpusim.agents.plot, "curve", lambda *args: None)
+    monkeypatch.setattr(gpusim.agents.drawing, "save", lambda *args: None)  # pictures have tests of their own
+    monkeypatch.setattr(gpusim.agents.drawing, "curve", lambda *args: None)
     expected, ledger, folder = ending(unbroken / "whole"), Ledger(), tmp_path / "run"
     played = command("eval", unbroken / "short", "--episodes", "2").out
     earlier = set()

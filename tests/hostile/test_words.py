@@ -6,8 +6,8 @@ import warnings
 import pytest
 from hypothesis import strategies as st
 
+import gpusim.agents.drawing
 import gpusim.agents.info
-import gpusim.agents.plot
 from gpusim.agents import discovery
 from gpusim.agents.ranges import hints
 from tests.hostile.counts import Ledger, command, draw
@@ -176,8 +176,8 @@ def trained(tmp_path_factory):
 
 def test_of_words_none_is_raw_and_none_silently_wrong(trained, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gpusim.agents.plot, "save", lambda *args: None)
-    monkeypatch.setattr(gpusim.agents.plot, "curve", lambda *args: None)
+    monkeypatch.setattr(gpusim.agents.drawing, "save", lambda *args: None)
+    monkeypatch.setattr(gpusim.agents.drawing, "curve", lambda *args: None)
     monkeypatch.setattr(gpusim.agents.info, "main", lambda: None, raising=False)
     ledger = Ledger()
 
