@@ -14,6 +14,7 @@ import gpusim
 from gpusim import checks, source
 from gpusim.adapters import gymnasium_host
 from gpusim.base import TensorVectorEnv
+from gpusim.env import Task as Task
 from gpusim.errors import InputError
 from gpusim.host import HostEnv, HostVectorEnv
 from gpusim.registry import nearest, spec, unknown
@@ -21,21 +22,6 @@ from gpusim.rollout import Rollout
 from gpusim.tree import plain
 from gpusim.vector import VectorEnv
 from gpusim.wrappers import Wrapper
-
-
-class Task(Protocol):
-    """What is to be learned: a `gpusim.Env` or a `gpusim.host.HostEnv`."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def observation_space(self) -> Box: ...
-    @property
-    def action_space(self) -> Discrete | Box: ...
-    @property
-    def max_episode_steps(self) -> int | None: ...
-    @property
-    def reward_threshold(self) -> float | None: ...
 
 
 class Shown(NamedTuple):

@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from gpusim.env import Env, Uniform
+from gpusim.env import Env, Task, Uniform
 from gpusim.errors import InputError, told
 from gpusim.kernels.launch import runs_on
 from gpusim.kernels.lower import LoweringError, check
@@ -197,7 +197,7 @@ def memory(name: str, num_envs: int, observation: Box, where: torch.device) -> N
     require(f"{num_envs:,} environments of {name}", num_envs * each, where)
 
 
-def max_episode_steps(env: Env, value: int | None) -> int | None:
+def max_episode_steps(env: Task, value: int | None) -> int | None:
     """The time limit in force: None takes the environment's own, -1 takes none (as in Gymnasium)."""
     if value is None:
         return env.max_episode_steps

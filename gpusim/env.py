@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from gymnasium.spaces import Box, Discrete
 
@@ -17,6 +17,21 @@ class Uniform(NamedTuple):
 
     low: float
     high: float
+
+
+class Task(Protocol):
+    """What is to be learned, wherever it steps: a `gpusim.Env`, a `gpusim.host.HostEnv`, or a simulator's."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def observation_space(self) -> Box: ...
+    @property
+    def action_space(self) -> Discrete | Box: ...
+    @property
+    def max_episode_steps(self) -> int | None: ...
+    @property
+    def reward_threshold(self) -> float | None: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from gpusim import checks, engine
-from gpusim.base import TensorVectorEnv, apart
-from gpusim.book import Book, Rules, Step, Tally, ended, reopened
+from gpusim.base import apart
+from gpusim.book import Book, Rules, Step, Tally, reopened
 from gpusim.engine import Carry, Mode
 from gpusim.env import Env, Uniform
 from gpusim.errors import InputError
@@ -21,14 +21,15 @@ from gpusim.pin import Pin
 from gpusim.precision import float32
 from gpusim.registry import runnable
 from gpusim.render import fps, frames, problem
-from gpusim.rollout import Policy, Rollout, rollout
+from gpusim.rollout import Policy, Rollout
 from gpusim.sim.protocol import Stepper
 from gpusim.state import Snapshot, VectorState, carry_of, fitted, possible, told
+from gpusim.stepped import SteppedVectorEnv
 from gpusim.stepper import DrawsAhead, LookAhead, SyncFree, compiled_actions
 from gpusim.tree import each_field, tree_map
 
 
-class VectorEnv(TensorVectorEnv):
+class VectorEnv(SteppedVectorEnv):
     """`num_envs` environments that step together; observations, rewards and flags are torch tensors on `device`.
 
     A trajectory depends on the seed, the environment's index and the actions, and on nothing else: not on `num_envs`,
@@ -95,7 +96,6 @@ class VectorEnv(TensorVectorEnv):
         self._carry: Carry | None = None
         self._acted: tuple[int, Tensor] | None = None  # the clock after the last step, and its actions
         self._stepper = self._make_stepper()
-        self._buffers: tuple | None = None
 
     @property
     def params(self) -> Any:
@@ -106,11 +106,6 @@ class VectorEnv(TensorVectorEnv):
     def episodes(self) -> Tensor:
         """`[N]` int64, the number of every environment's episode, from 0 at the reset with a seed."""
         return self._settled().episode
-
-    @property
-    def seeded(self) -> int:
-        """The seed in force, given or drawn; to look, the host waits for the device."""
-        return int(torch.as_tensor(self._live().seed))
 
     def _checked_params(self, given: Any) -> Any:
         params = checks.params(self.env, given, self.num_envs, self.device)
@@ -207,50 +202,10 @@ class VectorEnv(TensorVectorEnv):
             raise ResetNeeded("call reset() before anything else.")
         return self._carry
 
-    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
-        """One step of every environment.
-
-        Args:
-            actions: `[N]` int64 or int32 for `Discrete`, `[N, d]` float32 for `Box`; on the CPU an array will do.
-
-        Returns:
-            obs: `[N, *obs]` float32, to act on next. Its transpose is contiguous (`obs.T`), not itself.
-            reward: `[N]` float32.
-            terminated: `[N]` bool, the task ended the episode.
-            truncated: `[N]` bool, the time limit did; both can hold at once.
-            infos: the same keys at every step. `final_obs` `[N, *obs]` the true observation after this step, before any
-                reset, with `_final_obs` `[N]` where the episode ended; `episode` `{"r" [N] float32, "l" [N] int32}` return
-                and length so far, final where `_episode` `[N]`; `reset` `[N]` where `obs` begins a new episode.
-
-        Raises:
-            InputError: the actions have the wrong shape, type, device or (with `validate`) values.
-            ResetNeeded: there has been no reset; or, when disabled and with `validate`, an environment is over.
-        """
-        actions = self.check_actions(actions)
-        with apart():
-            out, _ = self.advance(actions)
-            over, again = ended(out)
-            infos = {
-                "final_obs": out.obs.clone() if out.final_obs is None else out.final_obs,
-                "_final_obs": over,
-                "episode": {"r": out.episode_return, "l": out.episode_length.to(torch.int32)},
-                "_episode": again,
-                "reset": out.reset,
-            }
-            return self._deliver((out.obs, out.reward, out.terminated, out.truncated, infos))
-
-    def check_actions(self, actions: Any) -> Tensor:
-        """Actions as `advance` takes them, see `step`."""
-        c = self._live()
-        actions = checks.actions(actions, self.single_action_space, self.num_envs, self.device, self.validate)
-        if (
-            self.validate
-            and self.autoreset_mode is AutoresetMode.DISABLED
-            and (over := c.book.terminated | c.book.truncated).any()
-        ):
-            first = int(torch.as_tensor(over).int().argmax())
-            raise ResetNeeded(f"environment {first} is over: reset it by reset(options={{'reset_mask': mask}}).")
-        return actions
+    def over(self) -> Tensor:
+        """`[N]` where an episode was over before this step, of a mode that leaves it so."""
+        book = self._live().book
+        return torch.as_tensor(book.terminated | book.truncated)
 
     @float32
     def advance(
@@ -325,18 +280,6 @@ class VectorEnv(TensorVectorEnv):
         chosen = self._acted[1] if self._acted and self._acted[0] == self.clock else None  # else a kernel chose them
         actions = [None] * len(rows) if chosen is None else chosen[row].cpu().numpy()
         return Snapshot(state, params, [a if b else None for a, b in zip(actions, begun, strict=True)])
-
-    def _deliver(self, returned: tuple) -> tuple:
-        if self.copy:
-            return returned
-        if self._buffers is None:
-            self._buffers = tree_map(torch.empty_like, returned)
-        tree_map(lambda buffer, new: buffer.copy_(new), self._buffers, returned)
-        return self._buffers
-
-    def rollout(self, num_steps: int, policy: Policy | None = None, *, transitions: bool = True) -> Rollout:
-        """`num_steps` steps from where the environments stand; see `gpusim.rollout.rollout`."""
-        return rollout(self, num_steps, policy, transitions=transitions)
 
     def get_state(self) -> VectorState:
         """A copy of all that a trajectory depends on: tensors and numbers, in tuples."""

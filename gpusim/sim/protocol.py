@@ -1,11 +1,13 @@
-"""What steps N environments, as `gpusim.VectorEnv` knows it."""
+"""What steps N environments: `Stepper`, where they are pure functions, and `Simulator`, where their state is elsewhere."""
 
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from gpusim.book import Step, Tally
 from gpusim.engine import Carry
+from gpusim.env import Task
 from gpusim.kernels.lang import Lane
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.rollout import Policy, Rollout
@@ -39,3 +41,43 @@ class Stepper(Protocol):
 
     def observe(self, c: Carry) -> Tensor:
         """`[N, *obs]`, bit for bit what a step would give."""
+
+
+class Simulator(Protocol):
+    """N environments on one device whose state is its own, in whatever memory. It steps all of them, and begins those that
+    it is told to; it knows no time limit, no auto-reset and no statistics, which `gpusim.sim.stateful` adds.
+
+    On a GPU it looks at no value on the host. What it gives may be memory that it writes to again.
+    """
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def num_envs(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def begin(self, mask: Tensor, seed: Tensor, index: Tensor, episode: Tensor) -> None:
+        """New episodes of the masked environments. What they draw is a function of the three numbers alone, as of
+        `Rng(seed, index, episode, 0, STREAM_INIT)`, so that no environment depends on those beside it.
+
+        Args:
+            mask: `[N]` bool.
+            seed: int64 scalar.
+            index: `[N]` int64, the environments' numbers.
+            episode: `[N]` int64, the numbers of the episodes that begin.
+        """
+
+    def step(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of all environments, those too that are over: reward `[N]`, and whether the task is over `[N]` bool."""
+
+    def observe(self) -> Tensor:
+        """`[N, *obs]`, in the dtype of `task.observation_space`."""
+
+    def state(self) -> Any:
+        """All that a trajectory depends on, a NamedTuple of tensors, on which `begin` and `step` may go on to write."""
+
+    def load(self, state: Any) -> None:
+        """Puts such a state back; the tensors are the caller's own."""

@@ -15,6 +15,7 @@ from gpusim.book import Step, Tally
 from gpusim.errors import InputError
 from gpusim.rollout import Policy, Rollout, rollout
 from gpusim.state import fit
+from gpusim.stepped import SteppedVectorEnv
 from gpusim.tree import tree_map
 from gpusim.vector import VectorEnv
 
@@ -61,7 +62,7 @@ class Wrapper(gymnasium.vector.VectorWrapper):
     backend = "wrapped"  # kernels step environments, not wrappers; `unwrapped.backend` is the environment's
 
     def __init__(self, env: Any):
-        if not isinstance(env, VectorEnv | Wrapper):
+        if not isinstance(env, SteppedVectorEnv | Wrapper):
             raise InputError(
                 f"{type(self).__name__} wraps what gpusim.make gives, or a wrapper of gpusim.wrappers around it, "
                 f"not {type(env).__name__}."
