@@ -7,7 +7,7 @@ obs, reward, terminated, truncated, infos = env.step(actions)
 
 from gpusim import early  # noqa: F401 - before torch is imported
 from gpusim.env import Env, Uniform
-from gpusim.envs import BUILTIN, MINATAR
+from gpusim.envs import ENVIRONMENTS
 from gpusim.errors import InputError, NotFinite
 from gpusim.registry import env_ids, register, register_own, spec
 from gpusim.render import render
@@ -23,5 +23,5 @@ __all__ = [
 make = VectorEnv
 """`gpusim.make(id, num_envs, *, device, backend, autoreset_mode, params, max_episode_steps, copy, validate)`."""
 
-for _env in (*BUILTIN, *MINATAR):
+for _env in ENVIRONMENTS:
     register_own(_env)

@@ -1,12 +1,15 @@
 """Imports point down only, and `import gpusim` does nothing but define things."""
 
 import ast
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import gpusim.envs
 from gpusim.agents.discovery import algorithms
 
 ROOT = Path(__file__).parent.parent
@@ -70,21 +73,26 @@ def test_pointing_up_is_seen():
 
 def test_every_file_is_looked_at():
     names = {str(p.relative_to(ROOT)) for p in FILES}
-    assert {"kernels/lang.py", "gpusim/vector.py", "gpusim/envs/cartpole.py", "agents/__init__.py"} <= names
+    assert {"kernels/lang.py", "gpusim/vector.py", "gpusim/envs/classic/cartpole.py", "agents/__init__.py"} <= names
     assert not any(n.startswith(("gpusim/kernels", "gpusim/agents")) for n in names)
 
 
-ENVIRONMENTS = [p for p in sorted((ROOT / "gpusim" / "envs").glob("*.py")) if p.name != "__init__.py"]
+ENVS = sorted((ROOT / "gpusim" / "envs").rglob("*.py"))
+ENVIRONMENTS = [p for p in ENVS if re.search(r"^\w+ = (Env|replace)\(", p.read_text(), re.MULTILINE)]
 ALGORITHMS = [p for p in sorted((ROOT / "agents").glob("*.py")) if "\nLEARNER = " in p.read_text()]
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda p: p.stem)
 def test_environments_do_not_import_each_other(path):
-    assert not [m for m in imports(path.read_text()) if m.startswith("gpusim.envs")]
-    ours = {
-        m for m in imports(path.read_text()) if m.startswith("gpusim.") and m.count(".") == (2 if "kernels" in m else 1)
-    }
-    assert ours <= {"gpusim.env", "gpusim.kernels.lang"}
+    """They may share a file of their family that holds none."""
+    ours = set(imports(path.read_text())) & set(map(named, FILES))
+    shared = {named(p) for p in ENVS if p.parent == path.parent and p not in ENVIRONMENTS}
+    assert ours <= {"gpusim.env", "gpusim.kernels.lang", "gpusim.render.classic"} | shared
+
+
+def test_every_environment_is_looked_at():
+    files = {Path(inspect.getfile(env.init)) for env in gpusim.envs.ENVIRONMENTS}
+    assert files == set(ENVIRONMENTS)
 
 
 @pytest.mark.parametrize("path", ALGORITHMS, ids=lambda p: p.stem)

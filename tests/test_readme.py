@@ -7,7 +7,7 @@ import tokenize
 import pytest
 
 from gpusim import registry
-from gpusim.envs import BUILTIN
+from gpusim.envs.classic import CLASSIC
 from tests.pages import FENCE, ROOT, blocks, desk, lines, run, understood, write_files
 
 README = (ROOT / "README.md").read_text()
@@ -50,7 +50,7 @@ def test_the_table_of_environments_is_that_of_the_registry():
         row[0]: row[1:]
         for row in re.findall(r"^\| (\w+-v\d) \| (\d+) \| (?:continuous, )?(\d+) \| (\d+) \|", README, re.MULTILINE)
     }
-    assert list(table) == [env.id for env in BUILTIN]
+    assert list(table) == [env.id for env in CLASSIC]
     for name, (entries, actions, limit) in table.items():
         env = registry.spec(name)
         count = getattr(env.action_space, "n", None) or env.action_space.shape[0]

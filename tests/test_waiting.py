@@ -10,13 +10,14 @@ import gpusim
 from gpusim import wrappers
 from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
 from gpusim.agents.loop import Reading
-from gpusim.envs import BUILTIN, MINATAR
+from gpusim.envs.classic import CLASSIC
+from gpusim.envs.minatar import MINATAR
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.policy import MlpPolicy
 from tests.fake_gpu import GPU, Waited, fake_gpu
 
 pytest.importorskip("triton", reason="Triton is not installed")
-CLASSIC = [env.id for env in BUILTIN]
+CLASSIC = [env.id for env in CLASSIC]
 BOARDS = [env.id for env in MINATAR if env.id.endswith("-v1")]  # v0 have their kernels
 MODES = ("same_step", "next_step", "disabled")
 

@@ -1,12 +1,11 @@
-"""The environments, one short file each. They import `gpusim.env` and the vocabulary, and never one another."""
+"""The environments, one short file each, in a folder for every family.
 
-from gpusim.envs.acrobot import ACROBOT
-from gpusim.envs.cartpole import CARTPOLE
-from gpusim.envs.minatar import MINATAR
-from gpusim.envs.mountain_car import MOUNTAIN_CAR
-from gpusim.envs.mountain_car_continuous import MOUNTAIN_CAR_CONTINUOUS
-from gpusim.envs.pendulum import PENDULUM
+Whatever `Env` stands at the top level of a file in here is known to `gpusim.make`: there is no list. The files import
+`gpusim.env`, the vocabulary and what their family shares, and never one another.
+"""
 
-BUILTIN = (CARTPOLE, ACROBOT, MOUNTAIN_CAR, MOUNTAIN_CAR_CONTINUOUS, PENDULUM)
+from gpusim.envs.found import found
 
-__all__ = ["ACROBOT", "BUILTIN", "CARTPOLE", "MINATAR", "MOUNTAIN_CAR", "MOUNTAIN_CAR_CONTINUOUS", "PENDULUM"]
+ENVIRONMENTS = found(__name__)
+
+__all__ = ["ENVIRONMENTS"]

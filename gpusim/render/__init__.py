@@ -1,8 +1,7 @@
 """Pictures of environments: `gpusim.render`, and the frames behind videos.
 
-Gymnasium's own renderers, given one row of state, draw the classic-control games; a board of bools, as MinAtar's games are
-seen, is drawn cell by cell; any other environment brings a function of its own, `Env.render`. Only the rows that are shown
-leave the device.
+`Env.render` draws one environment: a function of its author's, or Gymnasium's own renderer, given one row of state. A board
+of bools, as MinAtar's games are seen, needs none and is drawn cell by cell. Only the rows that are shown leave the device.
 """
 
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from torch import Tensor
 from gpusim import engine
 from gpusim.env import Env
 from gpusim.errors import InputError, told
-from gpusim.render import board, classic
+from gpusim.render import board
+from gpusim.render.classic import GymnasiumRenderer
 from gpusim.render.grid import grid
 
 FPS = 30  # frames per second where nobody says otherwise, as in Gymnasium
@@ -57,19 +57,17 @@ def frames(env: Any, indices: list[int]) -> Iterator[np.ndarray]:
         return
     for i in range(len(indices)):
         s, p = (type(x)(*(_value(field, i) for field in x)) for x in (state, params))
-        yield _own(venv.env, s, p) if venv.env.render else classic.frame(venv.env, s, p, actions[i])
+        yield _frame(venv.env, s, p, actions[i])
 
 
 def fps(env: Env) -> int:
     """How many steps make a second to look at."""
-    if env.render is not None:
-        return FPS
-    return board.FPS if board.drawn(env) else classic.fps(env) or FPS
+    return board.FPS if env.render is None and board.drawn(env) else getattr(env.render, "fps", FPS)
 
 
 def problem(env: Env) -> str | None:
     """Why an environment cannot be drawn, and how it could be; None where it can."""
-    if env.render is not None or board.drawn(env) or classic.fps(env):
+    if env.render is not None or board.drawn(env):
         return None
     return (
         f"{env.id} cannot be drawn: give its Env a function render(state, params) "
@@ -119,8 +117,9 @@ def _value(field: Any, i: int) -> Any:
     return field[i].item() if field.ndim == 1 else field[i].numpy()
 
 
-def _own(env: Env, state: Any, params: Any) -> np.ndarray:
-    frame = env.render(state, params)  # type: ignore[misc]
+def _frame(env: Env, state: Any, params: Any, action: Any) -> np.ndarray:
+    draw: Any = env.render
+    frame = draw(state, params, action) if isinstance(draw, GymnasiumRenderer) else draw(state, params)
     if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3:
         return frame
     got = f"{frame.dtype} of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__

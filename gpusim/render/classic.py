@@ -1,64 +1,62 @@
-"""The classic-control games by Gymnasium's own renderers, which are given one row of state."""
+"""Pictures by Gymnasium's own renderers, which are given one row of state."""
 
 import functools
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import gymnasium
 import numpy as np
 
-from gpusim.env import Env
-from gpusim.envs import acrobot, cartpole, mountain_car, mountain_car_continuous, pendulum
 from gpusim.errors import InputError
 
 
-class Classic(NamedTuple):
-    """A game as Gymnasium has it."""
+@dataclass(frozen=True)
+class GymnasiumRenderer:
+    """`Env.render` by Gymnasium's environment of the same states."""
 
     id: str
-    fps: int
-    params: dict[str, str]  # attribute of Gymnasium's environment: our parameter, of those that its picture shows
+    fps: int  # frames per second to look at
+    shown: dict[str, str]  # attribute of Gymnasium's environment: our parameter, of those that its picture shows
+    torque: str = (
+        ""  # the attribute that holds the last action, clipped to the parameter `max_torque`; none: it is not shown
+    )
+
+    def __call__(self, state: Any, params: Any, action: Any = None) -> np.ndarray:
+        """`[H, W, 3]` uint8; `action` is None where there was none.
+
+        Raises:
+            InputError: pygame is not installed, or the renderer cannot draw that state.
+        """
+        theirs: Any = _environment(self.id)
+        for name, ours in self.shown.items():
+            setattr(theirs, name, getattr(params, ours))
+        theirs.state = np.array(state, np.float64)
+        if self.torque:
+            limit = params.max_torque
+            setattr(theirs, self.torque, None if action is None else float(np.clip(action[0], -limit, limit)))
+        try:
+            with _somewhere_to_draw():
+                return theirs.render()
+        except gymnasium.error.DependencyNotInstalled:
+            raise InputError(f'{self.id} is drawn by pygame, which is missing: pip install "gpusim[video]"') from None
+        except (ValueError, OverflowError, TypeError) as error:
+            raise InputError(f"Gymnasium's renderer cannot draw {self.id} at {state}: {error}.") from None
 
 
-HILL = {name: name for name in ("min_position", "max_position", "goal_position")}
-THEIRS = {
-    cartpole.observe: Classic("CartPole-v1", 50, {"length": "half_length", "x_threshold": "x_limit"}),
-    acrobot.observe: Classic("Acrobot-v1", 15, {"LINK_LENGTH_1": "length1"}),
-    mountain_car.observe: Classic("MountainCar-v0", 30, HILL),
-    mountain_car_continuous.observe: Classic("MountainCarContinuous-v0", 30, HILL),
-    pendulum.observe: Classic("Pendulum-v1", 30, {}),
-}
+def gymnasium_renderer(id: str, *same: str, fps: int, torque: str = "", **shown: str) -> GymnasiumRenderer:
+    """Draws a row of state by Gymnasium's own renderer of the environment `id`, which holds it in an array `state`.
 
-
-def fps(env: Env) -> int | None:
-    """Frames per second of Gymnasium's environment of the same states; None where there is none."""
-    known = THEIRS.get(env.observe)
-    return known and known.fps
-
-
-def frame(env: Env, state: Any, params: Any, action: Any) -> np.ndarray:
-    """`[H, W, 3]` uint8; `action` is shown by Pendulum alone, None where there was none.
-
-    Raises:
-        InputError: pygame is not installed, or the renderer cannot draw that state.
+    Args:
+        same: its attributes that the picture depends on, and that are parameters of the same name here.
+        fps: frames per second to look at.
+        torque: its attribute for the last torque, where it shows one.
+        shown: further attributes, with the parameter that each of them is here.
     """
-    known = THEIRS[env.observe]
-    theirs: Any = _environment(known.id)
-    for name, ours in known.params.items():
-        setattr(theirs, name, getattr(params, ours))
-    theirs.state = np.array(state, np.float64)
-    if env.observe is pendulum.observe:
-        theirs.last_u = None if action is None else float(np.clip(action[0], -params.max_torque, params.max_torque))
-    try:
-        with _somewhere_to_draw():
-            return theirs.render()
-    except gymnasium.error.DependencyNotInstalled:
-        raise InputError(f'{env.id} is drawn by pygame, which is missing: pip install "gpusim[video]"') from None
-    except (ValueError, OverflowError, TypeError) as error:
-        raise InputError(f"Gymnasium's renderer cannot draw {env.id} at {state}: {error}.") from None
+    return GymnasiumRenderer(id, fps, {name: name for name in same} | shown, torque)
 
 
 @functools.cache

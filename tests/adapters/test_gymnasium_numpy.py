@@ -7,7 +7,7 @@ from gymnasium.wrappers import vector as theirs
 
 import gpusim
 from gpusim.adapters import to_numpy
-from gpusim.envs import CARTPOLE
+from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.wrappers import RecordEpisodeStatistics
 from tests.envs.test_wrappers import MODES, SEED, arrays, each_env, each_mode, make
 

@@ -49,7 +49,7 @@ DEVICE = """
 import pathlib
 from dataclasses import replace
 import gpusim
-from gpusim.envs import CARTPOLE
+from gpusim.envs.classic.cartpole import CARTPOLE
 from beside import LENGTH
 
 pathlib.Path(__file__).with_name("ran").touch()

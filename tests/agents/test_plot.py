@@ -13,7 +13,10 @@ import gpusim
 from gpusim.agents import plot, trajectory
 from gpusim.agents.cli import main
 from gpusim.agents.run import RunFolder, preset
-from gpusim.envs import ACROBOT, CARTPOLE, MOUNTAIN_CAR, PENDULUM
+from gpusim.envs.classic.acrobot import ACROBOT
+from gpusim.envs.classic.cartpole import CARTPOLE
+from gpusim.envs.classic.mountain_car import MOUNTAIN_CAR
+from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.envs.minatar import FREEWAY
 from gpusim.errors import InputError
 from tests.envs.toys import TOY

@@ -11,7 +11,9 @@ from gymnasium.error import ResetNeeded
 
 import gpusim
 from gpusim import InputError, Uniform
-from gpusim.envs import BUILTIN, CARTPOLE, PENDULUM
+from gpusim.envs.classic import CLASSIC
+from gpusim.envs.classic.cartpole import CARTPOLE
+from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.kernels import simulate_triton
 from gpusim.testing import check_vector_env
 from tests.envs.test_vector import MODES, actions, same
@@ -22,7 +24,7 @@ quicken()
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")  # in lanes that the mask leaves out
 WITHIN = {"rtol": 1e-5, "atol": 1e-5}
 EXACT = ("action", "terminated", "truncated", "valid", "episode_length", "episodes", "length_sum")
-each_env = pytest.mark.parametrize("env", [*BUILTIN, *LOWERED], ids=lambda e: e.id)
+each_env = pytest.mark.parametrize("env", [*CLASSIC, *LOWERED], ids=lambda e: e.id)
 each_mode = pytest.mark.parametrize("mode", MODES)
 RANDOM = {
     "CartPole-v1": {"gravity": Uniform(5.0, 20.0), "force": Uniform(5.0, 9.0)},
@@ -70,7 +72,7 @@ def agree_rolled(ours, theirs):
 
 
 SIZES = [(1, 5, 2), (7, 30, 3), (37, 5, 2), (100, 1, 1)]
-CASES = [*((e, *size) for e in BUILTIN for size in SIZES), *((e, 7, 9, 3) for e in LOWERED), (SWARM, 37, 3, 1)]
+CASES = [*((e, *size) for e in CLASSIC for size in SIZES), *((e, 7, 9, 3) for e in LOWERED), (SWARM, 37, 3, 1)]
 
 
 @each_mode
@@ -85,7 +87,7 @@ def test_rollout(env, n, steps, limit, mode):
 
 
 @pytest.mark.parametrize(
-    ("env", "mode"), [*((e, "same_step") for e in BUILTIN), (DRIFT, "next_step"), (SWARM, "disabled")]
+    ("env", "mode"), [*((e, "same_step") for e in CLASSIC), (DRIFT, "next_step"), (SWARM, "disabled")]
 )
 def test_rollouts_are_split_anywhere(env, mode):
     """7 and 8 steps are 15, and the next start where no block of random words does; with the environment's own limit."""

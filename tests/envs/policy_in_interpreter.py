@@ -8,7 +8,7 @@ import torch
 from gymnasium.spaces import Discrete
 
 import gpusim
-from gpusim.envs import BUILTIN
+from gpusim.envs.classic import CLASSIC
 from gpusim.kernels.launch import recording
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.policy import MlpPolicy
@@ -53,7 +53,7 @@ def agree(fused, plain):
     assert set(fused.extras) == set(plain.extras) == {"sample", "log_prob", "value", "next_value"}
 
 
-@pytest.mark.parametrize("env", BUILTIN, ids=lambda e: e.id)
+@pytest.mark.parametrize("env", CLASSIC, ids=lambda e: e.id)
 @pytest.mark.parametrize(
     "settings", [{}, {"activation": "relu", "normalized": True, "hidden": (48, 16)}], ids=["a", "b"]
 )

@@ -12,7 +12,8 @@ import torch
 
 import gpusim
 from gpusim import Uniform, stepper
-from gpusim.envs import CARTPOLE, PENDULUM
+from gpusim.envs.classic.cartpole import CARTPOLE
+from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.envs.minatar import BREAKOUT
 from gpusim.kernels.lang import STREAM_STEP, Lane, uniform
 from gpusim.stepper import DrawsAhead, blocks

@@ -9,7 +9,8 @@ import torch
 
 import gpusim
 from gpusim import InputError, Uniform, checks
-from gpusim.envs import BUILTIN, CARTPOLE
+from gpusim.envs.classic import CLASSIC
+from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.kernels import launch
 from gpusim.kernels.launch import recording
 from gpusim.kernels.offline import compile_for
@@ -21,7 +22,7 @@ from tests.envs.toys import DRIFT, DUSK, LOWERED, SWARM, TOY, TRAIL
 
 pytest.importorskip("triton")
 HERE = Path(__file__).parent
-each_env = pytest.mark.parametrize("env", [*BUILTIN, *LOWERED], ids=lambda e: e.id)
+each_env = pytest.mark.parametrize("env", [*CLASSIC, *LOWERED], ids=lambda e: e.id)
 each_mode = pytest.mark.parametrize("mode", MODES)
 without_interpreter = pytest.mark.skipif(launch.interpreted(), reason="kernels are interpreted in this process")
 
@@ -75,7 +76,7 @@ def test_auto():
     cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
     assert checks.backend("auto", cpu, CARTPOLE) == checks.backend("auto", cpu, TOY) == "eager"
     assert checks.backend("auto", gpu, TOY) == "compile"
-    for env in (*BUILTIN, *LOWERED):
+    for env in (*CLASSIC, *LOWERED):
         assert checks.backend("auto", gpu, env) == "triton"
     assert gpusim.make("CartPole-v1", device="cpu").backend == "eager"
 
@@ -128,7 +129,7 @@ def test_nothing_is_launched_elsewhere():
 
 
 COMPILED = [
-    *((e, "same_step", {}) for e in (*BUILTIN, DRIFT)),
+    *((e, "same_step", {}) for e in (*CLASSIC, DRIFT)),
     (CARTPOLE, "next_step", {}),
     (CARTPOLE, "disabled", {}),
     (CARTPOLE, "same_step", {"params": {"gravity": Uniform(5.0, 15.0), "force": torch.linspace(5, 9, 48)}}),
@@ -181,8 +182,8 @@ def test_what_is_compiled_is_told_apart_by_all_that_shapes_it():
 
 def test_states_are_those_of_eager_at_the_beginning():
     with recording():
-        states = [ready(env).get_state() for env in (*BUILTIN, *LOWERED)]
-    for env, state in zip((*BUILTIN, *LOWERED), states, strict=True):
+        states = [ready(env).get_state() for env in (*CLASSIC, *LOWERED)]
+    for env, state in zip((*CLASSIC, *LOWERED), states, strict=True):
         eager = make(env, 48)
         eager.reset(seed=0)
         assert same(eager.get_state(), state)

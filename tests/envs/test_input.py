@@ -11,7 +11,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 
 import gpusim
 from gpusim import InputError, Uniform
-from gpusim.envs import CARTPOLE
+from gpusim.envs.classic.cartpole import CARTPOLE
 
 
 def make(env="CartPole-v1", **kwargs):

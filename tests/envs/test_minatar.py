@@ -16,8 +16,11 @@ import torch
 from minatar.gym import BaseEnv
 
 import gpusim
-from gpusim.envs import MINATAR
 from gpusim.envs.minatar import ALL_ACTIONS, GAMES
+from gpusim.envs.minatar.asterix import ASTERIX
+from gpusim.envs.minatar.breakout import BREAKOUT
+from gpusim.envs.minatar.seaquest import SEAQUEST
+from gpusim.envs.minatar.space_invaders import SPACE_INVADERS
 from gpusim.kernels import launch
 from gpusim.kernels.lower import check
 from gpusim.testing import check_vector_env
@@ -57,7 +60,7 @@ def test_all_six_actions(env):
 
 def test_what_is_rare_has_been_seen():
     """Six divers brought up, and more than twenty enemies; a fleet that is gone; the fastest Asterix."""
-    asterix, _, invaders, seaquest = (GAMES[k] for k in (1, 2, 3, 4))
+    asterix, invaders, seaquest = ASTERIX, SPACE_INVADERS, SEAQUEST
     deep = regimes(seaquest, 20, seed=9)["harder, undying"]
     most = least = 0
     for _ in range(20):
@@ -179,7 +182,7 @@ def test_tensors_are_as_good_as_arrays(env):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
 @pytest.mark.xdist_group("compile")
-@pytest.mark.parametrize("env", [GAMES[0], GAMES[1]], ids=title)
+@pytest.mark.parametrize("env", [BREAKOUT, ASTERIX], ids=title)
 def test_compiled(env):
     compiled, eager = (gpusim.make(env, 6, device="cpu", backend=backend) for backend in ("compile", "eager"))
     for vec in (compiled, eager):

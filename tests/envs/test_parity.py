@@ -13,13 +13,13 @@ import torch
 from gymnasium.spaces import Discrete
 
 import gpusim
-from gpusim.envs import BUILTIN
+from gpusim.envs.classic import CLASSIC
 from gpusim.kernels import lang
 from gpusim.kernels.lang import STREAM_INIT, Rng
 from tests.envs.oracles import TOLERANCES, Oracle, actions, assert_parity, cases, changed
 
 DTYPES = [torch.float32, torch.float64]
-each_env = pytest.mark.parametrize("env", BUILTIN, ids=lambda e: e.id)
+each_env = pytest.mark.parametrize("env", CLASSIC, ids=lambda e: e.id)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: str(d).removeprefix("torch."))
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageSequence
 
 import gpusim
 from gpusim import InputError
-from gpusim.envs import CARTPOLE
+from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.minatar import BREAKOUT
 from gpusim.render.grid import GAP, GREY
 from gpusim.render.video import Video

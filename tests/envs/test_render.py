@@ -15,8 +15,13 @@ from minatar.gym import BaseEnv
 
 import gpusim
 from gpusim import InputError
-from gpusim.envs import ACROBOT, BUILTIN, CARTPOLE, MOUNTAIN_CAR, PENDULUM
+from gpusim.envs.classic import CLASSIC
+from gpusim.envs.classic.acrobot import ACROBOT
+from gpusim.envs.classic.cartpole import CARTPOLE
+from gpusim.envs.classic.mountain_car import MOUNTAIN_CAR
+from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.envs.minatar import GAMES
+from gpusim.envs.minatar.breakout import BREAKOUT
 from gpusim.render import board, fps
 from gpusim.render.grid import GAP, GREY, grid, shape, shrunk
 from gpusim.wrappers import NormalizeObservation
@@ -24,7 +29,7 @@ from tests.envs.minatar_oracle import MODULES, title
 from tests.envs.toys import DUSK, SWARM, TOY, TRAIL
 
 N, SEED = 4, 3
-each = pytest.mark.parametrize("env", BUILTIN, ids=lambda e: e.id)
+each = pytest.mark.parametrize("env", CLASSIC, ids=lambda e: e.id)
 
 
 def make(env=CARTPOLE, num_envs=N, steps=0, **kwargs):
@@ -66,7 +71,7 @@ def test_a_frame_is_that_of_gymnasium_in_the_same_state(env, steps):
 def test_time_is_shown_as_gymnasium_shows_it(env):
     expected = gymnasium.make(env.id).metadata["render_fps"]
     assert make(env).metadata["render_fps"] == fps(env) == expected
-    assert fps(GAMES[0]) == board.FPS
+    assert fps(BREAKOUT) == board.FPS
     assert fps(replace(TOY, render=lambda s, p: None)) == 30
 
 
@@ -188,7 +193,7 @@ def test_frames_are_halved_until_they_fit():
     assert grid(frames[:1], 1, (1, 1)).shape == (1, 1, 3)  # a pixel is the least: 40 / 32
     made = np.arange(2 * 4 * 3).reshape(2, 4, 3).astype(np.uint8)
     assert np.array_equal(shrunk(made, 2), [[made[:, :2].mean((0, 1)).round(), made[:, 2:].mean((0, 1)).round()]])
-    assert gpusim.render(make(GAMES[0], 100), size=(300, 400)).shape[:2] <= (300, 400)
+    assert gpusim.render(make(BREAKOUT, 100), size=(300, 400)).shape[:2] <= (300, 400)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +269,7 @@ def test_without_pygame(monkeypatch):
     monkeypatch.setitem(sys.modules, "pygame", None)
     with pytest.raises(InputError, match=r'drawn by pygame, which is missing: pip install "gpusim\[video\]"'):
         gpusim.render(make())
-    assert gpusim.render(make(GAMES[0])).any()
+    assert gpusim.render(make(BREAKOUT)).any()
 
 
 def test_render_mode_is_gymnasiums():

@@ -12,7 +12,8 @@ import torch
 
 import gpusim
 from gpusim import InputError, Uniform, engine
-from gpusim.envs import CARTPOLE, MOUNTAIN_CAR
+from gpusim.envs.classic.cartpole import CARTPOLE
+from gpusim.envs.classic.mountain_car import MOUNTAIN_CAR
 from gpusim.kernels import launch
 from gpusim.kernels.lang import absolute, sin, sum_, to_float, where, zeros_like
 from gpusim.kernels.launch import recording

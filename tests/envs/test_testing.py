@@ -8,7 +8,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 
 import gpusim
-from gpusim.envs import BUILTIN
+from gpusim.envs.classic import CLASSIC
 from gpusim.testing import check_vector_env
 
 MODES = ["same_step", "next_step", "disabled"]
@@ -19,7 +19,7 @@ def make(kind=gpusim.VectorEnv, env="CartPole-v1", **kwargs):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("env", [env.id for env in BUILTIN])
+@pytest.mark.parametrize("env", [env.id for env in CLASSIC])
 def test_ours_are_right(env, mode):
     check_vector_env(make(env=env, autoreset_mode=mode))
 

@@ -10,7 +10,8 @@ from gymnasium.spaces import Box
 
 import gpusim
 from gpusim import InputError
-from gpusim.envs import BUILTIN, MINATAR
+from gpusim.envs.classic import CLASSIC
+from gpusim.envs.minatar import MINATAR
 from gpusim.kernels.lang import where, zeros_like
 from gpusim.testing import check_vector_env
 from gpusim.trial import Trial
@@ -46,7 +47,7 @@ def test_what_is_right_is_not_refused(env):
     check_vector_env(make(env, 6))
 
 
-@pytest.mark.parametrize("env", [*BUILTIN, *MINATAR], ids=lambda env: env.id)
+@pytest.mark.parametrize("env", [*CLASSIC, *MINATAR], ids=lambda env: env.id)
 def test_ours_are_right(env):
     """They are not tried when they are made."""
     for lanes in ((), env.params._fields):

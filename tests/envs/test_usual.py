@@ -12,7 +12,10 @@ import torch
 
 import gpusim
 from gpusim import InputError
-from gpusim.envs import ACROBOT, BUILTIN, CARTPOLE, PENDULUM
+from gpusim.envs.classic import CLASSIC
+from gpusim.envs.classic.acrobot import ACROBOT
+from gpusim.envs.classic.cartpole import CARTPOLE
+from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.kernels.lang import absolute
 from gpusim.wrappers import NormalizeObservation, NormalizeReward, RecordEpisodeStatistics
 from tests.envs.numbers import NUMBERS
@@ -45,7 +48,7 @@ def walked(env, mode="same_step"):
     return obs, steps, whole, wrapped.get_state(), wrapped.return_queue
 
 
-@pytest.mark.parametrize("env", [*BUILTIN, TOY, SWARM, NUMBERS], ids=lambda e: e.id)
+@pytest.mark.parametrize("env", [*CLASSIC, TOY, SWARM, NUMBERS], ids=lambda e: e.id)
 def test_under_another_default_dtype(env):
     """An int beside a float is float32 here, which torch calls the default."""
     expected = walked(env)

@@ -13,14 +13,16 @@ from torch._subclasses import FakeTensorMode
 
 import gpusim
 from gpusim import Uniform, book, engine, stepper
-from gpusim.envs import BUILTIN, CARTPOLE, PENDULUM
+from gpusim.envs.classic import CLASSIC
+from gpusim.envs.classic.cartpole import CARTPOLE
+from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.kernels.lang import STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Rng, uniform
 from gpusim.testing import check_vector_env
 from tests.envs.toys import TOY
 
 MODES = ["same_step", "next_step", "disabled"]
 each_mode = pytest.mark.parametrize("mode", MODES)
-each_env = pytest.mark.parametrize("env", [*BUILTIN, TOY], ids=lambda e: e.id)
+each_env = pytest.mark.parametrize("env", [*CLASSIC, TOY], ids=lambda e: e.id)
 
 
 def make(env=CARTPOLE, num_envs=5, **kwargs):
@@ -548,7 +550,7 @@ def test_actions_may_be_int32_or_arrays():
 MAKE_VEC = {"num_envs": 3, "device": "cpu", "backend": "eager"}
 
 
-@pytest.mark.parametrize("name", [env.id for env in BUILTIN])
+@pytest.mark.parametrize("name", [env.id for env in CLASSIC])
 def test_gymnasium_makes_every_id(name):
     vec = gymnasium.make_vec(f"gpusim/{name}", **MAKE_VEC)
     assert isinstance(vec, gpusim.VectorEnv)

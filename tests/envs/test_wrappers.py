@@ -15,7 +15,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 
 import gpusim
 from gpusim import InputError, stepper
-from gpusim.envs import CARTPOLE, PENDULUM
+from gpusim.envs.classic.cartpole import CARTPOLE
+from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.testing import check_vector_env

@@ -14,8 +14,11 @@ from gymnasium.spaces import Discrete
 import gpusim
 from gpusim import Uniform
 from gpusim.adapters import from_gymnasium
-from gpusim.envs import BUILTIN
+from gpusim.envs.classic import CLASSIC
+from gpusim.envs.classic.cartpole import CARTPOLE
+from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.envs.minatar import ALL_ACTIONS, GAMES
+from gpusim.envs.minatar.breakout import BREAKOUT
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.wrappers import (
@@ -40,9 +43,9 @@ Case = Callable[[], Any]
 
 def of_eager() -> Iterator[tuple[str, Case]]:
     for mode in MODES:
-        for env in (*BUILTIN, *GAMES, TOY, *LOWERED):
+        for env in (*CLASSIC, *GAMES, TOY, *LOWERED):
             yield from _all_ways(env, mode, 64, 40, "eager")
-        for env in (BUILTIN[0], DRIFT, DUSK):
+        for env in (CARTPOLE, DRIFT, DUSK):
             yield f"eager {env.id} {mode} drawn parameters", partial(_drawn, env, mode, 64, 40, "eager")
         for name in WRAPPED:
             yield f"eager wrapped {name} {mode}", partial(_wrapped, name, mode)
@@ -52,20 +55,19 @@ def of_eager() -> Iterator[tuple[str, Case]]:
 
 
 def of_compile() -> Iterator[tuple[str, Case]]:
-    cartpole, pendulum, breakout = BUILTIN[0], BUILTIN[4], GAMES[0]
-    yield from _all_ways(cartpole, "same_step", 32, 40, "compile")
-    yield "compile CartPole-v1 next_step", partial(_kept, cartpole, "next_step", 32, 40, "compile")
-    yield "compile Pendulum-v1 disabled", partial(_kept, pendulum, "disabled", 32, 20, "compile")
+    yield from _all_ways(CARTPOLE, "same_step", 32, 40, "compile")
+    yield "compile CartPole-v1 next_step", partial(_kept, CARTPOLE, "next_step", 32, 40, "compile")
+    yield "compile Pendulum-v1 disabled", partial(_kept, PENDULUM, "disabled", 32, 20, "compile")
     yield "compile Drift-v0, whose steps draw", partial(_kept, DRIFT, "next_step", 32, 20, "compile")
-    yield "compile MinAtar/Breakout-v1", partial(_kept, breakout, "same_step", 32, 20, "compile")
+    yield "compile MinAtar/Breakout-v1", partial(_kept, BREAKOUT, "same_step", 32, 20, "compile")
 
 
 def of_triton() -> Iterator[tuple[str, Case]]:
     for mode in MODES:
-        for env in (BUILTIN[0], BUILTIN[4], SWARM):
+        for env in (CARTPOLE, PENDULUM, SWARM):
             yield from _all_ways(env, mode, 20, 17, "triton")
-    yield "triton MinAtar/Breakout-v1", partial(_kept, GAMES[0], "same_step", 8, 10, "triton")
-    yield "triton drawn parameters", partial(_drawn, BUILTIN[0], "same_step", 20, 17, "triton")
+    yield "triton MinAtar/Breakout-v1", partial(_kept, BREAKOUT, "same_step", 8, 10, "triton")
+    yield "triton drawn parameters", partial(_drawn, CARTPOLE, "same_step", 20, 17, "triton")
 
 
 def _all_ways(env: Any, mode: str, n: int, steps: int, backend: str) -> Iterator[tuple[str, Case]]:
@@ -134,11 +136,11 @@ def _stepped(env: Any, mode: str, n: int, steps: int, backend: str) -> Any:
 
 WRAPPED: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "CartPole": (
-        BUILTIN[0],
+        CARTPOLE,
         lambda env: FrameStackObservation(RecordEpisodeStatistics(NormalizeObservation(env)), 3),
     ),
     "Pendulum": (
-        BUILTIN[4],
+        PENDULUM,
         lambda env: TransformReward(NormalizeReward(RescaleAction(env, -1.0, 1.0)), torch.tanh),
     ),
 }

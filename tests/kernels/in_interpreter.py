@@ -7,7 +7,7 @@ import pytest
 import torch
 from triton.runtime import interpreter
 
-from gpusim.envs import BUILTIN
+from gpusim.envs.classic import CLASSIC
 from gpusim.kernels.lang import Rng, to_int
 from gpusim.kernels.lower import lower
 from tests.interpreter import quicken
@@ -47,7 +47,7 @@ def grid(n):
     return (-(-n // BLOCK),)
 
 
-each_env = pytest.mark.parametrize("env", BUILTIN, ids=lambda e: e.id)
+each_env = pytest.mark.parametrize("env", CLASSIC, ids=lambda e: e.id)
 each_size = pytest.mark.parametrize("n", SIZES)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpusim.envs import BUILTIN
+from gpusim.envs.classic import CLASSIC
 from gpusim.kernels import lang
 from gpusim.kernels.lang import Rng
 from gpusim.kernels.lower import LoweringError, lower
@@ -17,7 +17,7 @@ from tests.kernels import refused
 
 triton = pytest.importorskip("triton")
 HERE = Path(__file__).parent
-each_env = pytest.mark.parametrize("env", BUILTIN, ids=lambda e: e.id)
+each_env = pytest.mark.parametrize("env", CLASSIC, ids=lambda e: e.id)
 
 
 @pytest.mark.parametrize("half", ["test_init or test_step", "not test_init and not test_step"])

@@ -10,6 +10,7 @@ from gymnasium.spaces import Box
 
 from gpusim.env import Env
 from gpusim.kernels.lang import Lane, Rng, clip, cos, uniform, where, zeros_like
+from gpusim.render.classic import gymnasium_renderer
 
 
 class State(NamedTuple):
@@ -55,4 +56,5 @@ MOUNTAIN_CAR_CONTINUOUS = Env(
     action_space=Box(-1.0, 1.0, (1,)),
     max_episode_steps=999,
     reward_threshold=90.0,
+    render=gymnasium_renderer("MountainCarContinuous-v0", "min_position", "max_position", "goal_position", fps=30),
 )

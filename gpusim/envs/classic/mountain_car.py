@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Discrete
 
 from gpusim.env import Env
 from gpusim.kernels.lang import Lane, Rng, clip, cos, ones_like, uniform, where, zeros_like
+from gpusim.render.classic import gymnasium_renderer
 
 
 class State(NamedTuple):
@@ -55,4 +56,5 @@ MOUNTAIN_CAR = Env(
     action_space=Discrete(3),
     max_episode_steps=200,
     reward_threshold=-110.0,
+    render=gymnasium_renderer("MountainCar-v0", "min_position", "max_position", "goal_position", fps=30),
 )

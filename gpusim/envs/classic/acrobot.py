@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Discrete
 
 from gpusim.env import Env
 from gpusim.kernels.lang import Lane, Rng, absolute, ceil, clip, cos, sin, uniform4, where
+from gpusim.render.classic import gymnasium_renderer
 
 PI = math.pi
 TWO_PI = 2 * math.pi
@@ -113,4 +114,5 @@ ACROBOT = Env(
     action_space=Discrete(3),
     max_episode_steps=500,
     reward_threshold=-100.0,
+    render=gymnasium_renderer("Acrobot-v1", fps=15, LINK_LENGTH_1="length1"),
 )

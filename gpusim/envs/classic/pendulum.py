@@ -12,6 +12,7 @@ from gymnasium.spaces import Box
 
 from gpusim.env import Env
 from gpusim.kernels.lang import Lane, Rng, clip, cos, false_like, remainder, sin, uniform4
+from gpusim.render.classic import gymnasium_renderer
 
 PI = math.pi
 TWO_PI = 2 * math.pi
@@ -62,4 +63,5 @@ PENDULUM = Env(
     action_space=Box(-2.0, 2.0, (1,)),
     max_episode_steps=200,
     reward_threshold=None,
+    render=gymnasium_renderer("Pendulum-v1", fps=30, torque="last_u"),
 )

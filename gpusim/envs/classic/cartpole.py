@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Discrete
 
 from gpusim.env import Env
 from gpusim.kernels.lang import Lane, Rng, absolute, cos, ones_like, sin, uniform4, where
+from gpusim.render.classic import gymnasium_renderer
 
 
 class State(NamedTuple):
@@ -72,4 +73,5 @@ CARTPOLE = Env(
     action_space=Discrete(2),
     max_episode_steps=500,
     reward_threshold=475.0,
+    render=gymnasium_renderer("CartPole-v1", fps=50, length="half_length", x_threshold="x_limit"),
 )
