@@ -43,7 +43,7 @@ from gpusim.rollout import TRANSITION
 
 CARTPOLE = "CartPole-v1"
 BREAKOUT = "MinAtar/Breakout-v1"
-ENVS = 2**20  # of a simulation
+ENVS = int(os.environ.get("GPU_ENVS", 2**20))  # of a simulation
 CAPACITY = 2**20  # of a replay
 TARGET = 475.0
 SECONDS = 0.2  # least length of one measurement
@@ -208,7 +208,7 @@ def make_copy() -> Thing:
     source = torch.empty(2**30, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     moved = 2.0 * source.nbytes
-    return Thing({"mode": "copy"}, "bytes/s", moved, lambda: target.copy_(source), moved)
+    return Thing({"mode": COPY}, "bytes/s", moved, lambda: target.copy_(source), moved)
 
 
 def made(env: str, num_envs: int) -> gpusim.VectorEnv:
@@ -261,7 +261,7 @@ def make_training(env: str, num_envs: int, precision: str) -> Thing:
     return Thing(facts, "steps/s", learner.config.steps_per_iteration, learner.iterate)
 
 
-PPO = "PPO training, end to end"
+COPY, PPO = "copy", "PPO training, end to end"
 SOLVERS = (1024, 4096)  # environments
 
 
@@ -378,9 +378,9 @@ def rate(thing: Thing, repeats: int) -> float:
 
 
 def measured(thing: Row, rates: list[float], bandwidth: list[float]) -> Row:
-    """A row; where bytes are counted, with their rate and its share of the copy's in the same round."""
+    """A row; where bytes are counted, with their rate and its share of the copy's in the same round, if it could be copied."""
     row = figures(thing["facts"], thing["unit"], rates)
-    if not thing["moved"]:
+    if not thing["moved"] or not bandwidth:
         return row
     moved = [thing["moved"] / thing["work"] * rate for rate in rates]
     shares = [m / b for m, b in zip(moved, bandwidth, strict=False)]  # one that was cut off may lack the last round
@@ -393,7 +393,8 @@ def assembled(records: list[Row]) -> list[Row]:
     rates: dict[int, list[float]] = {
         i: [r["rate"] for r in records if r.get("thing") == i and "rate" in r] for i in things
     }
-    rows = [measured(thing, rates[i], rates[0]) for i, thing in things.items() if rates[i]]
+    bandwidth = next((rates[i] for i, thing in things.items() if thing["facts"]["mode"] == COPY), [])
+    rows = [measured(thing, rates[i], bandwidth) for i, thing in things.items() if rates[i]]
     return rows + [r["row"] for r in records if "row" in r]
 
 
@@ -553,7 +554,10 @@ def main() -> int:
     for name in args.sections:
         say(f"{name}:")
         kept = path.with_suffix(".rows")
-        rows = in_a_process(name, args.rounds, kept, args.limit)
+        try:
+            rows = in_a_process(name, args.rounds, kept, args.limit)
+        except Exception as problem:  # which must not cost the others their turn
+            rows = [failed({"mode": name}, f"{type(problem).__name__}: {problem}")]
         print("\n".join(lines(rows)), flush=True)
         publish(result, {name: rows}, path)
         kept.unlink(missing_ok=True)

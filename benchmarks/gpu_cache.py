@@ -11,9 +11,11 @@ import argparse
 import importlib.metadata
 import importlib.util
 import os
+import resource
+import shutil
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from gpusim.agents.bench.provenance import commit
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+UNFINISHED = "unfinished"  # kernels of a run that was cut off, from which the next goes on
 
 # Wheels of what runs on any Python, and is not beside torch, triton, JAX and pytest: by folder, for the folders' sake.
 WHEELS = {
@@ -83,14 +86,18 @@ def main() -> int:
     parser.add_argument("--tests", default="", help="only those that pytest's -k chooses, and nothing is fetched")
     parser.add_argument("--no-wheels", action="store_true", help="fetch nothing")
     args = parser.parse_args()
+    start = time.monotonic()
     args.out.mkdir(parents=True, exist_ok=True)
     missing = [] if args.no_wheels or args.tests else fetch(args.out)
-    with tempfile.TemporaryDirectory(prefix="gpusim-kernels-") as folder:
-        code = launch_all(Path(folder), args.processes, args.tests)
-        kernels = pack(Path(folder), args.out / "kernels.tar.gz")
+    cache = args.out / UNFINISHED
+    code = launch_all(cache.resolve(), args.processes, args.tests)
+    kernels = pack(cache.resolve(), args.out / "kernels.tar.gz")
+    shutil.rmtree(cache, ignore_errors=True)
     (args.out / "commit").write_text(f"{commit() or 'unknown'}\n")
+    used = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) / 60
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("triton", "torch"))
     say(f"{args.out}: {kernels} kernels by {versions}; {size(args.out.rglob('*')):.1f} MiB in all will travel.")
+    say(f"It took {(time.monotonic() - start) / 60:.0f} minutes, {used:.0f} minutes of one processor.")
     if code:
         say("Some programs ended early over the stub (above); what they had launched by then is among the kernels.")
     if missing:

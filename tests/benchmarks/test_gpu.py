@@ -57,6 +57,8 @@ def test_shares_of_the_copy_are_of_the_same_round(gpu, monkeypatch):
     assert (copied["median"], copied["low"], copied["high"]) == (4.0, 2.0, 8.0)
     assert moved["bytes_per_second"] == 4.0
     assert moved["share_of_copy"] == {"median": 1.0, "low": 0.5, "high": 2.0}
+    (alone,) = gpu.assembled([r for r in records if r["thing"] > 0])  # the memory for a copy may not be there
+    assert "share_of_copy" not in alone
     cut = gpu.assembled(records[:5])  # within the second round
     assert [row["values"] for row in cut] == [[8.0, 4.0], [8.0]]
     assert cut[1]["share_of_copy"] == {"median": 0.5, "low": 0.5, "high": 0.5}
@@ -146,18 +148,41 @@ def test_the_curves_that_are_kept_are_of_the_presets_of_today():
         assert parts == curves.PARTS
 
 
-XML = """<testsuites><testsuite>
-<testcase classname="tests.gpu.test_kernels" name="test_gae[1-1]"/>
-<testcase classname="tests.gpu.test_kernels" name="test_gae[7-33]"><failure message="m">far</failure></testcase>
-<testcase classname="tests.gpu.test_no_sync" name="test_step[a b]"><error message="m"/></testcase>
-<testcase classname="tests.gpu.test_no_sync" name="test_other"><skipped/></testcase>
-</testsuite></testsuites>"""
+OUTCOMES = """
+import os, pytest
+@pytest.fixture
+def bad():
+    raise RuntimeError("no fixture")
+@pytest.mark.parametrize("name", ["good", "a b", "skipped", "dies", "late"])
+def test_it(name):
+    if name == "skipped":
+        pytest.skip("not here")
+    if name == "dies":
+        os._exit(1)
+    assert name == "good"
+def test_fixture(bad):
+    pass
+"""
 
 
-def test_tests_that_failed_are_found_again(gpu, tmp_path):
-    (tmp_path / "tests.xml").write_text(XML)
-    wanted = ["tests/gpu/test_kernels.py::test_gae[7-33]", "tests/gpu/test_no_sync.py::test_step[a b]"]
-    assert importlib.import_module("failed_tests").failed(tmp_path / "tests.xml") == wanted
+def test_tests_that_failed_or_were_not_reached_are_found_again(tmp_path):
+    """A process that dies keeps what it knew."""
+    (tmp_path / "test_some.py").write_text(OUTCOMES)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    environ = os.environ | {"OUTCOMES": str(tmp_path / "tests.jsonl"), "PYTHONPATH": str(FOLDER)}
+    environ.pop("PYTEST_XDIST_WORKER", None)
+    command = [sys.executable, "-m", "pytest", "-p", "outcomes", "-p", "no:cacheprovider", "test_some.py"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environ, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout
+    records = [json.loads(line) for line in (tmp_path / "tests.jsonl").read_text().splitlines()]
+    assert [r.get("outcome") for r in records] == [None, "passed", "failed", "skipped"]
+    assert "a b" in records[2]["says"]
+    with open(tmp_path / "tests.jsonl", "a") as file:
+        file.write('{"test": "cut o')
+    command = [sys.executable, str(FOLDER / "outcomes.py"), str(tmp_path / "tests.jsonl")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    names = ("test_it[a b]", "test_it[dies]", "test_it[late]", "test_fixture")
+    assert done.stdout.splitlines() == [f"test_some.py::{name}" for name in names]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -171,7 +196,7 @@ def test_the_one_command_says_what_is_missing(tmp_path):
 
     assert "Say where the results go" in says()
     assert "'third' is neither" in says("results", "third")
-    assert "no tests.xml" in says("results", "second", str(tmp_path))
+    assert "no tests.jsonl" in says("results", "second", str(tmp_path))
     assert "no '/no/python' here" in says("results", PYTHON="/no/python")
     out = tmp_path / "results"
     assert "finds no CUDA GPU" in says(str(out), PYTHON=sys.executable)

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import math
 import os
 import subprocess
 import sys
@@ -62,7 +61,7 @@ def test_a_kernel_is_compiled_once_and_found_again(tmp_path):
     loaded, launches, pretended, facts = json.loads(run(ONE_KERNEL, tmp_path / "cache"))
     assert [(kernel, hit) for kernel, _, hit in loaded] == [("gae_kernel", hit) for hit in (False, True)]
     assert (launches, pretended) == (6, 1)
-    assert facts == ["cuda", 0.0, math.inf, True]
+    assert facts == ["cuda", 0.0, 1e300, True]
     (cubin,) = tmp_path.rglob("*.cubin")
     assert json.loads(cubin.with_suffix(".json").read_text())["target"]["arch"] == 90
 
@@ -80,3 +79,14 @@ def test_what_travels_of_the_cache(tmp_path, monkeypatch):
     assert found == {"A/__grp__k.json", "A/k.cubin", "A/k.json", "C/l.cubin"}
     assert json.loads((there / "A/__grp__k.json").read_text()) == {"child_paths": {"k.cubin": f"{there}/A/k.cubin"}}
     assert [file.name for file in tmp_path.glob("kernels*")] == ["kernels.tar.gz"]
+
+
+CHILD = "import torch; print(torch.cuda.is_available(), torch.ones(2, device='cuda').device)"
+
+
+def test_a_python_whose_children_are_over_the_stub_too(tmp_path):
+    command = [sys.executable, str(BENCHMARKS / "stub" / "python.py"), str(tmp_path / "it")]
+    program = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout.strip()
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}], check=True)"
+    done = subprocess.run([program, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "True cuda:0\n", done.stderr
