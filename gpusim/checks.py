@@ -208,6 +208,12 @@ def max_episode_steps(env: Task, value: int | None) -> int | None:
     return int(value)
 
 
+def first_env(value: Any, num_envs: int) -> int:
+    if whole("first_env", value) not in range(2**31 - num_envs + 1):
+        raise InputError(f"first_env must be a whole number from 0 to 2**31 - num_envs, not {told(value)}.")
+    return int(value)
+
+
 def autoreset_mode(value: Any) -> AutoresetMode:
     for mode in AutoresetMode if isinstance(value, str | AutoresetMode) else ():
         if value in (mode, mode.value, mode.name, mode.name.lower()):

@@ -28,8 +28,8 @@ AUTORESET = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DIS
 class Fused:
     """A stepper, as those of `gpusim.stepper`, and whole rollouts with random actions."""
 
-    def __init__(self, env: Env, mode: Mode, index: Tensor):
-        self.env, self.mode, self.index = env, mode, index
+    def __init__(self, env: Env, mode: Mode, index: Tensor, first: int = 0):
+        self.env, self.mode, self.index, self.first = env, mode, index, first
         self.same, self.flat = mode.rules.autoreset is AutoresetMode.SAME_STEP, len(env.observation_space.shape) == 1
         self.discrete = isinstance(env.action_space, Discrete)
         self.bounded = isinstance(env.action_space, Discrete) or checks.bounded(env.action_space)
@@ -79,7 +79,7 @@ class Fused:
     def _by_policy(self, c: Carry, clock: int, steps: int, policy: MlpPolicy) -> tuple[Carry, Rollout]:
         kept, before = collected(steps, len(self.index), policy), self.episodes(c)
         after, now = tree_map(torch.empty_like, before), torch.full_like(self.index[0], clock)
-        rollout(self.game(c), before, c.seed, now, policy, kept, after)
+        rollout(self.game(c), before, c.seed, now, policy, kept, after, self.first)
         told = kept._asdict() | {"obs": kept.obs.movedim(1, -1), "next_obs": None}
         told["sample"] = kept.sample.movedim(1, -1) if policy.shape.gaussian else kept.sample
         told["action"] = policy.env_action(told["sample"])
@@ -88,7 +88,7 @@ class Fused:
 
     def rollout_into(self, c: Carry, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
         here = self.episodes(c)
-        rollout(self.game(c), here, c.seed, clock, policy, kept, here)
+        rollout(self.game(c), here, c.seed, clock, policy, kept, here, self.first)
 
     def _room(self, steps: int) -> Transitions:
         """Memory for what is told of `steps` steps, or, of 0, of a single call of `step`."""
@@ -159,7 +159,8 @@ class Fused:
         self, c: Carry, clock: int, steps: int, actions: Any, kept: Transitions, obs: Any, tally: Any, counted: Any
     ) -> Carry:
         e = self.episodes(c)
-        return self.carry(c, simulate(self.game(c), e, c.seed, clock, steps, actions, kept, obs, tally, counted))
+        after = simulate(self.game(c), e, c.seed, clock, steps, actions, kept, obs, tally, counted, self.first)
+        return self.carry(c, after)
 
     def game(self, c: Carry) -> Game:
         """The environment as the kernel sees it, with the parameters of this carry that are numbers."""

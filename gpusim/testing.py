@@ -255,7 +255,9 @@ def _twin(env: Any) -> VectorEnv | None:
 
 def _like(env: VectorEnv, num_envs: int, **changes: Any) -> VectorEnv:
     limit = -1 if env.max_episode_steps is None else env.max_episode_steps
-    kept = {name: getattr(env, name) for name in ("device", "backend", "autoreset_mode", "params", "validate")}
+    kept = {
+        name: getattr(env, name) for name in ("device", "backend", "autoreset_mode", "params", "validate", "first_env")
+    }
     return VectorEnv(env.env, num_envs, max_episode_steps=limit, **kept | changes)
 
 

@@ -52,6 +52,8 @@ class VectorEnv(SteppedVectorEnv):
         copy: whether every step returns tensors of its own. With False the same tensors are filled anew at each step.
         validate: whether to look at the values of actions and masks, for which a GPU has to stop; None: on the CPU only.
         render_mode: `"rgb_array"` makes `render` give frames; `gpusim.render` draws without it.
+        first_env: the number of the first environment: these are rows `first_env` to `first_env + num_envs - 1` of a larger
+            vector, bit for bit, as for another GPU's share.
 
     Raises:
         InputError: an argument cannot be used, or the environment breaks a promise of `gpusim.Env`; the sentence says what
@@ -71,6 +73,7 @@ class VectorEnv(SteppedVectorEnv):
         copy: bool = True,
         validate: bool | None = None,
         render_mode: str | None = None,
+        first_env: int = 0,
     ):
         if render_mode is not None and not (isinstance(render_mode, str) and render_mode == "rgb_array"):
             raise InputError(f'render_mode must be None or "rgb_array", not {checks.told(render_mode)}.')
@@ -92,7 +95,8 @@ class VectorEnv(SteppedVectorEnv):
         self.validate = self.device.type == "cpu" if validate is None else checks.flag("validate", validate)
         self.clock = 0  # steps since seeding, the counter of random actions
         self._params = self._checked_params(params)
-        self.index = torch.arange(self.num_envs, device=self.device)
+        self.first_env = checks.first_env(first_env, self.num_envs)
+        self.index = self.first_env + torch.arange(self.num_envs, device=self.device)
         self._carry: Carry | None = None
         self._acted: tuple[int, Tensor] | None = None  # the clock after the last step, and its actions
         self._stepper = self._make_stepper()
@@ -117,7 +121,7 @@ class VectorEnv(SteppedVectorEnv):
         if self.backend == "triton":
             from gpusim.fused import Fused
 
-            return Fused(self.env, self._mode(), self.index)
+            return Fused(self.env, self._mode(), self.index, self.first_env)
         mode, compiled = self._mode(), self.backend == "compile"
         if self.device.type != "cpu":
             return SyncFree(self.env, mode, self.index, compiled)

@@ -54,8 +54,9 @@ def collected(steps: int, num_envs: int, policy: MlpPolicy) -> Collected:
 
 
 def rollout(
-    game: Game, e: Episodes, seed: Tensor, clock: Tensor, policy: MlpPolicy, kept: Collected, after: Episodes
-) -> None:
+    game: Game, e: Episodes, seed: Tensor, clock: Tensor, policy: MlpPolicy, kept: Collected, after: Episodes,
+    first: int = 0,
+) -> None:  # fmt: skip
     """As many steps as `kept` has room for, in one launch.
 
     Args:
@@ -64,10 +65,11 @@ def rollout(
         clock: int64 scalar on the device, steps since seeding; the caller counts it up.
         kept: to be filled.
         after: to be filled with where the environments stand then; may be `e` itself.
+        first: the number of the first environment, from which on they draw.
     """
     steps, n = kept.reward.shape
     launch(
-        rollout_kernel, (triton.cdiv(n, BLOCK),), e, after, seed, clock, n, steps, policy.flat,
+        rollout_kernel, (triton.cdiv(n, BLOCK),), e, after, seed, first, clock, n, steps, policy.flat,
         (policy.mean, policy.scale), (policy.centre, policy.half), kept,
         num_warps=WARPS, fp_fusion=False, GAME=game, BLOCK=BLOCK, PRECISION=policy.precision, **_constants(policy),
     )  # fmt: skip
@@ -82,15 +84,15 @@ def _constants(policy: MlpPolicy) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first"])
 def rollout_kernel(
-    before, after, seed, clock, n, steps, weights, scaling, stretch, kept,
+    before, after, seed, first, clock, n, steps, weights, scaling, stretch, kept,
     GAME: tl.constexpr, BLOCK: tl.constexpr, PRECISION: tl.constexpr, ACTOR: tl.constexpr, CRITIC: tl.constexpr,
     INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr, OUTPUTS: tl.constexpr, RELU: tl.constexpr,
     GAUSSIAN: tl.constexpr, C1: tl.constexpr, C2: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < n
+    inside, index = at < n, at + first  # by which an environment draws
     key, now = tl.load(seed), tl.load(clock)
     e = load_episodes(before, at, inside, GAME)
     ahead = nothing_ahead(e)
@@ -106,16 +108,16 @@ def rollout_kernel(
         if t < steps:
             out = forward_in_pieces(x, weights + ACTOR, C1, C2, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU, PRECISION)
             if GAUSSIAN:
-                sample, log_prob = draw_gaussian(out, weights, key, at, now + t)
+                sample, log_prob = draw_gaussian(out, weights, key, index, now + t)
                 action = bare(stretched(sample, stretch), GAME)
                 store_columns(kept.sample, sample, t, at, n, inside)
             else:
-                action, log_prob = draw_categorical(out, key, at, now + t)
+                action, log_prob = draw_categorical(out, key, index, now + t)
                 tl.store(kept.sample + place, action, mask=inside)
             store_columns(kept.obs, obs, t, at, n, inside)
             tl.store(kept.log_prob + place, log_prob, mask=inside)
             tl.store(kept.value + place, value, mask=inside)
-            e, taken = advance(e, action, key, at, GAME)
+            e, taken = advance(e, action, key, index, GAME)
             store_taken(kept, taken, t, at, n, inside)
             goes_on = inside & ~taken.reset
             last_value = tl.zeros_like(value)
@@ -126,7 +128,7 @@ def rollout_kernel(
                     x, weights + CRITIC, C1, C2, INPUTS, HIDDEN1, HIDDEN2, 1, RELU, PRECISION
                 )[0]
             tl.store(kept.next_value + place, tl.where(cut, last_value, 0.0), mask=inside & taken.reset)
-            e, ahead = restart(e, taken, ahead, key, at, inside, GAME)
+            e, ahead = restart(e, taken, ahead, key, index, inside, GAME)
         t += 1
     store_episodes(after, e, at, inside)
 

@@ -58,7 +58,7 @@ class Tally(NamedTuple):
 
 def simulate(
     game: Game, e: Episodes, seed: Tensor, clock: int, steps: int, actions: Any, kept: Transitions, last_obs: Any,
-    tally: Tally | None, counted: Tally | None = None,
+    tally: Tally | None, counted: Tally | None = None, first: int = 0,
 ) -> Episodes:  # fmt: skip
     """`steps` steps of every environment.
 
@@ -71,6 +71,7 @@ def simulate(
         last_obs: `[D, N]` or `[N, cells]` to be filled with what to act on next, or None.
         tally: to be filled with the episodes that end, or None.
         counted: those before, to which they are added; None: there were none.
+        first: the number of the first environment, from which on they draw.
 
     Returns:
         Where the environments stand now, in new tensors.
@@ -81,28 +82,28 @@ def simulate(
     chunk = CHUNK // 2 if len(game.widths) > 24 else CHUNK  # a large state leaves few registers for cells
     warps = 8 if max(game.widths) > 16 else warps  # many entities of one environment are shared among threads
     launch(
-        simulate_kernel, (programs(n, block),), e, after, seed, clock, n, steps, actions, kept, last_obs, tally,
+        simulate_kernel, (programs(n, block),), e, after, seed, first, clock, n, steps, actions, kept, last_obs, tally,
         counted, num_warps=warps, fp_fusion=False, GAME=game, BLOCK=block, CHUNK=chunk,
     )  # fmt: skip
     return after
 
 
-@triton.jit(do_not_specialize=["clock"])
+@triton.jit(do_not_specialize=["clock", "first"])
 def simulate_kernel(
-    before, after, seed, clock, n, steps, actions, kept, last_obs, tally, counted,
+    before, after, seed, first, clock, n, steps, actions, kept, last_obs, tally, counted,
     GAME: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < n
+    inside, index = at < n, at + first  # by which an environment draws
     key = tl.load(seed)
     e = load_episodes(before, at, inside, GAME)
     ahead = nothing_ahead(e)
     number = tl.cast(clock, tl.int64)
     if actions is None:
         entries: tl.constexpr = 1 if GAME.actions > 0 else len(GAME.low)
-        four = word_block(number * entries, key, at, GAME)
+        four = word_block(number * entries, key, index, GAME)
         for _ in range((number * entries) % 4):
-            _, four = next_word(four, 1, key, at, GAME)
+            _, four = next_word(four, 1, key, index, GAME)
     else:
         four = ()
     zero = tl.zeros((BLOCK,), tl.float32)
@@ -111,12 +112,12 @@ def simulate_kernel(
         if kept.obs is not None:
             store_observation(kept.obs, t, e, at, n, inside, GAME, CHUNK)
         if actions is None:
-            action, four = random_action(four, number + t, key, at, GAME)
+            action, four = random_action(four, number + t, key, index, GAME)
         else:
             action = load_action(actions, t, at, n, inside, GAME)
         if kept.action is not None:
             store_action(kept.action, action, t, at, n, inside, GAME)
-        e, taken = advance(e, bare(action, GAME), key, at, GAME)
+        e, taken = advance(e, bare(action, GAME), key, index, GAME)
         over = (taken.terminated | taken.truncated) & taken.valid
         for k in tl.static_range(len(kept.ended)):
             tl.store(kept.ended[k] + tl.cast(t, tl.int64) * n + at, over, mask=inside)
@@ -128,9 +129,9 @@ def simulate_kernel(
             if kept.next_obs is not None:
                 store_observation(kept.next_obs, t, e, at, n, inside, GAME, CHUNK)
             store_taken(kept, taken, t, at, n, inside)
-            e, ahead = restart(e, taken, ahead, key, at, inside, GAME)
+            e, ahead = restart(e, taken, ahead, key, index, inside, GAME)
         else:
-            e, ahead = restart(e, taken, ahead, key, at, inside, GAME)
+            e, ahead = restart(e, taken, ahead, key, index, inside, GAME)
             if kept.next_obs is not None:
                 store_observation(kept.next_obs, t, e, at, n, inside, GAME, CHUNK)
             store_taken(kept, taken, t, at, n, inside)

@@ -42,6 +42,7 @@ class SimulatorVectorEnv(SteppedVectorEnv):
         max_episode_steps: the time limit; None takes the task's own, -1 takes none.
         copy: whether every step returns tensors of its own. With False the same tensors are filled anew at each step.
         validate: whether to look at the values of actions and masks, for which a GPU has to stop; None: on the CPU only.
+        first_env: the number of the first environment, see `gpusim.VectorEnv`.
 
     Raises:
         InputError: an argument cannot be used.
@@ -57,6 +58,7 @@ class SimulatorVectorEnv(SteppedVectorEnv):
         max_episode_steps: int | None = None,
         copy: bool = True,
         validate: bool | None = None,
+        first_env: int = 0,
     ):
         self.simulator, self.env, self.num_envs = simulator, simulator.task, simulator.num_envs
         self.device = torch.device(simulator.device)
@@ -68,7 +70,8 @@ class SimulatorVectorEnv(SteppedVectorEnv):
         self.copy = checks.flag("copy", copy)
         self.validate = self.device.type == "cpu" if validate is None else checks.flag("validate", validate)
         self.clock = 0  # steps since seeding, the counter of random actions
-        self.index = torch.arange(self.num_envs, device=self.device)
+        self.first_env = checks.first_env(first_env, self.num_envs)
+        self.index = self.first_env + torch.arange(self.num_envs, device=self.device)
         self._seed: Tensor | None = None
         self._book = self._blank()
         self._episode = torch.full((self.num_envs,), -1, device=self.device)
