@@ -16,7 +16,7 @@ import torch
 from minatar.gym import BaseEnv
 
 import gpusim
-from gpusim.envs.minatar import ALL_ACTIONS, GAMES
+from gpusim.envs.minatar import ALL_ACTIONS, GAMES, MINATAR
 from gpusim.envs.minatar.asterix import ASTERIX
 from gpusim.envs.minatar.breakout import BREAKOUT
 from gpusim.envs.minatar.seaquest import SEAQUEST
