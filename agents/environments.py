@@ -19,8 +19,8 @@ from gpusim.errors import InputError
 from gpusim.host import HostEnv, HostVectorEnv
 from gpusim.registry import nearest, spec, unknown
 from gpusim.rollout import Rollout
+from gpusim.stepped import SteppedVectorEnv
 from gpusim.tree import plain
-from gpusim.vector import VectorEnv
 from gpusim.wrappers import Wrapper
 
 
@@ -223,7 +223,7 @@ def remark(env: Any) -> str:
 
 def kept(env: Any) -> Any:
     """The state that a checkpoint keeps, in dicts of tensors and numbers; None where it lies in other processes."""
-    return plain(env.get_state()) if isinstance(env, VectorEnv | Wrapper) else None
+    return plain(env.get_state()) if isinstance(env, SteppedVectorEnv | Wrapper) else None
 
 
 def bring_back(env: Any, state: Any, seed: int) -> None:

@@ -39,6 +39,10 @@ class SteppedVectorEnv(TensorVectorEnv):
         """`[N, *obs]`, what to act on next, as `reset` or the last step gave it."""
         raise NotImplementedError
 
+    def get_state(self) -> Any:
+        """A copy of all that a trajectory depends on."""
+        raise NotImplementedError
+
     def over(self) -> Tensor:
         """`[N]` bool, the environments that are over, where nothing resets them."""
         raise NotImplementedError

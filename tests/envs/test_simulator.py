@@ -4,9 +4,8 @@ import pytest
 import torch
 from gymnasium.error import ResetNeeded
 
-import gpusim
 from gpusim import InputError
-from gpusim.agents import environments, ppo
+from gpusim.agents import ppo
 from gpusim.sim.stateful import SimulatorVectorEnv
 from gpusim.testing import check_vector_env
 from gpusim.wrappers import NormalizeObservation, TimeLimit
@@ -101,17 +100,35 @@ def test_wrappers_go_around_it():
     assert same(one.rollout(40), other.rollout(40))
 
 
-def test_ppo_learns_on_it(monkeypatch):
-    monkeypatch.setattr(environments, "make", lambda task, num_envs, *_: SimulatorVectorEnv(Slides(num_envs)))
-    gpusim.register(SLIDE)
-    config = ppo.Config(
-        env="Slide-v0", num_envs=64, num_steps=16, total_steps=64 * 16 * 40, learning_rate=3e-3, epochs=4, seed=1
+def config(**kwargs):
+    return ppo.Config(
+        env="Slide-v0",
+        num_envs=64,
+        num_steps=16,
+        total_steps=64 * 16 * 40,
+        learning_rate=3e-3,
+        epochs=4,
+        seed=1,
+        **kwargs,
     )
-    learner = ppo.PPO(config)
+
+
+def test_ppo_learns_on_it():
+    learner = ppo.PPO(config(), SimulatorVectorEnv(Slides(64)))
     first = learner.env.rollout(200)
-    while learner.steps < config.total_steps:
+    while learner.steps < learner.config.total_steps:
         learner.iterate()
     learner.env.reset(seed=9)
     last = learner.env.rollout(200, lambda obs: learner.network.act(obs, None))
     assert first.return_sum / first.episodes < 10
     assert last.return_sum / last.episodes > 16  # of 20: in the middle, at rest
+
+
+@pytest.mark.parametrize("wrap", [lambda env: env, NormalizeObservation])
+def test_a_learner_takes_up_where_another_has_stood(wrap):
+    one, other = (ppo.PPO(config(), wrap(SimulatorVectorEnv(Slides(64)))) for _ in "ab")
+    for _ in range(3):
+        one.iterate()
+    other.load(one.state())
+    assert same(one.iterate(), other.iterate())
+    assert same(one.env.get_state(), other.env.get_state())
