@@ -13,10 +13,10 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
-from gpusim.agents.distributions import Categorical, EpsilonGreedy, Gaussian
 from gpusim.agents.images import is_cnn
 from gpusim.agents.normalize import RunningMeanStd
 from gpusim.errors import NotFinite
+from gpusim.kernels.distributions import Categorical, EpsilonGreedy, Gaussian
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 FILTERS = 16
@@ -158,7 +158,7 @@ class ActorCritic(nn.Module):
         return self._distribution(hidden), self.critic(hidden).squeeze(-1)
 
     def distribution(self, obs: Tensor) -> Any:
-        """A `Categorical` or `Gaussian` (see `gpusim.agents.distributions`)."""
+        """A `Categorical` or `Gaussian` (see `gpusim.kernels.distributions`)."""
         return self._distribution(self.hidden(self.features(obs)))
 
     def _distribution(self, hidden: Tensor) -> Any:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from gpusim.kernels.moments import add_rows, normalized
+
 
 class RunningMeanStd(nn.Module):
     """Mean and variance of all that was seen, entry by entry (Chan et al., 1979, as in Gymnasium's `RunningMeanStd`)."""
@@ -19,21 +21,14 @@ class RunningMeanStd(nn.Module):
     @torch.no_grad()
     def update(self, batch: Tensor) -> None:
         """Adds a batch `[..., *shape]`; an entry that is not finite counts as the mean so far."""
-        rows = batch.reshape(-1, *self.mean.shape).double()
-        rows = torch.where(rows.isfinite(), rows, self.mean)
-        n, mean, var = len(rows), rows.mean(0), rows.var(0, unbiased=False)
-        total, delta = self.count + n, mean - self.mean
-        spread = self.var * self.count + var * n + delta * delta * self.count * n / total
-        self.mean.add_(delta * n / total)
-        self.var.copy_(spread / total)
-        self.count.copy_(total)
+        add_rows(self.mean, self.var, self.count, batch.reshape(-1, *self.mean.shape))
 
     def scale(self) -> Tensor:
         return (self.var + 1e-8).rsqrt().float()
 
-    def forward(self, x: Tensor, limit: float = 10.0) -> Tensor:
-        """`x` less the mean, over the standard deviation, clipped to ±limit."""
-        return ((x - self.mean.float()) * self.scale()).clamp(-limit, limit)
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` less the mean, over the standard deviation, clipped to ±10."""
+        return normalized(x, self.mean.float(), self.scale())
 
 
 class ReturnScale(nn.Module):

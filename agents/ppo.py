@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gpusim.agents.distributions import Categorical, Gaussian
 from gpusim.agents.environments import Task
 from gpusim.agents.loop import Result
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_advantages, check_passes
 from gpusim.agents.presets import by_env
 from gpusim.agents.ranges import Count, Passes, Positive, Weight
 from gpusim.agents.training import trained
+from gpusim.kernels.distributions import Categorical, Gaussian
 from gpusim.rollout import Rollout
 
 # ---------------------------------------------------------------------------------------------------------- config

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from gpusim.agents.config import RunConfig
-from gpusim.agents.distributions import Categorical, Gaussian
 from gpusim.agents.environments import Task
 from gpusim.agents.learner import Learner
 from gpusim.agents.loop import Result
@@ -20,6 +19,7 @@ from gpusim.agents.presets import by_env
 from gpusim.agents.ranges import Count, Passes, Rate, Share, Weight
 from gpusim.agents.training import trained
 from gpusim.errors import InputError
+from gpusim.kernels.distributions import Categorical, Gaussian
 from gpusim.kernels.gae import gae
 
 # ---------------------------------------------------------------------------------------------------------- config

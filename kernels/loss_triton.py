@@ -3,13 +3,14 @@
 import triton
 import triton.language as tl
 
+from gpusim.kernels.distributions import HALF_LOG_TAU as HOST_HALF_LOG_TAU
+from gpusim.kernels.distributions import LOG_STD_RANGE
 from gpusim.kernels.mlp_triton import last_weights, slope
-from gpusim.kernels.update import LIMIT as HOST_LIMIT
-from gpusim.kernels.update import LOG_STD_RANGE
+from gpusim.kernels.moments import LIMIT as HOST_LIMIT
 
 LOW_LOG_STD = tl.constexpr(LOG_STD_RANGE[0])
 HIGH_LOG_STD = tl.constexpr(LOG_STD_RANGE[1])
-HALF_LOG_TAU = tl.constexpr(0.9189385332046727)  # ½ log 2π
+HALF_LOG_TAU = tl.constexpr(HOST_HALF_LOG_TAU)  # ½ log 2π
 LIMIT = tl.constexpr(HOST_LIMIT)
 
 

@@ -10,10 +10,11 @@ import triton.language as tl
 from triton.language.target_info import is_cuda
 
 from gpusim.kernels.launch import interpreted
+from gpusim.kernels.moments import LIMIT as HOST_LIMIT
 
 INTERPRETED = tl.constexpr(interpreted())  # there, bfloat16 can be rounded to but not multiplied
 TWO_LOG2_E = tl.constexpr(2 / math.log(2))
-LIMIT = tl.constexpr(10.0)  # of normalized observations
+LIMIT = tl.constexpr(HOST_LIMIT)  # of normalized observations
 
 
 @triton.jit

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from gpusim.kernels.launch import runs_on
 
+LIMIT = 10.0  # to which normalized observations are clipped
+
 
 def _by_kernel(x: Tensor) -> bool:
     return runs_on(x.device)
@@ -82,14 +84,36 @@ def update_moments(mean: Tensor, var: Tensor, count: Tensor, batch: Tensor) -> N
 @torch.no_grad()
 def update_moments_torch(mean: Tensor, var: Tensor, count: Tensor, batch: Tensor) -> None:
     """The specification."""
-    rows = batch.movedim(1, 2).reshape(-1, batch.shape[1]).double()
+    add_rows(mean, var, count, batch.movedim(1, 2).reshape(-1, batch.shape[1]))
+
+
+@torch.no_grad()
+def add_rows(mean: Tensor, var: Tensor, count: Tensor, rows: Tensor) -> None:
+    """As `update_moments`, of rows `[R, *shape]` of any shape, that of mean and var."""
+    rows = rows.double()
     rows = torch.where(rows.isfinite(), rows, mean)
     n, new_mean, new_var = len(rows), rows.mean(0), rows.var(0, unbiased=False)
+    for old, new in zip((mean, var, count), joined(mean, var, count, new_mean, new_var * n, n), strict=True):
+        old.copy_(new)
+
+
+def joined(
+    mean: Tensor, var: Tensor, count: Tensor, new_mean: Tensor, squares: Tensor, n: Tensor | int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, (biased) variance and count of both of two sets of rows (Chan et al., 1979).
+
+    Args:
+        mean, var, count: of the one.
+        new_mean, squares, n: of the other; `squares` is the sum of its squared deviations from its mean.
+    """
     total, delta = count + n, new_mean - mean
-    spread = var * count + new_var * n + delta * delta * count * n / total
-    mean.add_(delta * n / total)
-    var.copy_(spread / total)
-    count.copy_(total)
+    spread = var * count + squares + delta * delta * count * n / total
+    return mean + delta * n / total, spread / total, total
+
+
+def normalized(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """`x` less the mean, times the scale, clipped to ±10."""
+    return ((x - mean) * scale).clamp(-LIMIT, LIMIT)
 
 
 # ------------------------------------------------------------------------------------------------------- returns

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from gpusim.kernels.mlp import MlpShape, actor_torch, critic_torch
+from gpusim.kernels.moments import normalized
 from gpusim.kernels.sampling import Drawn, categorical, gaussian
-
-LIMIT = 10.0  # to which normalized observations are clipped
 
 
 class MlpPolicy(NamedTuple):
@@ -26,7 +25,7 @@ class MlpPolicy(NamedTuple):
     precision: str = "tf32x3"  # of the kernels' tensor-core products, one of gpusim.kernels.mlp.PRECISIONS
 
     def features(self, obs: Tensor) -> Tensor:
-        return obs if self.mean is None or self.scale is None else ((obs - self.mean) * self.scale).clamp(-LIMIT, LIMIT)
+        return obs if self.mean is None or self.scale is None else normalized(obs, self.mean, self.scale)
 
     def value(self, obs: Tensor) -> Tensor:
         """`[...]` of `obs` `[..., D]`."""

@@ -11,9 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gpusim.kernels.distributions import HALF_LOG_TAU, LOG_STD_RANGE, Gaussian
 from gpusim.kernels.lang import STREAM_POLICY, Rng, words
-
-LOG_STD_RANGE = (-5.0, 2.0)
 
 
 class Drawn(NamedTuple):
@@ -62,10 +61,9 @@ def categorical_torch(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor
 
 
 def gaussian_torch(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
-    log_std = log_std.clamp(*LOG_STD_RANGE)
+    entropy, log_std = Gaussian(mean, log_std).entropy(), log_std.clamp(*LOG_STD_RANGE)
     noise = torch.stack([_normal(_words(seed, index, clock, k // 2), k % 2) for k in range(mean.shape[1])], -1)
-    log_prob = (-0.5 * noise * noise - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
-    entropy = (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum().expand_as(log_prob)
+    log_prob = (-0.5 * noise * noise - log_std - HALF_LOG_TAU).sum(-1)
     return Drawn(mean + noise * log_std.exp(), log_prob, entropy)
 
 

@@ -7,16 +7,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gpusim.kernels.distributions import HALF_LOG_TAU as HOST_HALF_LOG_TAU
+from gpusim.kernels.distributions import LOG_STD_RANGE
 from gpusim.kernels.lang import STREAM_POLICY, Rng
 from gpusim.kernels.lang_triton import words
 from gpusim.kernels.launch import launch, programs
-from gpusim.kernels.sampling import LOG_STD_RANGE, Drawn
+from gpusim.kernels.sampling import Drawn
 
 BLOCK = 128
 POLICY = tl.constexpr(STREAM_POLICY)
 LOWEST, HIGHEST = map(tl.constexpr, LOG_STD_RANGE)
 TWO_PI = tl.constexpr(2 * math.pi)
-HALF_LOG_TWO_PI = tl.constexpr(0.5 * math.log(2 * math.pi))
+HALF_LOG_TWO_PI = tl.constexpr(HOST_HALF_LOG_TAU)
 
 
 def categorical_triton(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gpusim.kernels.distributions import Categorical, Gaussian
 from gpusim.kernels.launch import runs_on
 from gpusim.kernels.mlp import PRECISIONS, MlpShape, actor_torch, critic_torch, mlp_problem
+from gpusim.kernels.moments import normalized
 
-LOG_STD_RANGE = (-5.0, 2.0)
-LIMIT = 10.0  # of normalized observations
 ROWS = 32  # of a block, where the layers stay in registers
 NARROW = 64  # hidden layers that do
 WIDE_ROWS = 64  # of a block of other networks
@@ -166,7 +166,7 @@ def _gathered(data: Data, rows: Tensor) -> Data:
 def _losses(flat, shape, batch: Data, loss: Loss, moments, normalizer) -> Tensor:
     features = batch.obs
     if normalizer is not None:
-        features = ((features - normalizer[0]) * normalizer[1]).clamp(-LIMIT, LIMIT)
+        features = normalized(features, *normalizer)
     log_prob, entropy = _policy(flat, shape, actor_torch(flat, shape, features), batch.sample)
     advantage = batch.advantage
     if loss.normalize_advantage:
@@ -186,11 +186,6 @@ def _losses(flat, shape, batch: Data, loss: Loss, moments, normalizer) -> Tensor
 
 
 def _policy(flat, shape: MlpShape, out: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability of the samples and entropy, as `gpusim.agents.distributions`."""
-    if shape.gaussian:
-        log_std = flat[: shape.outputs].clamp(*LOG_STD_RANGE)
-        z = (sample - out) * (-log_std).exp()
-        half_log_tau = 0.9189385332046727
-        return (-0.5 * z * z - log_std - half_log_tau).sum(-1), (log_std + 0.5 + half_log_tau).sum(-1)
-    log_p = out.log_softmax(-1)
-    return log_p.gather(-1, sample.long().unsqueeze(-1)).squeeze(-1), -(log_p.exp() * log_p).sum(-1)
+    """Log-probability of the samples and entropy, `[B]` each."""
+    policy = Gaussian(out, flat[: shape.outputs]) if shape.gaussian else Categorical(out)
+    return policy.log_prob(sample), policy.entropy()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gpusim import checks
 from gpusim.errors import InputError
+from gpusim.kernels.moments import joined
 from gpusim.wrappers.wrapper import Returned, Wrapper
 
 
@@ -34,9 +35,7 @@ class Moments(NamedTuple):
         rows, n = torch.where(weight != 0.0, rows, 0.0).double(), weight.sum()
         mean = (rows * weight).sum(0) / n.clamp(min=1.0)
         squares = ((rows - mean).square() * weight).sum(0)
-        total, delta = self.count + n, mean - self.mean
-        spread = self.var * self.count + squares + delta.square() * self.count * n / total
-        return Moments(self.mean + delta * n / total, spread / total, total)
+        return Moments(*joined(*self, mean, squares, n))
 
 
 def _moments(name: str, given: Any, like: Moments) -> Moments:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 LOG_STD_RANGE = (-5.0, 2.0)
+HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
 class Categorical(NamedTuple):
@@ -65,10 +66,10 @@ class Gaussian(NamedTuple):
     def log_prob(self, action: Tensor) -> Tensor:
         log_std = self._log_std()
         z = (action - self.mean) * (-log_std).exp()
-        return (-0.5 * z * z - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+        return (-0.5 * z * z - log_std - HALF_LOG_TAU).sum(-1)
 
     def entropy(self) -> Tensor:
-        each = self._log_std() + 0.5 * math.log(2 * math.pi * math.e)
+        each = self._log_std() + (0.5 + HALF_LOG_TAU)
         return each.sum(-1).expand(self.mean.shape[:-1])
 
     def _log_std(self) -> Tensor:
