@@ -19,7 +19,6 @@ from gpusim.agents.evaluate import evaluate
 from gpusim.agents.fused import problem
 from gpusim.agents.graph import GraphedIteration
 from gpusim.agents.loop import Observer, run
-from gpusim.agents.presets import ATARI
 from gpusim.agents.run import RunFolder, make_learner, preset
 from tests.envs import hosted
 
@@ -138,7 +137,7 @@ def test_no_graph_is_made_of_what_steps_on_the_host():
 
 def test_presets_of_atari_are_those_of_every_game():
     for algorithm in ("ppo", "dqn"):
-        config = discovery.module(algorithm).Config(**ATARI[algorithm])
+        config = discovery.module(algorithm).Config(env="ALE/Pong-v5")
         assert (config.clip_reward, config.hidden) == (True, (512,))
     assert preset("ppo", "Guess-v0").clip_reward is False
 

@@ -6,16 +6,18 @@ import re
 import pytest
 
 import gpusim
-from gpusim.agents import ppo
+from gpusim.agents import ppo, presets
 from gpusim.agents.cli import main
 from gpusim.agents.discovery import module
 from gpusim.agents.evaluate import evaluate
 from gpusim.agents.loop import run
-from gpusim.agents.presets import MANY, MASSIVE, MASSIVE_FOR, PRESETS
+from gpusim.agents.presets import MANY
 from gpusim.agents.run import make_learner, preset
 
 SIZES = (MANY, 4096, 65_536, 1_048_576)
-ITERATIONS = {env: values["iterations"] for (_, env), values in MASSIVE_FOR.items()}
+PRESETS = [(algorithm, env) for env in presets.names() for algorithm in presets.tables(env) if "-v" in env]
+MASSIVE = presets._table("any")["ppo"]["many"]
+ITERATIONS = {e: presets.tables(e)[a]["many"]["iterations"] for a, e in PRESETS if "many" in presets.tables(e)[a]}
 
 
 def shown(capsys, *args):
@@ -27,14 +29,14 @@ def shown(capsys, *args):
     return dict(re.findall(r"--([\w-]+) .*?\(default: (.*?)\)", out))
 
 
-@pytest.mark.parametrize("env", [env for algorithm, env in MASSIVE_FOR if algorithm == "ppo"])
+@pytest.mark.parametrize("env", ITERATIONS)
 @pytest.mark.parametrize("num_envs", SIZES)
 def test_iterations_and_updates_do_not_depend_on_the_size(env, num_envs):
     config = preset("ppo", env, num_envs=num_envs)
     config.check()
     assert (config.num_envs, config.iterations) == (num_envs, ITERATIONS[env])
     assert config.total_steps == config.iterations * config.steps_per_iteration
-    assert config.minibatches == MASSIVE["ppo"]["minibatches"]
+    assert config.minibatches == MASSIVE["minibatches"]
     # what the fused kernels take
     assert len(config.hidden) == 2
     assert 16 <= min(config.hidden) <= max(config.hidden) <= 256
@@ -46,11 +48,20 @@ def test_python_and_the_command_line_have_the_same_settings(algorithm, env):
     config = module(algorithm).Config
     assert config(env=env) == preset(algorithm, env)
     assert config(env=env, seed=3, num_envs=4096) == preset(algorithm, env, seed=3, num_envs=4096)
-    for field, value in PRESETS[algorithm, env].items():
+    for field, value in presets.settings(algorithm, env, {}).items():
         assert getattr(config(env=f"gpusim/{env}"), field) == value
     assert config(env=env, total_steps=7).total_steps == 7
     whole = dataclasses.asdict(config(env=env, num_envs=3))
     assert dataclasses.asdict(config(**whole)) == whole
+
+
+def test_a_family_has_one_file():
+    """The environment's own comes first; what stands before a slash is its family; a path is none."""
+    assert presets.tables("MinAtar/Breakout-v1") == presets.tables("MinAtar/Freeway-v0") == presets.tables("MinAtar")
+    assert presets.tables("ALE/Pong-v5") == presets.tables("PongNoFrameskip-v4") == presets.tables("ALE")
+    assert presets.tables("CartPole-v1") != presets.tables("Guess-v0") == {}
+    assert presets.tables("../presets/CartPole-v1") == presets.tables("any") == presets.tables("") == {}
+    assert {"ALE", "CartPole-v1", "MinAtar", "Pendulum-v1"} <= set(presets.names())
 
 
 def test_few_environments_keep_the_small_preset():
@@ -68,11 +79,10 @@ def test_what_is_asked_for_wins():
 
 
 def test_an_environment_without_a_preset_gets_more_than_one_iteration(monkeypatch):
-    monkeypatch.delitem(PRESETS, ("ppo", "CartPole-v1"))
-    monkeypatch.delitem(MASSIVE_FOR, ("ppo", "CartPole-v1"))
+    monkeypatch.setattr(presets, "names", lambda: ())
     config = preset("ppo", "CartPole-v1", num_envs=65_536)
-    assert config.iterations == MASSIVE["ppo"]["iterations"]
-    assert config.num_steps == MASSIVE["ppo"]["num_steps"]
+    assert config.iterations == MASSIVE["iterations"]
+    assert config.num_steps == MASSIVE["num_steps"]
 
 
 def test_an_algorithm_without_massive_settings_keeps_its_own():

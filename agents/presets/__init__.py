@@ -1,0 +1,74 @@
+"""Settings by environment and algorithm, which a `Config` takes; what is not named here is the algorithm's default.
+
+A file here is an environment's, by its id, or a family's, by what stands before the slash; a table in it is an algorithm's.
+From MANY environments on its table `many` takes the place of what it names, and that of `any.toml` before it. Then an
+iteration makes the same updates whatever `num_envs`, of minibatches that grow with it, so a preset lasts for a number of
+`iterations`: `total_steps` follows. All were seen to work, but where a file says otherwise.
+"""
+
+import functools
+import tomllib
+from importlib.resources import files
+from typing import Any, TypeVar
+
+from gpusim import source
+from gpusim.adapters.gymnasium_host import is_atari
+
+MANY = 512
+C = TypeVar("C", bound=type)
+Table = dict[str, Any]
+
+
+def by_env(cls: C) -> C:
+    """Decorates a `Config`: what it is not given comes from the preset of its environment, then from the class."""
+    algorithm, init = cls.__module__.rpartition(".")[2], cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(init)
+    def with_preset(self: Any, **given: Any) -> None:
+        env = given.get("env", cls.env)  # type: ignore[attr-defined]
+        name = source.name(env).removeprefix("gpusim/") if isinstance(env, str) else getattr(env, "id", "")
+        init(self, **settings(algorithm, name, given) | given)
+
+    cls.__init__ = with_preset  # type: ignore[misc]
+    return cls
+
+
+def settings(algorithm: str, env: str, asked: Table) -> Table:
+    """The preset by field; it depends on the `num_envs` and `num_steps` that are `asked` for."""
+    values = dict(tables(env).get(algorithm, {}))
+    many = _table("any").get(algorithm, {}).get("many", {}) | values.pop("many", {})
+    num_envs = _count(asked.get("num_envs"), 0)
+    if not many or num_envs < MANY:
+        return values
+    values |= many
+    steps = num_envs * _count(asked.get("num_steps"), values["num_steps"])
+    return values | {"total_steps": steps * values.pop("iterations")}
+
+
+def tables(env: str) -> Table:
+    """Those by algorithm of the environment with that id, or else of its family; empty where there is no file of either."""
+    family = "ALE" if is_atari(env) else env.partition("/")[0]
+    return next((_table(name) for name in (env, family) if name in names()), {})
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """Environments and families that have a file."""
+    found = (file.name.removesuffix(".toml") for file in files(__name__).iterdir() if file.name.endswith(".toml"))
+    return tuple(sorted(set(found) - {"any"}))
+
+
+@functools.cache
+def _table(name: str) -> Table:
+    return _with_tuples(tomllib.loads((files(__name__) / f"{name}.toml").read_text()))
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_tuples(x) for name, x in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _count(value: Any, otherwise: int) -> int:
+    """`value`, if it is a whole number; anything else is refused later, in a sentence."""
+    return int(value) if isinstance(value, int | float) and value == value // 1 else otherwise
