@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_leaves
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -227,9 +228,9 @@ def make_simulation(mode: str, env: str, steps: int, transitions: bool) -> Thing
     return Thing(facts, "steps/s", steps * ENVS, partial(ready.rollout, steps, transitions=transitions), moved)
 
 
-def written(tensors: Iterable[torch.Tensor | None]) -> float:
-    """Bytes of their memory: one value that stands for all of a tensor is written once."""
-    held = [x.untyped_storage() for x in tensors if x is not None]
+def written(tensors: Iterable[Any]) -> float:
+    """Bytes of their memory, also of those in tuples: one value that stands for all of a tensor is written once."""
+    held = [x.untyped_storage() for x in tree_leaves(list(tensors)) if x is not None]
     return float(sum({s.data_ptr(): s.nbytes() for s in held}.values()))
 
 
@@ -378,7 +379,7 @@ def rate(thing: Thing, repeats: int) -> float:
 
 
 def measured(thing: Row, rates: list[float], bandwidth: list[float]) -> Row:
-    """A row; where bytes are counted, with their rate and its share of the copy's in the same round, if it could be copied."""
+    """A row; where bytes are counted, with their rate and its share of the copy's in the same round, if there is one."""
     row = figures(thing["facts"], thing["unit"], rates)
     if not thing["moved"] or not bandwidth:
         return row

@@ -70,7 +70,7 @@ mkdir -p "$TRITON_CACHE_DIR"
 if [ -f "$PREPARED/kernels.tar.gz" ]; then timeout 60 "$PYTHON" benchmarks/kernel_archive.py "$PREPARED/kernels.tar.gz" "$TRITON_CACHE_DIR"
 else say "$PREPARED has no kernels.tar.gz: kernels are compiled here, which takes minutes (make gpu-cache makes it)."; fi
 install "$PREPARED/wheels" "$SCRATCH/site"
-export PYTHONPATH=$SCRATCH/site:$PWD:$PWD/benchmarks
+export PYTHONPATH=$SCRATCH/site:$PWD:$PWD/benchmarks${PYTHONPATH:+:$PYTHONPATH}
 timeout 60 "$PYTHON" -c 'import gymnasium' 2> /dev/null || { say "$PYTHON has no gymnasium, nor has $PREPARED/wheels."; exit 2; }
 
 step smoke.txt 30 bash -c "$(declare -f machine); PYTHON='$PYTHON' COMMIT='$COMMIT' machine"

@@ -103,7 +103,7 @@ TORCH_CUDA: dict[str, Any] = {
     "get_device_capability": lambda device=None: driver.H100,
     "get_device_properties": lambda device=None: Properties,
     "mem_get_info": lambda device=None: (Properties.total_memory, Properties.total_memory),
-    **dict.fromkeys(("Stream", "Event", "CUDAGraph", "current_stream", "default_stream"), Nothing),
+    **dict.fromkeys(("Stream", "Event", "CUDAGraph", "current_stream", "default_stream", "cudart"), Nothing),
     **dict.fromkeys(("device", "stream", "graph"), Around),
     **dict.fromkeys(("synchronize", "set_device", "set_stream", "empty_cache", "set_sync_debug_mode"), nothing),
 }

@@ -111,7 +111,7 @@ def test_a_section_that_is_cut_off_keeps_what_it_has(gpu, monkeypatch, tmp_path)
 
 def test_what_stands_for_all_of_a_tensor_is_written_once(gpu):
     whole, one = torch.zeros(7, 3), torch.ones((), dtype=torch.bool)
-    assert gpu.written([whole, whole.T, None, one.expand(7, 3)]) == 7 * 3 * 4 + 1
+    assert gpu.written([whole, whole.T, None, (), (one.expand(7, 3), one)]) == 7 * 3 * 4 + 1
 
 
 def test_sections_measured_before_stay(gpu, tmp_path):
