@@ -125,6 +125,23 @@ def test_torch_serves_where_kernels_cannot_and_says_so(changes, reason):
     assert (other.optimizer.flat != before).any()
 
 
+def test_kernels_learn_on_environments_that_are_handed_in():
+    def handed(params):
+        env = gpusim.make("CartPole-v1", SMALL["num_envs"], device="cpu", backend="triton", params=params)
+        one = PPO(Config(env="CartPole-v1", **SMALL), env)
+        assert one.path == "fused kernels"
+        one.iterate()
+        assert one.env is env
+        return one
+
+    other = learner()
+    other.iterate()
+    as_made, changed = handed(None), handed({"force": gpusim.Uniform(1.0, 2.0)})
+    assert torch.equal(as_made.optimizer.flat, other.optimizer.flat)
+    assert not torch.equal(changed.optimizer.flat, other.optimizer.flat)
+    assert ((changed.env.get_state().params.force >= 1.0) & (changed.env.get_state().params.force < 2.0)).all()
+
+
 def test_resumed_bit_for_bit():
     changes = CASES["normalized"]
     whole = learner(**changes)
