@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import torch
 
+from gpusim import checks
 from gpusim.agents.environments import Task, describe
 from gpusim.agents.images import BOARD_FROM, is_cnn
 from gpusim.agents.ranges import Count, Natural, Number, OneOf, Positive, Range, check_field, hints, normalized
@@ -102,8 +103,13 @@ class RunConfig:
             shows = "shows images" if len(shape) == 3 else f"shows {shape}"
             raise InputError(f"normalize_obs is for observations of numbers, and {self.env} {shows}: leave it off.")
 
-    def check_memory(self, task: Task, device: torch.device) -> None:
-        """Raises InputError where an iteration's steps, or the network with its gradient and Adam's moments, cannot fit."""
+    def check_memory(self, task: Task | None = None, device: torch.device | None = None) -> None:
+        """Raises InputError where an iteration's steps, or the network with its gradient and Adam's moments, cannot fit.
+
+        Args:
+            task, device: of environments that were handed in.
+        """
+        task, device = task or describe(self.env), device or checks.device(self.device)
         cells = math.prod(task.observation_space.shape)
         each = cells * task.observation_space.dtype.itemsize + STEP
         require(f"the {self.steps_per_iteration:,} steps of an iteration", self.steps_per_iteration * each, device)

@@ -44,7 +44,7 @@ class Learner:
         config.check(self.task)
         if env is not None:
             environments.check_handed(env, config)
-        config.check_memory(self.task, checks.device(config.device) if env is None else env.device)
+        config.check_memory(self.task, None if env is None else env.device)
         if config.threads:
             torch.set_num_threads(config.threads)
         self.config, self.given = config, env is not None
