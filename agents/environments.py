@@ -139,8 +139,9 @@ def shown(env: Any) -> Shown:
     """
     if not isinstance(env, TensorVectorEnv | Wrapper):
         raise InputError(
-            "a learner's env must be what gpusim.make or gpusim.adapters.from_gymnasium gives, a wrapper of gpusim.wrappers "
-            f"around it, or a gpusim.Env, not {checks.told(env)}."
+            "a learner's env must be what gpusim.make or gpusim.adapters.from_gymnasium gives, a simulator's "
+            "SimulatorVectorEnv, a wrapper of gpusim.wrappers around any of these, or a gpusim.Env, not "
+            f"{checks.told(env)}."
         )
     base: Any = env.unwrapped
     changed = changed_params(base)

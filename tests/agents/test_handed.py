@@ -14,7 +14,9 @@ from gpusim.agents.evaluate import closing
 from gpusim.agents.learner import Learner
 from gpusim.errors import InputError
 from gpusim.kernels.lang import where
+from gpusim.sim.stateful import SimulatorVectorEnv
 from gpusim.wrappers import FrameStackObservation, NormalizeObservation, NormalizeReward, RescaleAction, TimeLimit
+from tests.envs.slide import Slides
 
 N = 6
 PPO = {
@@ -59,7 +61,14 @@ def rewarded():
     return make(RIGHT, params={"right": gpusim.Uniform(0.5, 1.0)})
 
 
-HANDED = {"wrapped": wrapped, "stacked": stacked, "drawn": drawn, "limited": limited, "rewarded": rewarded}
+def simulated():
+    return SimulatorVectorEnv(Slides(N))
+
+
+HANDED = {
+    "wrapped": wrapped, "stacked": stacked, "drawn": drawn, "limited": limited, "rewarded": rewarded,
+    "simulated": simulated,
+}  # fmt: skip
 
 
 def settings(name, handed, **changes):
