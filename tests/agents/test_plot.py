@@ -17,7 +17,7 @@ from gpusim.envs.classic.acrobot import ACROBOT
 from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.mountain_car import MOUNTAIN_CAR
 from gpusim.envs.classic.pendulum import PENDULUM
-from gpusim.envs.minatar import FREEWAY
+from gpusim.envs.minatar.freeway import FREEWAY
 from gpusim.errors import InputError
 from tests.envs.toys import TOY
 
