@@ -90,8 +90,11 @@ def reopened(book: Book, mask: Lane) -> Book:
     )
 
 
-def chooser(mask: Any) -> Callable[[Any, Any], Any]:
-    """`choose(new, old)`: a lane that is `new` where the mask holds; what is a number, or one and the same, stays."""
+def chooser(mask: Any, shared: bool = False) -> Callable[[Any, Any], Any]:
+    """`choose(new, old)`: a lane that is `new` where the mask holds; what is a number, or one and the same, stays.
+
+    `shared`: whether a lane may be the old one itself, where no other is seen. Else it is a copy.
+    """
 
     def by_mask(new: Any, old: Any) -> Any:
         if new is old or not is_lane(old):
@@ -101,6 +104,8 @@ def chooser(mask: Any) -> Callable[[Any, Any], Any]:
     if isinstance(mask, Tensor):
         return by_mask
     rows = mask.nonzero()[0]  # for a few of many this is three times as fast
+    if shared and not len(rows):
+        return lambda new, old: old
 
     def by_rows(new: Any, old: Any) -> Any:
         if new is old or not is_lane(old):

@@ -90,7 +90,7 @@ def advance(env: Env, mode: Mode, c: Carry, action: Any, index: Lane, drawn: Any
         state, reward = _as(c.state, state), reward.astype(np.float32, copy=False)
     book, out = account(mode.rules, c.book, reward, terminated)
     if mode.rules.autoreset is AutoresetMode.DISABLED:
-        state = each_field(chooser(~out.valid), c.state, state)
+        state = each_field(chooser(~out.valid, shared=True), c.state, state)
     return changed(c, state=state, book=book), out
 
 
@@ -102,7 +102,7 @@ def _as(like: Any, state: Any) -> Any:
 def begin_where(mask: Lane, c: Carry, begun: tuple[Any, Any]) -> Carry:
     """The masked environments are where the episode begins whose state and parameters are `begun`, given for all of them;
     the book is left to the caller."""
-    choose = chooser(mask)
+    choose = chooser(mask, shared=True)
     params = c.params if begun[1] is c.params else each_field(choose, begun[1], c.params)
     return changed(c, state=each_field(choose, begun[0], c.state), params=params)
 

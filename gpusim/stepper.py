@@ -130,16 +130,19 @@ class LookAhead(StepByStep):
         self.unspent = False  # whether it is known that none has been
 
     def step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
+        new, out, tally = self._step(c, action, look, tally and self.lanes(tally))
+        if self.arrays:
+            out = Step(*(None if x is None else torch.from_numpy(x) for x in out))
+            tally = tally and to_tensors(tally)
+        return new, out, tally
+
+    def _step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
         function = (_compiled_step if self.compiled else _eager_step)(self.env, self.mode, look)
         if self.arrays:
             c = to_arrays(c) if isinstance(c.book.elapsed, Tensor) else c
             action = to_arrays(action)
-            tally = tally and to_arrays(tally)
-        c, (new, out, tally) = self._attempt(function, c, action, tally)
+        _, (new, out, tally) = self._attempt(function, c, action, tally)
         self.unspent = False
-        if self.arrays:
-            out = Step(*(None if x is None else torch.from_numpy(x) for x in out))
-            tally = tally and to_tensors(tally)
         return new, out, tally
 
     def steps(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
@@ -151,9 +154,10 @@ class LookAhead(StepByStep):
             self.unspent = result is not None and not result[2]
             if result is not None:
                 return result[0], result[1]
+        counted = self.lanes(tally)
         for action in actions:
-            c, _, tally = self.step(c, action, False, tally)
-        return c, tally
+            c, _, counted = self._step(c, action, False, counted)
+        return c, to_tensors(counted)
 
     def settle(self, c: Carry) -> Carry:
         """`c` of tensors, with its true episode numbers; due before anything but a step touches it."""

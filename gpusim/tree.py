@@ -11,14 +11,19 @@ def tree_map(function: Callable, tree: Any, *others: Any, kind: type = Tensor) -
     """`function` on the leaves of that kind in trees of one form; any other leaf stays."""
     if isinstance(tree, kind):
         return function(tree, *others)
-    if isinstance(tree, tuple):
-        branches = [tree_map(function, *each, kind=kind) for each in zip(tree, *others, strict=True)]
-        return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
+    if isinstance(tree, tuple | list):
+        if others:
+            branches = [tree_map(function, *each, kind=kind) for each in zip(tree, *others, strict=True)]
+        else:
+            branches = [tree_map(function, x, kind=kind) for x in tree]
+        return branches if isinstance(tree, list) else _tuple_like(tree, branches)
     if isinstance(tree, dict):
         return {key: tree_map(function, x, *(o[key] for o in others), kind=kind) for key, x in tree.items()}
-    if isinstance(tree, list):
-        return [tree_map(function, *each, kind=kind) for each in zip(tree, *others, strict=True)]
     return tree
+
+
+def _tuple_like(tree: tuple, branches: list) -> Any:
+    return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
 
 
 def tensors(tree: Any) -> list[Tensor]:

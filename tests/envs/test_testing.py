@@ -177,7 +177,7 @@ class ResetsAll(gpusim.VectorEnv):
 class ResetsNone(gpusim.VectorEnv):
     def reset(self, *, seed=None, options=None):
         if options:
-            return self._observe(), {}
+            return self.observe(), {}
         return super().reset(seed=seed)
 
 
