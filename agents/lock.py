@@ -48,6 +48,8 @@ def locked(path: Path, what: str) -> Iterator[None]:
     finally:
         if descriptor in _held:
             _held.remove(descriptor)
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was made just now may not have closed it yet
             os.close(descriptor)
 
 

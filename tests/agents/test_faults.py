@@ -19,7 +19,7 @@ import pytest
 import torch
 
 import gpusim.agents.evaluate
-from gpusim.agents import console
+from gpusim.agents import console, lock
 from gpusim.agents.checkpoints import Checkpoints, read
 from gpusim.agents.cli import main
 from gpusim.agents.display import Display
@@ -231,6 +231,15 @@ def test_a_child_does_not_keep_its_parents_lock(tmp_path):
         pass
     os.close(writer)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_lock_ends_with_its_holder_though_a_child_has_it_open(tmp_path):
+    path, child = tmp_path / "run.lock", 0
+    with locked(path, "it"):
+        child = os.dup(next(iter(lock._held)))  # as after a fork, before the child's first step
+    with locked(path, "it"):
+        pass
+    os.close(child)
 
 
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, capsys):
