@@ -2,7 +2,8 @@
 
 import pytest
 
-from gpusim.envs import CARTPOLE, PENDULUM
+from gpusim.envs.classic.cartpole import CARTPOLE
+from gpusim.envs.classic.pendulum import PENDULUM
 from tests.envs.test_first_env import assert_rows, each_mode, pair
 from tests.envs.toys import DRIFT, SWARM
 from tests.interpreter import quicken

@@ -7,7 +7,8 @@ import torch
 
 import gpusim
 from gpusim import InputError, Uniform
-from gpusim.envs import BUILTIN, PENDULUM
+from gpusim.envs.classic import CLASSIC
+from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.envs.minatar import GAMES
 from gpusim.sim.stateful import SimulatorVectorEnv
 from gpusim.tree import tree_map
@@ -66,7 +67,7 @@ def pair(env, mode, **kwargs):
 
 
 @each_mode
-@pytest.mark.parametrize("env", [*BUILTIN, *GAMES, TOY, *LOWERED], ids=lambda e: e.id)
+@pytest.mark.parametrize("env", [*CLASSIC, *GAMES, TOY, *LOWERED], ids=lambda e: e.id)
 def test_it_is_a_part_of_a_larger_vector(env, mode):
     assert_rows(*pair(env, mode))
 
