@@ -68,10 +68,12 @@ def main(config: Config) -> None:
         for run in pool.imap(train, tasks):
             runs[run["algorithm"], run["env"]].append(run)
             say(f"{run['algorithm']} {run['env']} seed {run['seed']}: {run['score']:.1f} in {run['seconds']:.1f} s")
-    made = {name: summary(name, r) | {"commit": source["commit"]} for name, r in runs.items()}
     result = {"device": "cpu", "jobs": config.jobs, **source}
+    origin = {"commit": source["commit"], "hardware": hardware(result, "cpu")}
+    made = {name: summary(name, r) | origin for name, r in runs.items()}
     file = folder(result, config.out) / "ten_seeds.json"
-    kept = json.loads(file.read_text())["rows"] if config.only and file.exists() else []
+    before = json.loads(file.read_text()) if config.only and file.exists() else {"rows": []}
+    kept = [{"hardware": hardware(before, "cpu")} | row for row in before["rows"]]
     rows = {(r["algorithm"], r["env"]): r for r in kept} | made
     result["rows"] = [rows[name] for name in ASKED if name in rows]
     publish("ten_seeds", result, table(result), config.out)
@@ -157,11 +159,15 @@ def table(result: dict[str, Any]) -> list[str]:
             f"| {row['iqm']:.1f} | {low:.1f} to {high:.1f} | {row['worst']:.1f} | {least} | {row['steps']:,} "
             f"| {np.median(row['seconds']):.1f} | {first} to {first + len(row['scores']) - 1} | {row['commit'][:12]} |"
         )
+    machines: dict[str, list[str]] = {}
+    for row in result["rows"]:
+        machines.setdefault(row["hardware"], []).append(row["commit"][:12])
+    where = "; ".join(f"{name} ({', '.join(dict.fromkeys(commits))})" for name, commits in machines.items())
     lines += [
         "",
         "Scores are means of 100 episodes by the policy's mode; the worst episode is that of 1,000 of every seed. "
-        f"Seconds are medians, {result['jobs']} runs at a time on "
-        f"{hardware(result, 'cpu')}. torch {result['versions']['torch']}; "
+        f"Seconds are medians, {result['jobs']} runs at a time, on the machine of the commit: {where}. "
+        f"torch {result['versions']['torch']}; "
         f"`python benchmarks/ten_seeds.py`, {result['date'][:10]}.",
     ]
     return lines
