@@ -6,9 +6,8 @@ import os
 import re
 import types
 import typing
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +17,16 @@ from gpusim.errors import InputError, told
 LARGEST = 2**62  # whole number, whose sums fit into 64 bits
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """Finite numbers between two bounds, which belong to it."""
 
     low: float = -math.inf
     high: float = math.inf
     above: bool = False  # whether `low` itself is too small
+
+    def __repr__(self) -> str:
+        """As the documentation has it, beside the type."""
+        return self.said(0).removeprefix("be ").removeprefix("lie ")
 
     def holds(self, value: float) -> bool:
         return abs(value) != math.inf and self.low <= value <= self.high and not (self.above and value == self.low)
@@ -39,11 +41,13 @@ class Range:
         return "be a number" if self.low == -math.inf else f"be at least {self.low}"
 
 
-@dataclass(frozen=True)
-class OneOf:
+class OneOf(NamedTuple):
     """Words."""
 
     words: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return either(self.words)
 
     def holds(self, value: str) -> bool:
         return value in self.words

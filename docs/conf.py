@@ -90,6 +90,12 @@ def algorithms_in(_app: Any, page: str, source: list[str]) -> None:
         source[0] += "".join(map(section.format, algorithms()))
 
 
+def settings(_app: Any, what: str, name: str, *_: Any) -> tuple[str, None] | None:
+    """Of a configuration the signature would be the list that follows anyway, without its words."""
+    return ("(**settings)", None) if what == "class" and name.endswith("Config") else None
+
+
 def setup(app: Any) -> None:
+    app.connect("autodoc-process-signature", settings)
     app.connect("source-read", algorithms_in)
     app.connect("autodoc-process-docstring", as_written, priority=400)  # before napoleon

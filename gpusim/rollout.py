@@ -1,5 +1,6 @@
 """`rollout`: many steps in one call, with random actions or a policy; what learners and benchmarks stand on."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -12,8 +13,10 @@ from gpusim.base import apart
 from gpusim.book import Step, Tally
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
+from gpusim.memory import require
 
 WORDS_AT_ONCE = 2**18  # random words drawn in one go: large enough to amortize the calls, small enough for the cache
+REST = 16  # bytes of a transition beside its observation: reward, action, flags, return and length
 SEVERAL = 8  # steps whose random actions are handed over at once, where nothing is wanted but the statistics
 Policy = Callable[[Tensor], Any] | MlpPolicy
 
@@ -47,6 +50,9 @@ class Steppable(Protocol):
 
     @property
     def device(self) -> torch.device: ...
+
+    @property
+    def single_observation_space(self) -> Any: ...
 
     @property
     def single_action_space(self) -> Any: ...
@@ -103,16 +109,27 @@ def rollout(env: Steppable, num_steps: int, policy: Policy | None = None, *, tra
         transitions: whether to return every transition; without, only `last_obs` and the statistics.
 
     Raises:
-        InputError: `num_steps` is not positive, or the policy's actions are refused.
+        InputError: `num_steps` is not positive, the transitions do not fit into memory, or the policy's actions are refused.
         ResetNeeded: `env` has not been reset.
     """
     num_steps, transitions = checks.positive("num_steps", num_steps), checks.flag("transitions", transitions)
     if policy is not None and not (callable(policy) or isinstance(policy, MlpPolicy)):
         raise InputError(f"policy must be a function of observations or None, not {checks.told(policy)}.")
+    if transitions:
+        _check_memory(env, num_steps)
     fast = env.fast_rollout(num_steps, policy, transitions)
     if fast is not None:
         return fast
     return with_transitions(env, num_steps, policy, Steps(env)) if transitions else tallied(env, num_steps, policy)
+
+
+def _check_memory(env: Steppable, num_steps: int) -> None:
+    """On a CPU, where too much is not refused by whoever allocates but ends the process."""
+    if env.device.type == "cpu":
+        space = env.single_observation_space
+        each = math.prod(space.shape) * space.dtype.itemsize + REST
+        transitions = num_steps * env.num_envs
+        require(f"{transitions:,} transitions, of {num_steps:,} steps", transitions * each, env.device)
 
 
 def tallied(env: Steppable, num_steps: int, policy: Policy | None) -> Rollout:

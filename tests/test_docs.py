@@ -57,6 +57,8 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert 'href="_static/code.css' in (tmp_path / "html" / "quickstart.html").read_text()
     settings = text(tmp_path / "html" / "api" / "agents.html")
     assert [name for name in FIELDS if said(name) not in settings] == []
+    assert "learning_rate: Annotated[float, positive and at most 10]" in settings
+    assert "Range(" not in settings
     for page in (tmp_path / "html" / "api").glob("*.html"):  # types stand in signatures
         assert "Type:" not in re.sub(r"\s*:", ":", text(page)).split(), page
     page = (tmp_path / "html" / "api" / "lang.html").read_text()

@@ -198,6 +198,16 @@ def test_rollouts():
     assert torch.equal(vec.rollout(5).obs, twin.rollout(5).obs)
 
 
+def test_transitions_that_do_not_fit_into_memory_are_refused():
+    env = gpusim.make("CartPole-v1", 4, device="cpu")
+    env.reset(seed=0)
+    with pytest.raises(
+        InputError, match=r"^4,000,000,000,000 transitions, of 1,000,000,000,000 steps take at least .* free on cpu"
+    ):
+        env.rollout(10**12)
+    assert env.clock == 0
+
+
 def test_random_actions_need_bounds():
     env = dataclasses.replace(gpusim.spec("Pendulum-v1"), id="Wide-v0", action_space=Box(-np.inf, np.inf, (1,)))
     vec = make(env)
