@@ -13,6 +13,7 @@ from gpusim.agents.environments import Task, describe
 from gpusim.agents.images import BOARD_FROM, is_cnn
 from gpusim.agents.ranges import Count, Natural, Number, OneOf, Positive, Range, check_field, hints, normalized
 from gpusim.errors import InputError
+from gpusim.kernels.distributions import LOG_STD_RANGE
 from gpusim.kernels.mlp import PRECISIONS
 from gpusim.memory import require
 
@@ -62,7 +63,7 @@ class RunConfig:
     bf16 if it says so (which takes a CPU with AMX 0.4 of the time), else in float32 as torch has it set."""
     normalize_obs: bool = False
     """Pass observations through running mean and variance."""
-    initial_log_std: Number = 0.0
+    initial_log_std: Annotated[float, Range(*LOG_STD_RANGE)] = 0.0
     """Of a Gaussian policy at the start, in units of half the action's range."""
     max_grad_norm: Positive = 0.5
     """Global norm to which gradients are clipped."""

@@ -126,9 +126,10 @@ def _check_each(name: str, value: tuple, kind: Any) -> None:
     try:
         for x in value:
             check_field(name, x, each)
+        refused = not value
     except InputError:
-        value = ()
-    if not value:
+        refused = True
+    if refused:
         raise InputError(f"{name} must be positive {'widths' if name == 'hidden' else 'numbers'}, not {told(value)}.")
 
 

@@ -81,6 +81,8 @@ def host_env(id: str, **kwargs: Any) -> HostEnv:
     space, action_space = env.observation_space, env.action_space
     steps = env.spec.max_episode_steps if env.spec else found.max_episode_steps
     env.close()
+    if not math.prod(getattr(space, "shape", None) or (1,)):
+        raise InputError(f"{id} shows observations of shape {space.shape}: there is nothing to learn from.")
     engines: dict[str, Any] = {"async": partial(processes, one), "sync": partial(in_turn, one)}
     if cheap:
         engines = dict(reversed(engines.items()))

@@ -32,7 +32,12 @@ def run(*args):
         (["train", "ppo", "CartPole-v1", "--num-envs", "-3"], "num_envs must be at least 1"),
         (["train", "ppo", "CartPole-v1", "--gamma", "1.5"], "gamma must lie between 0.0 and 1.0"),
         (["train", "ppo", "CartPole-v1", "--minibatches", "9999999"], "cannot be made of"),
-        (["train", "ppo", "CartPole-v1", "--hidden"], "hidden must be positive widths"),
+        (["train", "ppo", "CartPole-v1", "--hidden"], "hidden must be positive widths, not ()"),
+        (["train", "ppo", "CartPole-v1", "--hidden", "64", "0"], "hidden must be positive widths, not (64, 0)"),
+        (
+            ["train", "ppo", "Pendulum-v1", "--initial-log-std", "1e300"],
+            "initial_log_std must lie between -5.0 and 2.0",
+        ),
         (["train", "ppo", "CartPole-v1", "--activation", "gelu"], "tanh or relu"),
         (["train", "ppo", "CartPole-v1", "--device", "cuda:99"], 'device "cuda:99"'),
         (["train", "ppo", "CartPole-v1", "--device", "teapot"], "is not a device"),

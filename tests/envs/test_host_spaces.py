@@ -71,6 +71,11 @@ def toy():
         environments._HOSTED.pop(id, None)
 
 
+def test_observations_without_an_entry_are_refused(toy):
+    with pytest.raises(gpusim.InputError, match=r"shows observations of shape \(0,\): there is nothing to learn from"):
+        from_gymnasium(toy(Box(0.0, 1.0, (0,))), 2)
+
+
 def bytes_of(*shape):
     return Box(0, 255, shape, np.uint8)
 
