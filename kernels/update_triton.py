@@ -74,7 +74,8 @@ def _narrow_network(
     by_w2 = tl.zeros((P2, P1), tl.float32)
     by_b2 = tl.zeros((PX, P2), tl.float32)
     by_w3 = tl.zeros((PY, P2), tl.float32)
-    sums = tl.zeros((BLOCK, PY), tl.float32)
+    AT_ONCE: tl.constexpr = PRECISION == "tf32x3"  # where there are no registers left for sums of rows
+    sums = tl.zeros((1 if AT_ONCE else BLOCK, PY), tl.float32)
     unit, column = tl.arange(0, P1), tl.arange(0, P2)
     feature = tl.arange(0, PX)
     for block in tl.range(tl.program_id(0), tl.cdiv(size, BLOCK), tl.num_programs(0), num_stages=1):
@@ -98,7 +99,7 @@ def _narrow_network(
             OUTPUTS, GAUSSIAN, CLIP_VALUE,
         )  # fmt: skip
         tile = packed(lanes, PY)
-        sums += tile
+        sums += tl.sum(tile, 0, keep_dims=True) if AT_ONCE else tile
         by_w3 += multiply(transposed(prepared(tile, PRECISION)), prepared(h2, PRECISION), PRECISION)
         d2 = prepared(by_hidden2(lanes, h2, flat + OFFSET, later, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU), PRECISION)
         d1 = multiply(d2, w2, PRECISION)
