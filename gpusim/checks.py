@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gpusim.env import Env, Task, Uniform
 from gpusim.errors import InputError, told
+from gpusim.kernels.lang import BLOCKS
 from gpusim.kernels.launch import runs_on
 from gpusim.kernels.lower import LoweringError, check
 from gpusim.memory import require
@@ -249,6 +250,9 @@ def params(env: Env, given: Any, num_envs: int, where: torch.device) -> Any:
         )  # or a GPU waits
         if not unseen and bool(torch.as_tensor(made).isnan().any()):
             raise InputError(f"parameter {name!r} is not a number (nan).")
+    drawn = sum(isinstance(value, Uniform) for value in changes.values())
+    if drawn > BLOCKS:
+        raise InputError(f"at most {BLOCKS} parameters can be drawn from ranges, not {drawn}.")
     return env.params._replace(**changes)
 
 

@@ -36,7 +36,8 @@ Lane: TypeAlias = Any
 """One value per environment: a tensor `[N]` in torch, a block in a Triton kernel, a Python number where constant."""
 
 STREAM_INIT, STREAM_STEP, STREAM_ACTION, STREAM_PARAMS, STREAM_POLICY = range(5)
-"""What a draw is for. Streams of one environment never overlap."""
+"""What a draw is for. Streams of one environment never overlap: each has `BLOCKS` blocks of four words."""
+BLOCKS = 256
 
 
 class Rng(NamedTuple):
@@ -61,11 +62,20 @@ class Drawn(NamedTuple):
 
 
 def words(rng: Rng | Drawn, block) -> tuple[Lane, Lane, Lane, Lane]:
-    """Four random 32-bit words; `block` (0 to 255, known in advance) tells apart the draws made from one `rng`."""
+    """Four random 32-bit words; `block` (0 to 255, known in advance) tells apart the draws made from one `rng`.
+
+    Raises:
+        ValueError: there is no such block.
+    """
+    if not isinstance(block, int | np.integer) or isinstance(block, bool) or not 0 <= block < BLOCKS:
+        raise ValueError(
+            f"a block is a whole number from 0 to {BLOCKS - 1}, known in advance, not {_named(block)}; "
+            f"{BLOCKS} blocks are the words of {4 * BLOCKS} entities"
+        )
     if isinstance(rng, Drawn):
         return tuple(_cast(word, "int64") & 0xFFFFFFFF for word in rng.words[block])
     step = rng.step if isinstance(rng.step, int) else _cast(rng.step, "int64")
-    return philox(rng.seed, rng.env, rng.episode, step, rng.stream * 256 + block)
+    return philox(rng.seed, rng.env, rng.episode, step, rng.stream * BLOCKS + block)
 
 
 def uniform4(rng: Rng, block, low, high) -> tuple[Lane, Lane, Lane, Lane]:
@@ -82,7 +92,7 @@ def uniform(rng: Rng, block, low, high) -> Lane:
 def slot_words(rng: Rng, block, count) -> Lane:
     """A random 32-bit word for each of `count` entities, `[N, count]`; `count` is a power of two, known in advance.
 
-    They are the words of the blocks from `block` on, in their order, four entities to a block.
+    They are the words of the blocks from `block` on, in their order, four entities to a block; the last is 255 at most.
     """
     drawn = [word for i in range(-(-count // 4)) for word in words(rng, block + i)][:count]
     if isinstance(drawn[0], np.ndarray):
@@ -103,6 +113,10 @@ def unit(word) -> Lane:
 def below(word, count) -> Lane:
     """int32 in [0, count), made of one of `words`; `count` is a whole number or int lane below 2**31."""
     return to_int((word * count) >> 32)
+
+
+def _named(block) -> str:
+    return "a lane" if is_lane(block) else repr(block)
 
 
 def _scale(word, low, high):

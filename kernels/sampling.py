@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from gpusim.kernels.distributions import HALF_LOG_TAU, LOG_STD_RANGE, Gaussian
-from gpusim.kernels.lang import STREAM_POLICY, Rng, words
+from gpusim.kernels.lang import BLOCKS, STREAM_POLICY
+from gpusim.kernels.philox import philox
 
 
 class Drawn(NamedTuple):
@@ -68,7 +69,8 @@ def gaussian_torch(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, c
 
 
 def _words(seed: Tensor, index: Tensor, clock: Tensor, block: int):
-    return words(Rng(seed, index, clock & 0xFFFFFFFF, clock >> 32, STREAM_POLICY), block)
+    """Those of the last stream, which has blocks without end: two actions take one."""
+    return philox(seed, index, clock & 0xFFFFFFFF, clock >> 32, STREAM_POLICY * BLOCKS + block)
 
 
 def _uniform(word: Tensor) -> Tensor:

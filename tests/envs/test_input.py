@@ -1,6 +1,7 @@
 """Bad input: one sentence that says what was wrong and what is allowed, and everything as it was before."""
 
 import dataclasses
+from collections import namedtuple
 
 import gymnasium
 import numpy as np
@@ -12,6 +13,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 import gpusim
 from gpusim import InputError, Uniform
 from gpusim.envs.classic.cartpole import CARTPOLE
+from tests.envs.wrong import RIGHT
 
 
 def make(env="CartPole-v1", **kwargs):
@@ -52,6 +54,15 @@ ARGUMENTS = [
 def test_arguments(kwargs, sentence):
     with pytest.raises(InputError, match=sentence):
         make(**kwargs)
+
+
+def test_more_ranges_than_blocks_to_draw_from():
+    params = namedtuple("Params", [f"a{i}" for i in range(257)])(*[0.0] * 257)  # type: ignore[misc]
+    env = dataclasses.replace(RIGHT, id="Ranges-v0", params=params, step=lambda s, a, rng, p: (s, p.a0, False))
+    drawn = dict.fromkeys(params._fields[1:], Uniform(0.0, 1.0))
+    gpusim.make(env, 2, device="cpu", params=drawn)
+    with pytest.raises(InputError, match="at most 256 parameters can be drawn from ranges, not 257"):
+        gpusim.make(env, 2, device="cpu", params=drawn | {"a0": Uniform(0.0, 1.0)})
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -15,7 +15,20 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
 from gpusim import Env
-from gpusim.kernels.lang import absolute, cumsum, sin, slots, to_float, to_int, uniform4, where
+from gpusim.kernels.lang import (
+    absolute,
+    below,
+    cumsum,
+    sin,
+    slot_uniform,
+    slots,
+    to_float,
+    to_int,
+    uniform,
+    uniform4,
+    where,
+    words,
+)
 
 
 class State(NamedTuple):
@@ -90,6 +103,11 @@ def begin(**fields):
         return s._replace(**{name: change(s) for name, change in fields.items()})
 
     return {"init": init_changed}
+
+
+def draw(change):
+    """`init` with another draw."""
+    return {"init": lambda rng, p: init(rng, p)._replace(x=change(rng))}
 
 
 def go(change):
@@ -300,6 +318,11 @@ WRONG: dict[str, tuple[dict, str]] = {
     "numpy.random": (reward(lambda s, r: r + float(np.random.default_rng().random())), AGAIN),
     "random": (reward(lambda s, r: r + random.random()), AGAIN),
     "the clock": (reward(lambda s, r: r + time.perf_counter_ns() % 1000003), AGAIN),
+    "block 256": (draw(lambda rng: uniform(rng, 256, 0.0, 1.0)), "0 to 255, known in advance, not 256"),
+    "block 1.5": (draw(lambda rng: uniform(rng, 1.5, 0.0, 1.0)), "0 to 255, known in advance, not 1.5"),
+    "a bool as block": (draw(lambda rng: uniform(rng, True, 0.0, 1.0)), "0 to 255, known in advance, not True"),
+    "a lane as block": (draw(lambda rng: uniform(rng, below(words(rng, 0)[0], 9), 0.0, 1.0)), "not a lane"),
+    "too many entities": (draw(lambda rng: slot_uniform(rng, 0, 2048, 0.0, 1.0)[:, 0]), "the words of 1024 entities"),
     "if on a lane": (reward(branch), r"write where\(condition, a, b\), and join conditions by `&`"),
     "and of lanes": (ended(lambda s, t: s.x > 0 and s.v > 0), "join conditions by `&` and `|`"),
     "max of lanes": (reward(lambda s, r: max(s.x, s.v)), r"write where\(condition, a, b\)"),

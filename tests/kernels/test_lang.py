@@ -100,6 +100,25 @@ def test_entities_have_the_words_of_the_blocks_in_their_order(count):
         assert str(drawn.dtype).endswith("float32")
 
 
+@pytest.mark.parametrize("block", [256, -1, 1.5, True, torch.arange(50)], ids=["256", "-1", "1.5", "True", "lane"])
+def test_a_block_that_is_none(block):
+    """Those of 256 and more would be another stream's."""
+    at = torch.arange(50)
+    for rng in (lang.Rng(7, at, at, 5, 1), lang.Rng(7, at.numpy(), at.numpy(), 5, 1), lang.Drawn(7, at, at, 5, 1, {})):
+        for draw in (lang.words, lambda rng, block: lang.uniform(rng, block, 0.0, 1.0)):
+            with pytest.raises(ValueError, match="a block is a whole number from 0 to 255, known in advance, not"):
+                draw(rng, block)
+
+
+def test_entities_keep_to_their_stream():
+    at = torch.arange(50)
+    for rng in (lang.Rng(7, at, at, 5, 1), lang.Rng(7, at.numpy(), at.numpy(), 5, 1)):
+        assert lang.slot_words(rng, 0, 1024).shape == lang.slot_words(rng, 252, 16).shape[:1] + (1024,)
+        for block, count in ((0, 2048), (253, 16), (256, 1)):
+            with pytest.raises(ValueError, match="not 256; 256 blocks are the words of 1024 entities"):
+                lang.slot_uniform(rng, block, count, 0.0, 1.0)
+
+
 def test_every_word_says_what_it_is_and_has_its_twin():
     from gpusim.kernels import lang_triton
 
