@@ -20,6 +20,8 @@ from gpusim.version import __version__
 FORMAT = 1  # of a checkpoint; raised when an older one can no longer be read
 KEPT = 3
 SEAL = b"gpusim sha256 "  # and 64 digits: the comment at the end of the archive that torch writes
+LENGTH = len(SEAL) + 64
+COMMENT = LENGTH.to_bytes(2, "little")  # which stands before it
 NAME = re.compile(r"[0-9]{8,}\.pt")  # what is called otherwise is somebody else's
 
 
@@ -106,7 +108,7 @@ def read(path: Path, device: torch.device) -> Checkpoint:
 def seal(archive: io.BytesIO) -> None:
     """Adds the digest of all its bytes as the comment of a zip archive that has none."""
     archive.seek(-2, io.SEEK_END)
-    archive.write((len(SEAL) + 64).to_bytes(2, "little"))  # of the comment
+    archive.write(COMMENT)
     digest = hashlib.sha256(archive.getbuffer()).hexdigest()
     archive.write(SEAL + digest.encode())
 
@@ -114,9 +116,10 @@ def seal(archive: io.BytesIO) -> None:
 def check_seal(path: Path) -> None:
     """Raises an error where a digest is wrong: the seal's, or, in a checkpoint of an older gpusim, that of a tensor."""
     with open(path, "rb") as file:
-        rest = file.seek(-len(SEAL) - 64, io.SEEK_END)
+        rest = file.seek(-LENGTH, io.SEEK_END)
         found = file.read()
-        if not found.startswith(SEAL):
+        file.seek(max(0, rest - len(COMMENT)))
+        if not found.startswith(SEAL) and file.read(len(COMMENT)) != COMMENT:  # one flipped bit is not in both
             return _check_tensors(path)
         file.seek(0)
         digest = hashlib.sha256()
