@@ -11,6 +11,7 @@ from gpusim.kernels.lang import Drawn, Rng, words
 from gpusim.tree import tensors
 
 WRITES = "writes into what it was given: make a new lane, x = x + dx, where x += dx changes the old one"
+REACHES = "reaches into the memory of what it was given ({}), and could write there: make a copy of it first, x.clone()"
 DRAWS = "draws by torch: draw from rng, as in uniform(rng, 0, 0.0, 1.0)"
 JOINS = "makes environments depend on one another ({} of all lanes): a reduction runs over entities, the last axis"
 DRAWING = {
@@ -36,6 +37,8 @@ LOOKING = dict.fromkeys(
     WHERE,
 ) | dict.fromkeys(["__array__", "__float__", "__index__", "__int__", "item", "numpy", "tolist"], WORDS)
 
+MEMORY = {"__dlpack__", "storage", "untyped_storage"}
+
 
 class Forbidden(Exception):
     """No function of an environment may do this; the message says what it does, and what to write."""
@@ -48,13 +51,13 @@ def watched(function: Callable, *args: Any, joins: bool = False) -> Any:
         Forbidden: it does what no function of an environment may.
     """
     given = tensors(args)
-    before, state = [x._version for x in given], torch.random.get_rng_state()
+    before, state = list(map(_held, given)), torch.random.get_rng_state()
     watch = Watch(given, joins)
     with watch:
         result = function(*(Drawn(*x, words=_Words(x, watch)) if isinstance(x, Rng) else x for x in args))
     if watch.problem:  # the function went on
         raise watch.problem
-    if [x._version for x in given] != before:
+    if list(map(_held, given)) != before:
         raise Forbidden(WRITES)
     if not torch.equal(state, torch.random.get_rng_state()):
         torch.random.set_rng_state(state)
@@ -105,8 +108,10 @@ class Watch(TorchFunctionMode):
             return LOOKS.format(name.strip("_"), LOOKING[name])
         if (name == "where" and len(args) == 1) or (name == "__getitem__" and _chooses(args[1])):
             return LOOKS.format("an index that is a condition", WHERE)
+        if name in MEMORY and args and _memory(args[0]) in map(_memory, self.given):
+            return REACHES.format(name.strip("_"))
         target = kwargs.get("out")
-        if target is None and (name == "__setitem__" or (name[-1:] == "_" != name[-2:-1])):
+        if target is None and (name in ("__setitem__", "__set__") or (name[-1:] == "_" != name[-2:-1])):
             target = args[0] if args else None
         for place in map(_memory, tensors(target)):
             if place in map(_memory, self.given):
@@ -142,6 +147,13 @@ class _Words(dict):
 def _chooses(index: Any) -> bool:
     """Whether an index picks by a condition, so that the shape depends on values."""
     return any(x.dtype in (torch.bool, torch.uint8) for x in tensors(index))
+
+
+def _held(x: Tensor) -> tuple:
+    """All that a write changes, whichever way it goes: of one by another library torch counts no version."""
+    values = x.detach()
+    dense = values.layout is torch.strided and not values.is_nested
+    return x._version, x.requires_grad, x.dtype, x.shape, values.numpy(force=True).tobytes() if dense else b""
 
 
 def _memory(x: Tensor) -> int:

@@ -183,6 +183,8 @@ def _refuse_syntax(function: Callable, tree: ast.FunctionDef) -> None:
             _refuse(function, node, REFUSED_OPERATORS[type(node.op)])
         if isinstance(node, ast.Compare) and len(node.ops) > 1:
             _refuse(function, node, f"the chain `{ast.unparse(node)}` (join two comparisons with `&`)")
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            _refuse(function, node, f"the change of `{ast.unparse(node)}`")
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             _refuse(function, node, f"`{ast.unparse(node.func)}`")
 

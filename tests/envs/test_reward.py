@@ -1,5 +1,6 @@
 """`Env.with_reward`: the reward is what the function says, on every backend, and all else is as it was."""
 
+import ctypes
 import functools
 import inspect
 import re
@@ -252,6 +253,16 @@ def fails(s, action, new, reward, terminated, p):
         (lambda s, a, n, r, t, p: r - r.mean(), "makes environments depend on one another .mean of all lanes."),
         (lambda s, a, n, r, t, p: n.position.flip(0), "makes environments depend on one another"),
         (lambda s, a, n, r, t, p: r.mul_(2.0), "writes into what it was given"),
+        (
+            lambda s, a, n, r, t, p: (np.from_dlpack(n.position).fill(3.0), r)[1],
+            "reaches into the memory of what it was",
+        ),
+        (
+            lambda s, a, n, r, t, p: (n.velocity.untyped_storage().fill_(0), r)[1],
+            "reaches into the memory of what it was",
+        ),
+        (lambda s, a, n, r, t, p: (ctypes.memset(n.position.data_ptr(), 0, 4), r)[1], "writes into what it was given"),
+        (lambda s, a, n, r, t, p: setattr(n.position, "requires_grad", True) or r, "writes into what it was given"),
         (lambda s, a, n, r, t, p: r + torch.rand(5), "draws by torch: draw from rng"),
         (lambda s, a, n, r, t, p: r + np.random.default_rng().random(), "gives something else when it is called again"),
         (lambda s, a, n, r, t, p: r.sqrt(), "gives NaN on a step of MountainCar-v0"),

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import math
 import random
@@ -187,6 +188,7 @@ def raises(s, r):
     raise KeyError("mass")
 
 
+REACHES = "reaches into the memory of what it was given"
 WRITES, VALUES, ALONE = "writes into what it was given", "looks at the values of lanes", "depend on one another"
 AGAIN, DRAWS, LANE = "something else when it is called again", "draws by torch", "a lane is meant"
 KEEPS = "a field keeps the dtype and shape that init gives it"
@@ -305,6 +307,15 @@ WRONG: dict[str, tuple[dict, str]] = {
     "the generator": (write(lambda s, a, rng, p: rng.step.add_(1.0)), WRITES),
     "the index, in init": ({"init": lambda rng, p: (rng.env.add_(1), init(rng, p))[1]}, WRITES),
     "a write that is caught": (write(caught), WRITES),
+    "the storage": (write(lambda s, a, rng, p: s.x.untyped_storage().fill_(0)), REACHES),
+    "the storage of zeros": (write(lambda s, a, rng, p: s.n.untyped_storage().fill_(0)), REACHES),
+    "numpy.from_dlpack": (write(lambda s, a, rng, p: np.from_dlpack(s.x).fill(3.0)), REACHES),
+    "torch.from_dlpack": (write(lambda s, a, rng, p: torch.from_dlpack(s.x).mul_(0.5)), f"{REACHES}|{WRITES}"),
+    "the storage of the index": ({"init": lambda rng, p: (rng.env.untyped_storage().fill_(0), init(rng, p))[1]}, REACHES),
+    "the storage, in observe": (see(lambda s: (s.x, s.v, s.v.untyped_storage().fill_(0) and s.x)), REACHES),
+    "an address": (write(lambda s, a, rng, p: ctypes.memset(s.x.data_ptr(), 0, 4)), WRITES),
+    "x.requires_grad = ...": (write(lambda s, a, rng, p: setattr(s.x, "requires_grad", True)), WRITES),
+    "x.data = ...": (write(lambda s, a, rng, p: setattr(s.x, "data", s.v)), WRITES),
     "a tensor of the module": (write(lambda s, a, rng, p: OUTSIDE.add_(1.0)), "writes to a tensor outside of it"),
     "a count of the module": (reward(counted), AGAIN),
     "torch.rand": (reward(lambda s, r: r + torch.rand(r.shape)), DRAWS),

@@ -50,6 +50,11 @@ def inner_lambda(x):
     return f(x)
 
 
+def attribute(x):
+    x.requires_grad = True  # the change of `x.requires_grad`
+    return x
+
+
 def inner_function(x):
     def f(y):  # the inner function
         return y
