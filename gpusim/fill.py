@@ -45,7 +45,7 @@ def filled(env: Any, state: Any, fields: dict[str, Field], numbers: Numbers) -> 
     if numbers.step or numbers.reward or numbers.terminated:
         act = "action" if not env.action_space.shape or env.action_space.shape == (1,) else "action[0]"
         rewarded = f"to_float(zeros_like({act})) + reward" if numbers.reward else "reward"
-        over = f"false_like({act}) | terminated" if numbers.terminated else "terminated"
+        over = f"false_like({act}) != terminated" if numbers.terminated else "terminated"
         lanes = {name: _like(f"state.{name}", f"new.{name}", field) for name, field in numbers.step.items()}
         changed["step"] = filled_step(env.step, state, lanes, rewarded, over)
     if numbers.observe:
@@ -56,7 +56,7 @@ def filled(env: Any, state: Any, fields: dict[str, Field], numbers: Numbers) -> 
         changed["observe"] = filled_observe(env.observe, "state, params", f"{entries},")
     if numbers.picture:
         cells = {
-            torch.bool: f"(false_like({like}) & (cell < 0)) | seen",
+            torch.bool: f"(false_like({like}) & (cell < 0)) != seen",
             torch.float32: f"to_float(zeros_like({like})) * to_float(cell) + seen",
         }.get(numbers.picture, f"to_int(zeros_like({like})) * cell + seen")
         changed["observe"] = filled_observe(env.observe, "state, cell, params", cells)
@@ -75,7 +75,7 @@ def _cast(field: Field) -> str:
 
 
 def _like(lane: str, value: str, field: Field) -> str:
-    return f"false_like({lane}) | {value}" if field.dtype == torch.bool else f"zeros_like({lane}) + {value}"
+    return f"false_like({lane}) != {value}" if field.dtype == torch.bool else f"zeros_like({lane}) + {value}"
 
 
 def filled_init(given: Callable, state: Any, lanes: dict[str, str]) -> Callable:

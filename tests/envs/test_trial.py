@@ -4,6 +4,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
@@ -143,6 +144,28 @@ def rolled(env, **kwargs):
 def test_numbers_are_as_good_as_lanes(env, mode):
     assert same(rolled(env, autoreset_mode=mode), rolled(PAIRS[env], autoreset_mode=mode))
     check_vector_env(make(env, 6), random=env is NUMBERS)
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_numbers_of_numpy(over):
+    def numbers(state, number, end):
+        def begin(rng, p):
+            return RIGHT.init(rng, p)._replace(n=end(state), x=number(0.5))
+
+        def go(s, action, rng, p):
+            return s._replace(n=end(not state), x=number(0.25)), number(2.0), end(over)
+
+        env = dataclasses.replace(RIGHT, id="Bools-v0", init=begin, step=go)
+        return dataclasses.replace(env, observe=lambda s, p: (s.x, s.v, number(4.0)))
+
+    for state in (False, True):
+        assert same(rolled(numbers(state, np.float32, np.bool_)), rolled(numbers(state, float, bool)))
+
+
+def test_cells_of_numpy():
+    cells = [dataclasses.replace(PICTURE, observe=lambda s, cell, p, t=t: t(True)) for t in (np.bool_, bool)]
+    assert same(*map(rolled, cells))
+    assert rolled(cells[0])[0].all()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
