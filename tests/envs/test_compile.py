@@ -14,7 +14,7 @@ import gpusim
 from gpusim import Uniform, stepper
 from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.pendulum import PENDULUM
-from gpusim.envs.minatar import BREAKOUT
+from gpusim.envs.minatar.breakout import BREAKOUT
 from gpusim.kernels.lang import STREAM_STEP, Lane, uniform
 from gpusim.stepper import DrawsAhead, blocks
 from gpusim.testing import check_vector_env
