@@ -19,6 +19,7 @@ from gpusim.kernels.lang import BLOCKS
 from gpusim.kernels.launch import runs_on
 from gpusim.kernels.lower import LoweringError, check
 from gpusim.memory import require
+from gpusim.trial import GREATEST, not_finite
 
 COUNTERS = 26  # bytes: index, elapsed steps, return, two flags and episode
 BACKENDS = ("eager", "compile", "triton")
@@ -92,24 +93,34 @@ def environment(env: Env) -> Env:
     spaces(env.id, env.observation_space, env.action_space)
     _held(env.id, "observation_space", env.observation_space)
     _held(env.id, "action_space", env.action_space)
+    if isinstance(env.action_space, Discrete) and env.action_space.n > 2**31 - 1:
+        raise InputError(f"the action_space of {env.id} has more actions than int32 can number: {env.action_space}.")
     params = env.params
     fields = getattr(params, "_fields", ()) if isinstance(params, tuple) else None
-    if fields is None or len(fields) != len(params) or not all(isinstance(x, int | float) for x in params):
+    if fields is None or len(fields) != len(params) or not all(map(_is_number, params)):
         raise InputError(f"the params of {env.id} must be a NamedTuple of numbers, not {told(params)}.")
-    if wrong := [name for name in fields if math.isnan(getattr(params, name))]:
-        raise InputError(f"the parameter {wrong[0]!r} of {env.id} is NaN.")
+    for name, value in zip(fields, params, strict=True):
+        if wrong := not_finite(value):
+            raise InputError(f"the parameter {name!r} of {env.id} is {wrong}.")
     if env.max_episode_steps is not None and positive("max_episode_steps", env.max_episode_steps) > MAX_STEPS:
         raise InputError(
             f"max_episode_steps of {env.id} must be at most {MAX_STEPS}, or None, not {env.max_episode_steps}."
         )
     threshold = env.reward_threshold
-    if threshold is not None and (not isinstance(threshold, int | float) or isinstance(threshold, bool)):
-        raise InputError(f"the reward_threshold of {env.id} must be a number or None, not {told(threshold)}.")
+    if threshold is not None:
+        if not _is_number(threshold):
+            raise InputError(f"the reward_threshold of {env.id} must be a number or None, not {told(threshold)}.")
+        if wrong := not_finite(threshold):
+            raise InputError(f"the reward_threshold of {env.id} is {wrong}.")
     if env.render is not None and not callable(env.render):
         raise InputError(
             f"the render of {env.id} must be a function of (state, params), or None, not {told(env.render)}."
         )
     return env
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _held(name: str, field: str, space: Any) -> None:
@@ -248,8 +259,12 @@ def params(env: Env, given: Any, num_envs: int, where: torch.device) -> Any:
         unseen = isinstance(value, Uniform) or (
             isinstance(made, Tensor) and made.device.type != "cpu"
         )  # or a GPU waits
-        if not unseen and bool(torch.as_tensor(made).isnan().any()):
+        if unseen:
+            continue
+        if bool(torch.as_tensor(made).isnan().any()):
             raise InputError(f"parameter {name!r} is not a number (nan).")
+        if not bool(torch.as_tensor(made, dtype=torch.float32).isfinite().all()):
+            raise InputError(f"parameter {name!r} must lie within the {GREATEST:.2g} of float32, not be {told(value)}.")
     drawn = sum(isinstance(value, Uniform) for value in changes.values())
     if drawn > BLOCKS:
         raise InputError(f"at most {BLOCKS} parameters can be drawn from ranges, not {drawn}.")
@@ -258,13 +273,22 @@ def params(env: Env, given: Any, num_envs: int, where: torch.device) -> Any:
 
 def param(name: str, value: Any, num_envs: int, where: torch.device) -> Any:
     if isinstance(value, Uniform):
-        numbers = all(isinstance(x, int | float | np.number) for x in value)
-        if not numbers or not -np.inf < value.low < value.high < np.inf:
+        numbers = all(isinstance(x, int | float | np.number) and not isinstance(x, bool) for x in value)
+        if not numbers or not -math.inf < value.low < value.high < math.inf:
             raise InputError(f"parameter {name!r} needs finite Uniform(low, high) with low < high, not {told(value)}.")
+        if not max(-value.low, value.high, value.high - value.low) <= GREATEST:
+            raise InputError(
+                f"parameter {name!r} needs a Uniform(low, high) within the {GREATEST:.2g} of float32, and so far apart at "
+                f"most, not {told(value)}."
+            )
         return value
+    if isinstance(value, int) and abs(value) >= 2**63:  # more than a tensor of ints holds
+        value = float(value) if abs(value) <= GREATEST else math.inf
     try:
         tensor = as_tensor(name, value, where)
-        tensor = torch.empty(0) if tensor.is_complex() or tensor.dtype == torch.bool else tensor.to(torch.float32)
+        dense = tensor.layout is torch.strided and not tensor.is_nested
+        real = dense and not tensor.is_complex() and tensor.dtype != torch.bool
+        tensor = tensor.to(torch.float32) if real else torch.empty(0)
     except InputError:
         tensor = torch.empty(0)
     if tensor.shape not in ((), (num_envs,)):

@@ -12,6 +12,14 @@ def told(value: Any) -> str:
         return "a number of thousands of digits"
 
 
+def said(error: BaseException) -> str:
+    """The first line of what an error says, without its stop; nothing, where it cannot say it."""
+    try:
+        return (str(error).splitlines() or [""])[0].rstrip(".")
+    except Exception:  # of the author's
+        return ""
+
+
 class InputError(ValueError):
     """Bad input, refused before anything changed. On the command line: the sentence alone, and exit code 2."""
 

@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpusim.errors import InputError, told
+from gpusim.errors import InputError, said, told
 from gpusim.kernels.lang import to_float, zeros_like
 from gpusim.precision import float32
-from gpusim.trial import ALL, SOME, Trial, alike, is_number, line, on
+from gpusim.trial import ALL, SOME, Trial, alike, is_number, line, not_finite, on
+from gpusim.trial import told as described
 from gpusim.watch import Forbidden, watched
 
 ARGUMENTS = ("state", "action", "next_state", "reward", "terminated", "params")
+MADE_OF = "__made_of__"  # what a class of parameters was joined of; no parameter has such a name
 
 
 def shaped(step: Callable, reward: Callable) -> Callable:
@@ -52,16 +54,19 @@ def widened(params: Any, more: Any) -> Any:
                 f"the reward's parameter {name!r} must be a number, not {told(value)}; gpusim.make(..., params=...) takes "
                 "ranges and a value for each environment."
             )
+        if wrong := not_finite(value):
+            raise InputError(f"the reward's parameter {name!r} is {wrong}.")
     return _joined(type(params), tuple(more), (*params, *more.values()))
 
 
 def _joined(kind: Any, more: tuple[str, ...], values: tuple) -> Any:
     """A tuple of the class `kind` with more fields, which is pickled as what it was made of."""
-    first, before = getattr(kind, "origin", (kind, ()))
+    first, before = getattr(kind, MADE_OF, (kind, ()))
     names, make = (*kind._fields, *more), namedtuple  # as mypy knows none of names that are not written out
     wider: Any = make(kind.__name__, names, defaults=values, module=kind.__module__)
-    wider.origin = first, (*before, *more)
-    wider.__reduce__ = lambda self: (_joined, (*self.origin, tuple(self)))
+    made_of = first, (*before, *more)
+    setattr(wider, MADE_OF, made_of)
+    wider.__reduce__ = lambda self: (_joined, (*made_of, tuple(self)))
     return wider()
 
 
@@ -102,14 +107,22 @@ def _tried(trial: Trial, reward: Callable, name: str, rows: slice, joins: bool =
     except Forbidden as problem:
         raise InputError(f"{name} {problem} ({line(problem)}).") from None
     except Exception as error:
-        said = (str(error).splitlines() or [""])[0].rstrip(".")
-        raise InputError(f"{name} fails on a step of {trial.env.id}: {type(error).__name__}: {said}.") from error
-    if not is_number(value) and not (isinstance(value, Tensor) and value.shape == terminated.shape):
-        found = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise InputError(f"{name} must give a lane, one number for each environment, [5] for five, not {found}.")
-    if bool(torch.as_tensor(value).isnan().any()):
-        raise InputError(f"{name} gives NaN on a step of {trial.env.id}.")
+        why = said(error)
+        raise InputError(
+            f"{name} fails on a step of {trial.env.id}: {type(error).__name__}{why and f': {why}'}."
+        ) from error
+    if not is_number(value) and not _is_lane(value, terminated):
+        raise InputError(
+            f"{name} must give a lane, one number for each environment, [5] for five, not {described(value)}."
+        )
+    if wrong := not_finite(value):
+        raise InputError(f"{name} gives {wrong} on a step of {trial.env.id}.")
     return value
+
+
+def _is_lane(value: Any, like: Tensor) -> bool:
+    dense = isinstance(value, Tensor) and not value.is_nested and value.layout is torch.strided
+    return dense and value.shape == like.shape and value.device == like.device and not value.is_complex()
 
 
 def _told(reward: Any) -> str:

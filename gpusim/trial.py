@@ -29,6 +29,7 @@ from gpusim.remember import by_env
 from gpusim.watch import Forbidden, watched
 
 N = 5  # environments
+GREATEST = float(np.finfo(np.float32).max)
 ALL, SOME = slice(0, None), slice(2, None)
 ARGUMENTS = {"init": "rng, params", "step": "state, action, rng, params", "observe": "state, params"}
 REMEDIES = {
@@ -173,16 +174,17 @@ class Trial:
         cells = self._cells()
         seen = self.call("observe", state, torch.arange(cells, dtype=torch.int32)[None], params)
         if not is_number(seen):
-            shape = tuple(seen.shape) if isinstance(seen, Tensor) else None
+            dense = isinstance(seen, Tensor) and not seen.is_nested and seen.layout is torch.strided
+            shape = tuple(seen.shape) if dense else None
             if shape not in ((n, cells), (n, 1), (1, cells)):
                 self.refuse(
                     "observe",
                     f"gives {told(seen)} where the cells of an image are meant, [{n}, {cells}] for {n} environments",
                 )
+        self._finite("observe", "a cell", seen)
         value = torch.as_tensor(seen)
         if value.is_complex() or (value.dtype == torch.float64 and isinstance(seen, Tensor)):
             self.refuse("observe", f"gives {told(seen)} where float32, ints or bools are meant")
-        self._no_nan("observe", "a cell", seen)
         kept = value.to(getattr(torch, self.space.dtype.name))
         truth = kept.dtype == torch.bool and not value.is_floating_point()  # of a whole number: all but 0 is True
         if not truth and not torch.equal(kept.to(value.dtype), value):
@@ -194,13 +196,16 @@ class Trial:
     def _lane(self, role: str, name: str, value: Any, n: int, wide: bool = False) -> None:
         """Refuses what is neither a number nor a lane (or, if `wide`, entities), by its kind."""
         if is_number(value):
-            if value != value:
-                self.refuse(role, f"gives NaN as {name}")
+            self._finite(role, name, value)
+            if role == "init" and not held(value, fill.DTYPES[_kind(value)]):
+                self.refuse(role, f"gives {told(value)} as {name}, which an int32 lane does not hold")
             return
         meant = f"where a lane is meant, a tensor [{n}] for {n} environments" + (", or a number" if n == N else "")
         if not isinstance(value, Tensor):
             array = ": zeros_like(x) and the other words make tensors" if isinstance(value, np.ndarray) else ""
             self.refuse(role, f"gives {told(value)} as {name}, {meant}{array}")
+        if value.is_nested or value.layout is not torch.strided:
+            self.refuse(role, f"gives {told(value)} as {name}, {meant}: a lane is a dense tensor")
         entities = wide and value.ndim == 2 and value.shape[0] == n
         if value.shape != (n,) and not entities:
             one = "" if value.ndim else ": a reduction joins the entities of one environment, never environments"
@@ -210,18 +215,18 @@ class Trial:
             self.refuse(
                 role, f"gives {told(value)} as {name}: the number of entities must be a power of two; some may be idle"
             )
-        if value.device.type != self.device or value.layout is not torch.strided:
+        if value.device.type != self.device:
             self.refuse(role, f'gives {name} on device "{value.device}" where all it was given is on "{self.device}"')
         if value.dtype not in (torch.float32, torch.int32, torch.int64, torch.bool):
             self.refuse(
                 role,
                 f"gives {told(value)} as {name}, where float32, int32, int64 or bool is meant: to_float(x), to_int(x)",
             )
-        self._no_nan(role, name, value)
+        self._finite(role, name, value)
 
-    def _no_nan(self, role: str, name: str, value: Any) -> None:
-        if bool(torch.as_tensor(value).isnan().any()):
-            self.refuse(role, f"gives NaN as {name} at the first step")
+    def _finite(self, role: str, name: str, value: Any) -> None:
+        if problem := not_finite(value):
+            self.refuse(role, f"gives {problem} as {name} at the first step")
 
     def _settled(self, begun: Any, new: Any, fields: dict[str, Field]) -> dict[str, Field]:
         """`fields`, those that begin as a number in the form that the step gives them."""
@@ -240,6 +245,8 @@ class Trial:
         """The field that holds a number too; if `free`, a lane of floats will do where it is one of ints."""
         dtype = fill.DTYPES[_kind(number)]
         if _holds(field.dtype, dtype):
+            if not held(number, field.dtype):
+                self._differs(name, number, field)
             return field
         if not (free and _holds(dtype, field.dtype)):
             self._differs(name, number, field)
@@ -250,8 +257,8 @@ class Trial:
         what = f"{dtype} tensor [{N}, {field.width}]" if field.width else f"{dtype} lane"
         self.refuse(
             "step",
-            f"gives {told(value)} as `{name}` of the State, where it was given a {what}: a field keeps the dtype and shape "
-            "that init gives it (to_float(x), to_int(x))",
+            f"gives {told(value)} as `{name}` of the State, where it was given {_a(what)}: a field keeps the dtype and "
+            "shape that init gives it (to_float(x), to_int(x))",
         )
 
     def _state(self, state: Any, fields: dict[str, Field], rows: slice = ALL) -> Any:
@@ -317,7 +324,7 @@ class Trial:
         except Forbidden as problem:
             self.refuse(role, str(problem), line(problem))
         except Exception as error:
-            said = (str(error).splitlines() or [""])[0].rstrip(".")
+            said = errors.said(error)
             remedy = next((f": {remedy}" for symptom, remedy in REMEDIES.items() if symptom in said), "")
             if role == "step" and self.numbers and not remedy:
                 remedy = (
@@ -395,6 +402,25 @@ def is_number(x: Any) -> bool:
     return isinstance(x, int | float | np.bool_ | np.integer | np.floating)
 
 
+def not_finite(value: Any) -> str:
+    """What it is, where a number or a tensor has no finite float32; else nothing."""
+    if isinstance(value, Tensor):
+        value = value if value.is_complex() else value.to(torch.float32)
+        return "" if bool(value.isfinite().all()) else "NaN" if bool(value.isnan().any()) else "an infinite number"
+    if value != value:
+        return "NaN"
+    if not abs(value) <= GREATEST:
+        return f"{told(value)} (float32 ends at {GREATEST:.2g})"
+    return f"{told(value)} (int64 ends at 2**63)" if _kind(value) is int and not held(value, torch.int64) else ""
+
+
+def held(number: Any, dtype: torch.dtype) -> bool:
+    """Whether a lane of that dtype can be that number; one of floats can be any, rounded."""
+    if dtype in (torch.int32, torch.int64):
+        return torch.iinfo(dtype).min <= number <= torch.iinfo(dtype).max
+    return True
+
+
 def _kind(x: Any) -> type:
     if isinstance(x, bool | np.bool_):
         return bool
@@ -437,8 +463,16 @@ def alike(whole: Any, some: Any, rows: slice) -> bool:
 def told(value: Any) -> str:
     """A value in a sentence."""
     if isinstance(value, Tensor):
-        return f"a {str(value.dtype).removeprefix('torch.')} tensor {list(value.shape)}"
+        dtype = str(value.dtype).removeprefix("torch.")
+        if value.is_nested or value.layout is not torch.strided:
+            kind = "nested" if value.is_nested else str(value.layout).removeprefix("torch.").replace("_", " ")
+            return f"a {kind} tensor of {dtype}"
+        return f"{_a(dtype)} tensor {list(value.shape)}" + (' on "meta"' if value.is_meta else "")
     if is_number(value):
-        return f"the number {value}"
+        return f"the number {errors.told(value.item() if isinstance(value, np.generic) else value)}"
     name = type(value).__name__
-    return "None" if value is None else f"{'an' if re.match('[aeiouAEIOU]|ndarray', name) else 'a'} {name}"
+    return "None" if value is None else _a(name)
+
+
+def _a(name: str) -> str:
+    return f"{'an' if re.match('[aeiouAEIOU]|ndarray', name) else 'a'} {name}"

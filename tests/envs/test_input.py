@@ -46,6 +46,15 @@ ARGUMENTS = [
     ({"params": {"force": torch.ones(3)}}, r"a tensor of shape \(4,\) or a gpusim.Uniform"),
     ({"params": {"force": Uniform(2.0, 1.0)}}, "needs finite Uniform"),
     ({"params": {"force": Uniform(0.0, float("inf"))}}, "needs finite Uniform"),
+    ({"params": {"force": Uniform(-3e38, 3e38)}}, r"needs a Uniform\(low, high\) within the 3.4e\+38 of float32"),
+    ({"params": {"force": Uniform(1.0, 1e300)}}, r"needs a Uniform\(low, high\) within the 3.4e\+38 of float32"),
+    ({"params": {"force": Uniform(10**400, 10**401)}}, r"needs a Uniform\(low, high\) within the 3.4e\+38 of float32"),
+    ({"params": {"force": Uniform(False, True)}}, "needs finite Uniform"),
+    ({"params": {"force": 1e300}}, r"parameter 'force' must lie within the 3.4e\+38 of float32, not be 1e\+300"),
+    ({"params": {"force": 10**400}}, r"parameter 'force' must lie within the 3.4e\+38 of float32, not be 1000"),
+    ({"params": {"force": float("inf")}}, r"parameter 'force' must lie within the 3.4e\+38 of float32, not be inf"),
+    ({"params": {"force": [1.0, 2.0, 3.0, 1e300]}}, r"parameter 'force' must lie within the 3.4e\+38 of float32"),
+    ({"params": {"force": torch.ones(4).to_sparse()}}, r"parameter 'force' must be a number, a tensor of shape"),
     ({"render_mode": "human"}, "render_mode must be None"),
 ]
 

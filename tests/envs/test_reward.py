@@ -1,8 +1,10 @@
 """`Env.with_reward`: the reward is what the function says, on every backend, and all else is as it was."""
 
 import ctypes
+import dataclasses
 import functools
 import inspect
+import pickle
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +26,7 @@ from gpusim.testing import check_vector_env
 from tests import interpreter
 from tests.envs.test_vector import MODES, make, same
 from tests.envs.toys import DRIFT, SWARM, TOY, TRAIL
+from tests.envs.wrong import RIGHT
 
 pytest.importorskip("triton")
 WITHIN = {"rtol": 1e-5, "atol": 1e-5}
@@ -226,6 +229,15 @@ def test_what_no_kernel_can_hold_is_named(reward, sentence):
 WEIGHTS = torch.linspace(0, 1, 5)
 
 
+class Silent(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+def silent(s, action, new, reward, terminated, p):
+    raise Silent
+
+
 def five(s, action, new, reward, terminated):
     return reward
 
@@ -246,10 +258,10 @@ def fails(s, action, new, reward, terminated, p):
             fails,
             r"`fails` .* fails on a step of MountainCar-v0: AttributeError: 'State' object has no attribute 'height'",
         ),
-        (lambda s, a, n, r, t, p: None, r"`<lambda>` .* must give a lane, .*, \[5\] for five, not a NoneType\."),
+        (lambda s, a, n, r, t, p: None, r"`<lambda>` .* must give a lane, .*, \[5\] for five, not None\."),
         (lambda s, a, n, r, t, p: (r, t), r"must give a lane, .* not a tuple\."),
-        (lambda s, a, n, r, t, p: r[:, None] + zeros_like(r), r"must give a lane, .* not a tensor \[5, 5\]\."),
-        (lambda s, a, n, r, t, p: r.mean(), r"must give a lane, .* not a tensor \[\]\."),
+        (lambda s, a, n, r, t, p: r[:, None] + zeros_like(r), r"must give a lane, .* not a float32 tensor \[5, 5\]\."),
+        (lambda s, a, n, r, t, p: r.mean(), r"must give a lane, .* not a float32 tensor \[\]\."),
         (lambda s, a, n, r, t, p: r - r.mean(), "makes environments depend on one another .mean of all lanes."),
         (lambda s, a, n, r, t, p: n.position.flip(0), "makes environments depend on one another"),
         (lambda s, a, n, r, t, p: r.mul_(2.0), "writes into what it was given"),
@@ -265,8 +277,19 @@ def fails(s, action, new, reward, terminated, p):
         (lambda s, a, n, r, t, p: setattr(n.position, "requires_grad", True) or r, "writes into what it was given"),
         (lambda s, a, n, r, t, p: r + torch.rand(5), "draws by torch: draw from rng"),
         (lambda s, a, n, r, t, p: r + np.random.default_rng().random(), "gives something else when it is called again"),
+        (lambda s, a, n, r, t, p: 10**400, r"gives .* \(float32 ends at 3.4e\+38\) on a step of MountainCar-v0"),
+        (lambda s, a, n, r, t, p: 2**70, r"gives .* \(int64 ends at 2\*\*63\) on a step of MountainCar-v0"),
+        (lambda s, a, n, r, t, p: r / 0.0, "gives an infinite number on a step of MountainCar-v0"),
+        (lambda s, a, n, r, t, p: r.double() * 1e300, "gives an infinite number on a step of MountainCar-v0"),
+        (lambda s, a, n, r, t, p: r * 1j, r"must give a lane, .* not a complex64 tensor \[5\]\."),
+        (lambda s, a, n, r, t, p: r.to_sparse(), r"must give a lane, .* not a sparse coo tensor of float32\."),
+        (
+            lambda s, a, n, r, t, p: torch.nested.nested_tensor([r], layout=torch.jagged),
+            r"must give a lane, .* not a nested tensor",
+        ),
+        (silent, r"`silent` .* fails on a step of MountainCar-v0: Silent\."),
         (lambda s, a, n, r, t, p: r.sqrt(), "gives NaN on a step of MountainCar-v0"),
-        (print, r"must take six arguments|must give a lane, .* not a NoneType"),
+        (print, r"must take six arguments|must give a lane, .* not None"),
     ],
 )
 def test_a_bad_function_is_refused_by_a_sentence(reward, sentence):
@@ -280,6 +303,8 @@ def test_a_bad_function_is_refused_by_a_sentence(reward, sentence):
         ({"gravity": 1.0}, "the environment has a parameter 'gravity' already; give the reward's another name"),
         ({"weight": "much"}, "the reward's parameter 'weight' must be a number, not 'much'"),
         ({"weight": Uniform(0.0, 1.0)}, r"must be a number, not Uniform.* gpusim.make\(\.\.\., params=\.\.\.\)"),
+        ({"weight": 10**400}, r"parameter 'weight' is the number .* \(float32 ends at 3.4e\+38\)"),
+        ({"weight": float("inf")}, r"parameter 'weight' is the number inf \(float32 ends at 3.4e\+38\)"),
         ({"a weight": 1.0}, "'a weight' cannot be the name of a parameter"),
         ({"class": 1.0}, "'class' cannot be the name of a parameter"),
         ([1.0], "the params of a reward must be a dict of numbers by name, not list"),
@@ -288,6 +313,19 @@ def test_a_bad_function_is_refused_by_a_sentence(reward, sentence):
 def test_bad_params_are_refused_by_a_sentence(params, sentence):
     with pytest.raises(InputError, match=sentence):
         MOUNTAIN_CAR.with_reward(climb, params=params)
+
+
+class Origin(NamedTuple):
+    origin: float = 2.0
+
+
+def test_any_name_of_a_parameter_will_do():
+    """Those that tuples and classes have too."""
+    own = dataclasses.replace(RIGHT, params=Origin(), step=lambda s, a, rng, p: (s, p.origin, False))
+    for env in (MOUNTAIN_CAR.with_reward(lambda s, a, n, r, t, p: p.origin * 1.0, params={"origin": 2.0}), own):
+        again = env.with_reward(lambda s, a, n, r, t, p: r + p.count + p.index, params={"count": 1.0, "index": 4.0})
+        assert pickle.loads(pickle.dumps(again.params)) == again.params
+        assert rolled(again, steps=2).reward.eq(7.0).all()
 
 
 def test_params_may_be_a_named_tuple():

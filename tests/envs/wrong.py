@@ -188,6 +188,15 @@ def raises(s, r):
     raise KeyError("mass")
 
 
+class Silent(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+def raises_silent(s, r):
+    raise Silent
+
+
 REACHES = "reaches into the memory of what it was given"
 WRITES, VALUES, ALONE = "writes into what it was given", "looks at the values of lanes", "depend on one another"
 AGAIN, DRAWS, LANE = "something else when it is called again", "draws by torch", "a lane is meant"
@@ -216,6 +225,11 @@ WRONG: dict[str, tuple[dict, str]] = {
     "complex in the state": (begin(x=lambda s: s.x * 1j), "complex64 tensor"),
     "NaN from init": (begin(x=lambda s: s.x / 0.0 * 0.0), "gives NaN as `x` of the State"),
     "the number NaN from init": (begin(x=lambda s: math.nan), "gives NaN as `x` of the State"),
+    "an infinite lane from init": (begin(x=lambda s: s.x / 0.0), "gives an infinite number as `x` of the State"),
+    "infinity from init": (begin(x=lambda s: math.inf), "gives the number inf .* as `x` of the State"),
+    "2**40 from init": (begin(n=lambda s: 2**40), "1099511627776 as `n` of the State, which an int32 lane does not hold"),
+    "2**70 from init": (begin(n=lambda s: 2**70), r"\(int64 ends at 2\*\*63\) as `n` of the State"),
+    "1e300 from init": (begin(x=lambda s: 1e300), r"1e\+300 \(float32 ends at 3.4e\+38\) as `x` of the State"),
     "three entities": (begin(near=lambda s: s.near[:, :3]), "power of two"),
     "no entities": (begin(near=lambda s: s.near[:, :0]), "power of two"),
     "entities of one more axis": (begin(near=lambda s: s.near[:, :, None]), r"\[5, 4, 1\]"),
@@ -250,6 +264,9 @@ WRONG: dict[str, tuple[dict, str]] = {
         begin(x=lambda s: False) | fields(x=lambda s: 0.0) | see(lambda s: (s.v, s.v, s.v)),
         "where it was given a bool lane|a bool lane",
     ),
+    "2**40 for an int": (fields(n=lambda s: 2**40), f"the number 1099511627776 as `n` .* given an int32 lane: {KEEPS}"),
+    "10**400 for a float": (fields(x=lambda s: 10**400), r"\(float32 ends at 3.4e\+38\) as `x` of the State"),
+    "an infinite lane from step": (fields(x=lambda s: s.x + math.inf), "gives an infinite number as `x` of the State"),
     "NaN from step": (fields(x=lambda s: s.x * math.nan), "gives NaN as `x` of the State"),
     "reward [N, 1]": (reward(lambda s, r: r[:, None]), r"float32 tensor \[5, 1\] as reward.*leave out the last axis"),
     "reward [N, K]": (reward(lambda s, r: s.near), r"float32 tensor \[5, 4\] as reward"),
@@ -263,6 +280,10 @@ WRONG: dict[str, tuple[dict, str]] = {
     "reward a list": (reward(lambda s, r: [1.0] * 5), "gives a list as reward"),
     "reward an array": (reward(lambda s, r: np.ones(5, np.float32)), "gives an ndarray as reward"),
     "reward NaN": (reward(lambda s, r: (r - 10.0).log()), "gives NaN as reward"),
+    "reward infinite": (reward(lambda s, r: r + math.inf), "gives an infinite number as reward"),
+    "reward 10**400": (reward(lambda s, r: 10**400), r"\(float32 ends at 3.4e\+38\) as reward"),
+    "reward 2**70": (reward(lambda s, r: 2**70), r"\(int64 ends at 2\*\*63\) as reward"),
+    "reward sparse": (reward(lambda s, r: r.to_sparse()), "a sparse coo tensor of float32 as reward.*: a lane is a dense"),
     "reward of others": (reward(lambda s, r: r - r.mean()), ALONE),
     "reward a rank": (reward(lambda s, r: to_float(r.argsort())), ALONE),
     "reward summed along lanes": (reward(lambda s, r: cumsum(r)), ALONE),
@@ -292,6 +313,14 @@ WRONG: dict[str, tuple[dict, str]] = {
     "a scalar seen": (see(lambda s: (s.x, s.v, s.x.max())), ALONE),
     "NaN seen": (see(lambda s: (s.x, s.v, (s.v - 9.0).sqrt())), "gives NaN as entry 2 of the observation"),
     "others seen": (see(lambda s: (s.x, s.v, s.v / s.v.norm())), ALONE),
+    "an infinite lane seen": (see(lambda s: (s.x, s.v, s.v + math.inf)), "gives an infinite number as entry 2"),
+    "1e300 seen": (see(lambda s: (s.x, s.v, 1e300)), r"1e\+300 \(float32 ends at 3.4e\+38\) as entry 2"),
+    "10**400 seen": (see(lambda s: (s.x, s.v, 10**400)), r"\(float32 ends at 3.4e\+38\) as entry 2"),
+    "a sparse lane seen": (see(lambda s: (s.x, s.v, s.v.to_sparse())), "a sparse coo tensor of float32 as entry 2"),
+    "a nested lane seen": (
+        see(lambda s: (s.x, s.v, torch.nested.nested_tensor([s.v], layout=torch.jagged))),
+        "a nested tensor of float32 as entry 2",
+    ),
     "None among lanes": (see(lambda s: (s.x, s.v, None)), "gives None as entry 2"),
     # writing, drawing, looking
     "x += ...": (write(plus), WRITES),
@@ -349,6 +378,7 @@ WRONG: dict[str, tuple[dict, str]] = {
     "range of a lane": (reward(lambda s, r: sum(range(s.n))), "only integer tensors|words of gpusim|looks at"),
     # what fails
     "an error": (reward(raises), r"fails by KeyError \('mass'\)"),
+    "an error that says nothing": (reward(raises_silent), "fails by Silent"),
     "a field that is not there": (reward(lambda s, r: s.height), "has no attribute 'height'"),
     "a parameter that is not there": ({"observe": lambda s, p: (s.x, s.v, s.x * p.mass)}, "has no attribute 'mass'"),
     "a word of a number": ({"observe": lambda s, p: (s.x, s.v, sin(p.edge))}, "a word is given a lane first"),
@@ -374,6 +404,10 @@ WRONG: dict[str, tuple[dict, str]] = {
     "params of a string": ({"params": Params(edge="far")}, "must be a NamedTuple of numbers"),
     "params of tensors": ({"params": Params(edge=torch.ones(()))}, "must be a NamedTuple of numbers"),
     "params NaN": ({"params": Params(edge=math.nan)}, "parameter 'edge' of Cart-v7 is NaN"),
+    "params infinite": ({"params": Params(edge=math.inf)}, "parameter 'edge' of Cart-v7 is the number inf"),
+    "params of 10**400": ({"params": Params(dt=10**400)}, r"parameter 'dt' of Cart-v7 .* \(float32 ends at 3.4e\+38\)"),
+    "params of 1e300": ({"params": Params(dt=1e300)}, r"1e\+300 \(float32 ends at 3.4e\+38\)"),
+    "params of a bool": ({"params": Params(dt=True)}, "must be a NamedTuple of numbers"),
     "space of float64": ({"observation_space": Box(-1, 1, (3,), np.float64)}, "must be a flat float32 Box"),
     "space of no entry": ({"observation_space": Box(-1, 1, (0,))}, "has no entry"),
     "space Discrete": ({"observation_space": Discrete(3)}, "must be a flat float32 Box"),
@@ -388,12 +422,16 @@ WRONG: dict[str, tuple[dict, str]] = {
     "actions of ints": ({"action_space": Box(0, 5, (2,), np.int64)}, "action_space of Cart-v7 must be a Discrete"),
     "actions of a matrix": ({"action_space": Box(-1, 1, (2, 2))}, "action_space of Cart-v7 must be a Discrete"),
     "actions a number": ({"action_space": 2}, "action_space of Cart-v7 must be a Discrete"),
+    "2**31 actions": ({"action_space": Discrete(2**31)}, "has more actions than int32 can number"),
+    "2**33 actions": ({"action_space": Discrete(2**33)}, "has more actions than int32 can number"),
     "no step": ({"max_episode_steps": 0}, "max_episode_steps must be a positive whole number"),
     "negative steps": ({"max_episode_steps": -1}, "max_episode_steps must be a positive whole number"),
     "500.0 steps": ({"max_episode_steps": 500.0}, "max_episode_steps must be a positive whole number"),
     "steps as text": ({"max_episode_steps": "500"}, "max_episode_steps must be a positive whole number"),
     "too many steps": ({"max_episode_steps": 2**25}, "must be at most 16777216"),
     "a threshold as text": ({"reward_threshold": "high"}, "reward_threshold of Cart-v7 must be a number"),
+    "a threshold of NaN": ({"reward_threshold": math.nan}, "the reward_threshold of Cart-v7 is NaN"),
+    "an infinite threshold": ({"reward_threshold": math.inf}, "the reward_threshold of Cart-v7 is the number inf"),
     "an id that is none": ({"id": 7}, "the id of an environment must be a text|is no id"),
 }  # fmt: skip
 
@@ -414,6 +452,13 @@ WRONG_PICTURES: dict[str, tuple[dict, str]] = {
     "None": (cells(lambda s, cell: None), "gives None where the cells"),
     "float64": (cells(lambda s, cell: (cell * s.x).double()), "float64 tensor"),
     "NaN": (cells(lambda s, cell: s.x * math.nan * cell), "NaN as a cell"),
+    "infinity": (cells(lambda s, cell: s.x * cell + math.inf), "an infinite number as a cell"),
+    "2**70": (cells(lambda s, cell: 2**70), r"\(int64 ends at 2\*\*63\) as a cell"),
+    "sparse": (cells(lambda s, cell: (cell == s.n).to_sparse()), "a sparse coo tensor of bool where the cells"),
+    "nested": (
+        cells(lambda s, cell: torch.nested.nested_tensor([s.x], layout=torch.jagged)),
+        "a nested tensor of float32 where the cells",
+    ),
     "a write to cells": (cells(lambda s, cell: cell.zero_() == s.n), WRITES),
     "a look at others": (cells(lambda s, cell: (cell == 0) & (s.x >= s.x.max())), ALONE),
 }
