@@ -5,8 +5,10 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import os
 import shlex
 import sys
+import traceback
 import typing
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from gpusim.agents import console, signals
+from gpusim.agents.refusals import Helped
 from gpusim.errors import InputError, NotFinite
 
 TRAIN = ("matplotlib", "rich", "tensorboard", "tyro")  # what gpusim[train] brings for the command line
@@ -77,8 +80,14 @@ def _run(args: list[str]) -> Any:
             raise
         console.warn(f'the command needs {error.name}, which is not installed: pip install "gpusim[train]"')
         return 2
+    except Helped:
+        return 0
     except SystemExit as exit_:
-        return exit_.code
+        last = traceback.extract_tb(exit_.__traceback__)[-1]
+        console.warn(
+            f"{os.path.basename(last.filename)}, line {last.lineno}, called sys.exit: the command ended there."
+        )
+        return exit_.code if isinstance(exit_.code, int) and exit_.code else 1
 
 
 def refuse(sentence: str) -> None:

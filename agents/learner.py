@@ -1,5 +1,6 @@
 """What every learner is made of: environments, a network, its optimizer, a generator, and the episodes that ended last."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -125,7 +126,8 @@ class Learner:
         try:
             return self.env.rollout(num_steps, self._policy)
         except InputError:  # actions out of bounds; such as are no numbers are the policy's, and no input
-            self.network.check_output(self.env.observe())
+            with suppress(InputError):  # of environments that ended with the first
+                self.network.check_output(self.env.observe())
             raise
 
     def _as_learned(self, rollout: Rollout) -> Rollout:

@@ -11,16 +11,20 @@ BORDER = " │|╭╮╰╯\n"
 RULE = re.compile(r"[─━╭╮╰╯├┤ -]*")  # a line that separates
 
 
+class Helped(Exception):
+    """The options were asked for, and are printed."""
+
+
 @contextlib.contextmanager
 def in_a_sentence(program: str) -> Iterator[None]:
-    """Raises InputError where tyro would print a box and exit; help is printed as ever."""
+    """Raises InputError where tyro would print a box and exit, and Helped where it has printed help."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             yield
     except SystemExit as exit_:
         if exit_.code in (0, None):
-            raise
+            raise Helped from None
         raise InputError(sentence(said.getvalue(), program)) from None
 
 

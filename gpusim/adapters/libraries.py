@@ -41,11 +41,11 @@ def told(id: str, entry_point: Any, what: str = "made") -> Iterator[None]:
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         library = next((k for k in NEEDS if str(entry_point).startswith(k)), None)
         raise (_lacking(id, library) if library else _unmade(id, what, error)) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _unmade(id, what, error) from error
 
 
-def sentence(error: Exception) -> str:
+def sentence(error: BaseException) -> str:
     """The first line of what it says, without its full stop."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".?")
 
@@ -55,5 +55,6 @@ def _lacking(id: str, library: str) -> InputError:
     return InputError(f"{id} needs {needs} not installed: {remedy}.")
 
 
-def _unmade(id: str, what: str, error: Exception) -> InputError:
-    return InputError(f"{id} cannot be {what}: {sentence(error)}.")
+def _unmade(id: str, what: str, error: BaseException) -> InputError:
+    why = f"it called sys.exit({error})" if isinstance(error, SystemExit) else sentence(error)
+    return InputError(f"{id} cannot be {what}: {why}.")

@@ -251,6 +251,39 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, capsys):
         assert "this file system has no locks (No locks available)" in capsys.readouterr().err
 
 
+# ------------------------------------------------------------------------------------------------------ other code
+
+QUITS = """
+import sys
+from dataclasses import replace
+import gpusim
+from gpusim.envs.classic.cartpole import CARTPOLE
+
+steps = 0
+
+
+def step(state, action, rng, params):
+    global steps
+    steps += 1
+    if steps > 100:
+        sys.exit({})
+    return CARTPOLE.step(state, action, rng, params)
+
+
+gpusim.register(replace(CARTPOLE, id="Quits{}-v0", step=step))
+"""
+
+
+@pytest.mark.parametrize(("status", "code"), [("", 1), (3, 3)])
+def test_an_environment_that_calls_sys_exit_ends_no_run_without_a_word(status, code, tmp_path, capsys):
+    file = tmp_path / "quits.py"
+    file.write_text(QUITS.format(status, code))
+    own = f"{file}:Quits{code}-v0"
+    assert gpusim_("train", "ppo", own, *FLAGS, "--backend", "eager", "--run-dir", tmp_path / "run") == code
+    said = "gpusim: quits.py, line 14, called sys.exit: the command ended there.\n"
+    assert capsys.readouterr().err == said
+
+
 # ------------------------------------------------------------------------------------------------------- going on
 
 

@@ -148,6 +148,30 @@ def test_evaluation_plays_every_episode_to_its_end():
     assert scores.tolist() == [4.0] * 19
 
 
+BROKEN = {
+    "GuessFails-v0": (hosted.Fails, "ArithmeticError in hosted.py, line {}: the pole broke."),
+    "GuessQuits-v0": (hosted.Quits, "SystemExit in hosted.py, line {}."),
+}
+
+
+@pytest.mark.parametrize("engine", ["sync", "async"])
+@pytest.mark.parametrize("id", BROKEN)
+@pytest.mark.parametrize("algorithm", ["ppo", "dqn"])
+def test_an_environment_that_fails_in_training_is_what_is_told(algorithm, id, engine, tmp_path, capsys):
+    cls, told = BROKEN[id]
+    options = ("--backend", engine, "--device", "cpu", "--num-envs", "2", "--num-steps", "16", "--total-steps", "8k")
+    assert command("train", algorithm, id, *options, "--run-dir", str(tmp_path / "run")) == 2
+    line = told.format(cls.step.__code__.co_firstlineno + 3)
+    assert capsys.readouterr().err == f"gpusim: {id} failed in step: {line}\n"
+
+
+def test_a_process_that_is_killed_in_training_is_what_is_told():
+    learner = make_learner("ppo", ppo.Config(**GUESS, **SMALL, backend="async"))
+    os.kill(learner.env._engine.vector.processes[3].pid, signal.SIGKILL)
+    with pytest.raises(gpusim.InputError, match="a process that steps Guess-v0 was ended from outside"):
+        learner.iterate()
+
+
 class Stop(Observer):
     """Interrupts after so many readings."""
 

@@ -1,5 +1,7 @@
 """Small environments of Gymnasium's kind, registered under ids that gpusim does not know."""
 
+import sys
+
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -76,11 +78,26 @@ class Fails(Guess):
         return super().step(action)
 
 
+class Quits(Guess):
+    """As a game does whose window is closed."""
+
+    steps = 0
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 25:
+            sys.exit()
+        return super().step(action)
+
+
 class Long(Guess):
     def __init__(self):
         super().__init__(1000)
 
 
-for _id, _cls in {"Guess": Guess, "GuessOdd": Odd, "GuessLives": Lives, "GuessFails": Fails, "GuessLong": Long}.items():
+_ENVS = {
+    "Guess": Guess, "GuessOdd": Odd, "GuessLives": Lives, "GuessFails": Fails, "GuessQuits": Quits, "GuessLong": Long,
+}  # fmt: skip
+for _id, _cls in _ENVS.items():
     if f"{_id}-v0" not in gymnasium.registry:
         gymnasium.register(f"{_id}-v0", _cls, max_episode_steps=50)

@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -201,6 +202,12 @@ def test_an_error_is_one_sentence(engine):
     assert env.closed
     with pytest.raises(gpusim.InputError, match="has been closed"):
         env.reset()
+
+
+def test_one_that_calls_sys_exit_when_it_is_made_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(hosted.Guess, "__init__", lambda self: sys.exit("no display"))
+    with pytest.raises(gpusim.InputError, match=r"Guess-v0 cannot be made: it called sys\.exit\(no display\)\.$"):
+        from_gymnasium("Guess-v0", N)
 
 
 def test_a_process_that_is_killed_is_told_and_the_others_end():

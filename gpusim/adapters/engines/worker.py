@@ -90,10 +90,10 @@ def _lives(info: dict) -> dict:
 
 @contextmanager
 def _placed() -> Iterator[None]:
-    """Errors say where they come from, for their traceback does not pass between processes."""
+    """Errors say where they come from, for their traceback does not pass between processes; `sys.exit` is one of them."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{os.path.basename(last.filename)}, line {last.lineno}"
-        raise RuntimeError(f"{type(error).__name__} in {where}: {sentence(error)}") from error
+        where = f"{type(error).__name__} in {os.path.basename(last.filename)}, line {last.lineno}"
+        raise RuntimeError(f"{where}: {sentence(error)}" if str(error) else where) from error
