@@ -10,6 +10,7 @@ from torch import Tensor
 
 import gpusim
 from gpusim.adapters.gymnasium_host import pictured
+from gpusim.adapters.libraries import told
 from gpusim.agents.environments import on_host
 from gpusim.agents.evaluate import LONGEST
 from gpusim.errors import InputError
@@ -80,9 +81,11 @@ def _record_on_host(
                 actions = policy(np.stack(seen))
                 for i, game in enumerate(games):
                     if playing[i]:
-                        seen[i], reward, terminated, truncated, _ = game.step(actions[i])
+                        with told(policy.env.id, None, "filmed"):
+                            seen[i], reward, terminated, truncated, _ = game.step(actions[i])
+                            frames[i] = game.render()
                         returns[i] += float(reward)
-                        frames[i], playing[i] = game.render(), not (terminated or truncated)
+                        playing[i] = not (terminated or truncated)
                 video.add(grid(frames, num_envs))
                 progress(video.frames, most + 1)
                 if not any(playing):

@@ -13,7 +13,7 @@ from gpusim import source
 from gpusim.adapters.atari import FRAMES
 from gpusim.adapters.engines.ale import Ale
 from gpusim.adapters.engines.envpool import EnvPool
-from gpusim.adapters.engines.vector import in_turn, processes
+from gpusim.adapters.engines.vector import in_turn, processes, quiet
 from gpusim.adapters.engines.worker import build
 from gpusim.adapters.libraries import require_ale, sentence, told
 from gpusim.errors import InputError
@@ -103,7 +103,7 @@ def pictured(id: str, num_envs: int) -> tuple[list[Any], float]:
     envs: list[Any] = []
     try:
         for _ in range(num_envs):
-            with told(id, found.entry_point):
+            with told(id, found.entry_point), quiet():
                 envs.append(build(id, atari, {"render_mode": "rgb_array"}))
         if envs[0].render_mode != "rgb_array":
             raise InputError(f"{id} does not draw itself (it has no render mode rgb_array).")

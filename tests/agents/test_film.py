@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from unittest.mock import Mock
 
 import gymnasium
 import numpy as np
@@ -20,6 +21,7 @@ from gpusim.agents.cli import main
 from gpusim.agents.evaluate import evaluate, load_policy
 from gpusim.agents.film import record
 from gpusim.agents.run import RunFolder, make_learner, preset
+from tests.envs import hosted
 from tests.envs.toys import TOY
 
 
@@ -148,3 +150,39 @@ def test_environments_of_the_host_draw_themselves(id, tmp_path, monkeypatch):
         assert not np.array_equal(video.all[0], video.all[40])
     finally:
         gymnasium.registry.pop("Quiet-v0")
+
+
+class Torn(hosted.Fails):
+    """Drawn, until it fails."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+    def __init__(self, render_mode=None):
+        super().__init__(1000)
+        self.render_mode = render_mode
+
+    def render(self):
+        return np.zeros((8, 8, 3), np.uint8)
+
+
+class Blank(Torn):
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+
+
+def test_gymnasium_adds_nothing_to_the_sentence_of_what_does_not_draw_itself(monkeypatch, recwarn):
+    monkeypatch.setitem(gymnasium.registry, "Blank-v0", gymnasium.envs.registration.EnvSpec("Blank-v0", Blank))
+    with pytest.raises(InputError, match=r"^Blank-v0 does not draw itself \(it has no render mode rgb_array\)\.$"):
+        module.pictured("Blank-v0", 1)
+    assert not recwarn.list
+
+
+def test_an_environment_that_fails_while_it_is_filmed_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(module, "Video", Kept)
+    monkeypatch.setitem(gymnasium.registry, "Torn-v0", gymnasium.envs.registration.EnvSpec("Torn-v0", Torn))
+    monkeypatch.setattr(module, "on_host", lambda env: True)
+    policy = Mock(return_value=np.zeros(1, np.int64), env=Mock(id="Torn-v0", max_episode_steps=None))
+    with pytest.raises(InputError, match=r"Torn-v0 cannot be filmed: ArithmeticError in hosted.py, line \d+: the pole"):
+        record(policy, "x", 1, 0)

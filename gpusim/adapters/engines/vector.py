@@ -22,7 +22,7 @@ Build = Callable[[], gymnasium.Env]
 
 def processes(build: Build, num_envs: int) -> "Vector":
     s, ours = "es" if num_envs > 1 else "", partial(_in_a_process_of_ours, os.getpid(), build)
-    with _quiet():
+    with quiet():
         vector: Any = AsyncVectorEnv(
             [ours] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP, context=START
         )
@@ -56,7 +56,7 @@ class Vector:
         self.lives: np.ndarray | None = None
 
     def reset(self, seed: int | None, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-        with _quiet():
+        with quiet():
             obs, infos = self.vector.reset(seed=seed, options=None if mask is None else {"reset_mask": mask})
         if mask is None:
             self.lives = infos.get("lives")
@@ -70,7 +70,7 @@ class Vector:
             self.vector.step_async(actions)
 
     def receive(self) -> HostStep:
-        with _quiet():
+        with quiet():
             answer = self.vector.step_wait() if self.apart else self.vector.step(self.actions)
         obs, reward, terminated, truncated, infos = answer
         ended = (terminated | truncated).nonzero()[0]
@@ -79,7 +79,7 @@ class Vector:
         return HostStep(obs, reward, terminated, truncated, final, self.lives)
 
     def close(self) -> None:
-        with _quiet():
+        with quiet():
             self.vector.close()
 
     def kill(self) -> None:
@@ -92,7 +92,7 @@ class Vector:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Gymnasium's lines about what is going to be raised anyway."""
     level = gymnasium.logger.min_level
     gymnasium.logger.min_level = gymnasium.logger.ERROR + 1
