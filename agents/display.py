@@ -53,16 +53,15 @@ class Display(Observer):
     def reading(self, learner: Learner, metrics: dict[str, float]) -> None:
         spent = time.perf_counter() - self.start
         steps = int(metrics["steps"])
-        speed = (steps - self.first_step) / max(spent, 1e-9)
-        left = (self.total - steps) / max(speed, 1e-9)
+        speed = (steps - self.first_step) / max(spent, 1e-9) if steps > self.first_step else None
         if self.live:
-            panel = self._panel(steps, speed, left, metrics)
+            panel = self._panel(steps, speed, metrics)
             self._shown(lambda: self.live.update(panel))
         elif spent - self.last_line >= QUIET or learner.iteration == learner.config.iterations:
             self.last_line = spent
-            say(line(steps, self.total, speed, left, metrics))
+            say(line(steps, self.total, speed, metrics))
 
-    def _panel(self, steps: int, speed: float, left: float, metrics: dict[str, float]) -> Any:
+    def _panel(self, steps: int, speed: float | None, metrics: dict[str, float]) -> Any:
         from rich.panel import Panel
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -71,8 +70,8 @@ class Display(Observer):
         losses = [(k, f"{v:.4g}") for k, v in metrics.items() if k not in NOT_LOSSES]
         facts = [
             ("steps", f"{steps:,} of {self.total:,}"),
-            ("steps/s", f"{speed:,.0f}"),
-            ("time left", clock(left)),
+            ("steps/s", f"{speed:,.0f}" if speed else "–"),
+            ("time left", clock((self.total - steps) / speed) if speed else "–"),
             ("return", f"{metrics['return']:.1f}"),
             ("length", f"{metrics['length']:.1f}"),
             ("episodes", f"{metrics['episodes']:,.0f}"),
@@ -87,12 +86,11 @@ class Display(Observer):
         return Panel(body, title=f"training on {self.title}", expand=False)
 
 
-def line(steps: int, total: int, speed: float, left: float, metrics: dict[str, float]) -> str:
+def line(steps: int, total: int, speed: float | None, metrics: dict[str, float]) -> str:
+    """`speed` in environment steps a second; None where there is none yet."""
     losses = "  ".join(f"{k} {v:.3g}" for k, v in metrics.items() if k not in NOT_LOSSES)
-    return (
-        f"{steps:>11,} / {total:,} steps  return {metrics['return']:8.2f}  {losses}  "
-        f"{speed:,.0f} steps/s  {clock(left)} left"
-    )
+    time = f"  {speed:,.0f} steps/s  {clock((total - steps) / speed)} left" if speed else ""
+    return f"{steps:>11,} / {total:,} steps  return {metrics['return']:8.2f}  {losses}{time}"
 
 
 def clock(seconds: float) -> str:

@@ -131,8 +131,23 @@ def test_speed_is_that_after_the_first_iteration(tmp_path, monkeypatch, capsys):
     assert [json.loads(x)["steps_per_second"] for x in lines] == [None, 256.0, 256.0, 256.0]
     assert [json.loads(x)["seconds"] for x in lines] == [3.0, 3.5, 4.0, 4.5]
     out = capsys.readouterr().out
-    assert "  256 steps/s  0 s left" in out
+    first, *_, last = (line for line in out.splitlines() if " / 512 steps " in line)
+    assert "steps/s" not in first
+    assert "left" not in first
+    assert last.endswith("  256 steps/s  0 s left")
     assert "compiling" not in out
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_run_of_one_iteration_tells_no_speed(terminal, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    args = ("--device", "cpu", "--num-envs", "8", "--num-steps", "16", "--total-steps", "128", "--minibatches", "2")
+    assert run("train", "ppo", "CartPole-v1", *args, "--run-dir", str(tmp_path / "run")) == 0
+    out = capsys.readouterr().out
+    shown, _ = out.split("after 128 steps")
+    assert "128" in shown
+    assert "0 steps/s" not in shown
+    assert "0 s" not in shown
 
 
 def test_compiling_is_said(monkeypatch, capsys):
@@ -169,5 +184,5 @@ def test_steps_are_rounded_up_to_iterations():
 
 def test_times_and_lines_are_readable():
     assert [clock(s) for s in (0.4, 59.4, 61, 3723)] == ["0 s", "59 s", "1:01", "1:02:03"]
-    shown = line(2048, 100_352, 12_345.6, 7.6, {"return": 20.125, "policy": 0.01, "steps": 2048})
+    shown = line(2048, 100_352, 12_345.6, {"return": 20.125, "policy": 0.01, "steps": 2048})
     assert shown == "      2,048 / 100,352 steps  return    20.12  policy 0.01  12,346 steps/s  8 s left"
