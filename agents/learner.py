@@ -1,5 +1,6 @@
 """What every learner is made of: environments, a network, its optimizer, a generator, and the episodes that ended last."""
 
+import inspect
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -15,9 +16,22 @@ from gpusim.agents.episodes import EpisodeWindow
 from gpusim.agents.finite import Watch
 from gpusim.agents.networks import ActorCritic
 from gpusim.agents.optimizer import Adam
-from gpusim.errors import InputError
+from gpusim.errors import InputError, told
 from gpusim.precision import float32
 from gpusim.rollout import Rollout
+
+
+def check_kind(config: Any, learner: type) -> None:
+    """Raises InputError where `config` is not of the class that the algorithm declares its own to be."""
+    declared = (inspect.get_annotations(base).get("config") for base in learner.__mro__)
+    wanted = next((kind for kind in declared if isinstance(kind, type)), RunConfig)
+    if not isinstance(config, wanted):
+        other = _path(type(config)) if isinstance(config, RunConfig) else told(config)
+        raise InputError(f"{learner.__name__} is configured by a {_path(wanted)}, not by {other}.")
+
+
+def _path(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 class Learner:
@@ -39,6 +53,7 @@ class Learner:
 
     @float32
     def __init__(self, config: RunConfig, env: Any = None):
+        check_kind(config, type(self))
         if environments.is_task(env):
             config, env = replace(config, env=env), None
         self.task: Task = environments.describe(config.env) if env is None else environments.shown(env)

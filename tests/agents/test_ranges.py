@@ -52,6 +52,16 @@ def wrong(hint):
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
+def test_a_configuration_of_another_kind_is_refused(learner):
+    for other in (None, {}, "CartPole-v1", LEARNERS[learner].Config, *(m.Config() for m in LEARNERS.values())):
+        if isinstance(other, LEARNERS[learner].Config):
+            continue
+        with pytest.raises(InputError, match=f"is configured by a gpusim.agents.{learner}.Config, not by ") as error:
+            LEARNERS[learner].train(other)
+        assert len(str(error.value)) < 150
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
 def test_every_field_refuses_what_it_cannot_be(learner):
     config = LEARNERS[learner].Config(device="cpu")
     tried = 0
