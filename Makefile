@@ -21,7 +21,7 @@ ifndef TWO_AT_ONCE
 .NOTPARALLEL:
 endif
 .DELETE_ON_ERROR:
-.PHONY: help train test lint kills fuzz docs kernel-report gpu gpu-cache gpu-kernel-report report peers trainers test-trainers results \
+.PHONY: help train test test-all lint kills fuzz docs kernel-report gpu gpu-cache gpu-kernel-report report peers trainers test-trainers results \
   clean FORCE
 
 help:  ## what can be made
@@ -30,7 +30,10 @@ help:  ## what can be made
 train: $(VENV)/train  ## install, train PPO on CartPole and score it
 	$(BIN)/gpusim train ppo CartPole-v1
 
-test: lint  ## install, check style and types, and run the tests
+test: lint  ## install, check style and types, and run the tests of an hour's work
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+
+test-all: lint  ## all tests: whole trainings, every compilation, and kernels in the interpreter too
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/dev  ## style and types only
