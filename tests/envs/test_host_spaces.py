@@ -76,6 +76,34 @@ def test_observations_without_an_entry_are_refused(toy):
         from_gymnasium(toy(Box(0.0, 1.0, (0,))), 2)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((1.0, None, False), "the terminated None, which is not a bool"),
+        ((1.0, False, "no"), "the truncated 'no', which is not a bool"),
+        (("1", False, False), "the reward '1', which is not a number"),
+        ((np.ones(2), False, False), r"the reward array\(\[1., 1.\]\), which is not a number"),
+        ((1j, False, False), r"the reward 1j, which is not a number"),
+    ],
+)
+def test_what_a_step_gives_is_what_is_meant(toy, monkeypatch, given, words):
+    env = from_gymnasium(toy(), 2, device="cpu", engine="sync")
+    env.reset(seed=0)
+    monkeypatch.setattr(Toy, "step", lambda self, action: (self.seen(), *given, {}))
+    with pytest.raises(gpusim.InputError, match=f"TypeError in .*: step gives {words}"):
+        env.step(torch.zeros(2, dtype=torch.int64))
+
+
+def test_an_array_of_one_entry_is_that_entry(toy, monkeypatch):
+    env = from_gymnasium(toy(), 2, device="cpu", engine="sync")
+    env.reset(seed=0)
+    monkeypatch.setattr(
+        Toy, "step", lambda self, action: (self.seen(), np.full(1, 2.5), np.True_, np.zeros(1, bool), {})
+    )
+    _, reward, terminated, truncated, _ = env.step(torch.zeros(2, dtype=torch.int64))
+    assert (reward.tolist(), terminated.tolist(), truncated.tolist()) == ([2.5, 2.5], [True, True], [False, False])
+
+
 def bytes_of(*shape):
     return Box(0, 255, shape, np.uint8)
 

@@ -14,6 +14,7 @@ from gymnasium.wrappers import FlattenObservation
 from gpusim.adapters import atari
 from gpusim.adapters.images import arranged
 from gpusim.adapters.libraries import sentence
+from gpusim.errors import told
 
 
 def build(id: str, is_atari: bool, kwargs: dict[str, Any]) -> gymnasium.Env:
@@ -49,6 +50,9 @@ class Worker(gymnasium.Wrapper):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict]:
         with _placed():
             obs, reward, terminated, truncated, info = self.env.step(self._meant(action))
+            reward = _one("reward", reward, "a number", int | float | np.number | np.bool_)
+            terminated = _one("terminated", terminated, "a bool", int | np.bool_ | np.integer)
+            truncated = _one("truncated", truncated, "a bool", int | np.bool_ | np.integer)
         return self._seen(obs), reward, terminated, truncated, _lives(info)
 
     def _seen(self, obs: Any) -> Any:
@@ -63,6 +67,14 @@ class Worker(gymnasium.Wrapper):
         if self.taken.dtype.kind in "iu":
             action = np.clip(np.rint(action.astype(np.float64)), self.taken.low, self.taken.high)
         return action.astype(self.taken.dtype)
+
+
+def _one(name: str, value: Any, meant: str, kinds: Any) -> Any:
+    """A value, or the only one of an array; not what NumPy would make a value of: None is False to it, and "1" a number."""
+    value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+    if not isinstance(value, kinds):
+        raise TypeError(f"step gives the {name} {told(value)}, which is not {meant}")
+    return value
 
 
 def _shown(space: Box) -> Box:
