@@ -80,6 +80,8 @@ class Trial:
         """The State's class, its fields, and where numbers stand for lanes."""
         for role, arguments in ARGUMENTS.items():
             self._takes(role, arguments)
+        if self.env.render is not None:
+            takes(self.env.render, "state, params", f"the render of {self.env.id}")
         with torch.inference_mode(False), torch.no_grad(), on(self.device):
             begun = self.init(ALL)
             fields = {name: _field(value) for name, value in begun._asdict().items()}

@@ -55,9 +55,16 @@ def frames(env: Any, indices: list[int]) -> Iterator[np.ndarray]:
     if venv.env.render is None and board.drawn(venv.env):
         yield from map(board.frame, engine.observe(venv.env, state, params).numpy())
         return
+    shape = None
     for i in range(len(indices)):
         s, p = (type(x)(*(_value(field, i) for field in x)) for x in (state, params))
-        yield _frame(venv.env, s, p, actions[i])
+        frame = _frame(venv.env, s, p, actions[i])
+        shape = shape or frame.shape
+        if frame.shape != shape:
+            raise InputError(
+                f"render of {venv.env.id} must give every picture one shape, not {shape} and {frame.shape}."
+            )
+        yield frame
 
 
 def fps(env: Env) -> int:
@@ -120,7 +127,7 @@ def _value(field: Any, i: int) -> Any:
 def _frame(env: Env, state: Any, params: Any, action: Any) -> np.ndarray:
     draw: Any = env.render
     frame = draw(state, params, action) if isinstance(draw, GymnasiumRenderer) else draw(state, params)
-    if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3:
+    if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.shape[2:] == (3,) and frame.size:
         return frame
     got = f"{frame.dtype} of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
     raise InputError(f"render of {env.id} must give a uint8 array of shape (H, W, 3), not {got}.")

@@ -236,6 +236,18 @@ def lost():
     return made
 
 
+def drawn_as(*shape):
+    return make(replace(TOY, render=lambda s, p: np.zeros(shape, np.uint8)))
+
+
+HEIGHTS = itertools.count(1)
+
+
+def growing(state, params):
+    """No frame is as high as the one before."""
+    return np.zeros((next(HEIGHTS), 4, 3), np.uint8)
+
+
 REFUSED = [
     (lambda: gpusim.render(make(), 4), r"indices must be whole numbers from 0 to 3, not 4"),
     (lambda: gpusim.render(make(), -1), r"indices must be whole numbers from 0 to 3, not -1"),
@@ -249,6 +261,9 @@ REFUSED = [
     (lambda: make(render_mode="human"), "render_mode must be None or \"rgb_array\", not 'human'"),
     (lambda: gpusim.render(gymnasium.make_vec("CartPole-v1", 2)), "only what gpusim.make gives"),
     (lambda: gpusim.render(make(replace(TOY, render=lambda s, p: np.zeros((3, 4))))), r"not float64 of shape \(3, 4\)"),
+    (lambda: gpusim.render(drawn_as(0, 4, 3)), r"uint8 array .* not uint8 of shape \(0, 4, 3\)"),
+    (lambda: gpusim.render(drawn_as(4, 0, 3)), r"uint8 array .* not uint8 of shape \(4, 0, 3\)"),
+    (lambda: gpusim.render(make(replace(TOY, render=growing))), r"one shape, not \(1, 4, 3\) and \(2, 4, 3\)"),
     (lambda: gpusim.render(make(replace(TOY, render=lambda s, p: None))), r"uint8 array .* not NoneType"),
     (lambda: gpusim.render(lost()), "Gymnasium's renderer cannot draw CartPole-v1 at"),
 ]

@@ -395,6 +395,7 @@ WRONG: dict[str, tuple[dict, str]] = {
     "init None": ({"init": None}, r"must be a function of \(rng, params\), not None"),
     "step a string": ({"step": "step"}, r"must be a function of \(state, action, rng, params\), not 'step'"),
     "render a string": ({"render": "human"}, "the render of .* must be a function"),
+    "render without params": ({"render": lambda s: None}, r"must take 2 arguments: \(state, params\)"),
     # declarations
     "params a dict": ({"params": {"dt": 0.1}}, "must be a NamedTuple of numbers"),
     "params None": ({"params": None}, "must be a NamedTuple of numbers"),
