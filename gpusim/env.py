@@ -53,9 +53,9 @@ class Env(Remembers):
         observe: `observe(state, params) -> tuple of float32 lanes`, one for each entry of the observation. Of an image,
             `observe(state, cell, params)`, the value of a cell by its flat index: lanes and cells are given such that
             they broadcast to `[N, cells]`.
-        params: a `NamedTuple` of numbers, the defaults. Derived quantities are computed in the functions, never stored.
+        params: a `NamedTuple` of finite numbers, the defaults. What derives from them is computed in the functions.
         observation_space: of one environment, a flat float32 `Box`, or an image's of two or three axes.
-        action_space: of one environment, `Discrete` starting at 0 or a flat float32 `Box`.
+        action_space: of one environment, `Discrete` starting at 0, of fewer than 2**31 actions, or a flat float32 `Box`.
         max_episode_steps: the time limit after which an episode is truncated, `None` for no limit.
         reward_threshold: the mean return at which the task counts as solved, where its authors named one.
         render: `render(state, params) -> [H, W, 3]` uint8, the picture of one environment; fields are numbers or arrays
