@@ -12,6 +12,7 @@ from gpusim.agents.files import write
 from gpusim.errors import InputError
 
 AXES = {"steps": "environment steps", "seconds": "time of training [s]", "iterations": "iterations"}
+LARGEST = 1e300  # of the numbers that are drawn: matplotlib adds some of them up
 METRICS = {"return": "return, mean of the last episodes", "length": "steps of an episode, mean of the last"}
 
 
@@ -37,16 +38,17 @@ def curve(readings: list[dict[str, float]], env: str, path: Path, threshold: flo
 
 
 def series(readings: list[dict[str, float]], x: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where the metric is finite, `[P]` each: before the first episode has ended, a return is not."""
+    """Where both can be drawn, `[P]` each: before the first episode has ended, a return is no number."""
     key = "iteration" if x == "iterations" else x
-    shown = [(r[key], r[metric]) for r in readings if key in r and math.isfinite(r.get(metric, math.nan))]
+    points = [(r.get(key, math.nan), r.get(metric, math.nan)) for r in readings]
+    shown = [point for point in points if all(abs(value) <= LARGEST for value in point)]
     xs, ys = np.array(shown, float).reshape(-1, 2).T
     return xs, ys
 
 
 def solved_at(threshold: float | None) -> tuple[float, str] | None:
     """A level to draw, and what it is called."""
-    return None if threshold is None else (threshold, f"solved at {threshold:g}")
+    return None if threshold is None or abs(threshold) > LARGEST else (threshold, f"solved at {threshold:g}")
 
 
 def titled(env: str) -> str:
@@ -91,13 +93,17 @@ def save(figure: Any, path: str | Path, dpi: int = 150) -> None:
     """Writes the figure, in the format that the name asks for, as a whole or not at all.
 
     Raises:
-        InputError: there is no such format, or the file cannot be written.
+        InputError: there is no such format, matplotlib fails, or the file cannot be written.
     """
     path, known = Path(path), figure.canvas.get_supported_filetypes()
     if path.suffix[1:] not in known:
         raise InputError(f"the picture {path} must end in .{', .'.join(sorted(known))}.")
     content = io.BytesIO()
-    figure.savefig(content, dpi=dpi, format=path.suffix[1:])
+    try:
+        figure.savefig(content, dpi=dpi, format=path.suffix[1:])
+    except Exception as error:
+        why = f"{type(error).__name__}, {error}".rstrip(".")
+        raise InputError(f"the picture {path} cannot be drawn, as matplotlib fails: {why}.") from None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, content.getvalue())

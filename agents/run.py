@@ -371,15 +371,15 @@ class RunFolder(Observer):
         return str(sentence)
 
     def close(self, result: dict[str, Any] | None = None) -> None:
-        """Writes the learning curve and, where there is one, the result."""
+        """Writes the result, where there is one, and then the learning curve, which may fail."""
         self._close_events()
         if self.readings.pending:
             self._written("metrics.jsonl", self.readings.flush)
-        if readings := self.metrics():
-            self._written("curve.png", lambda: self._draw(readings))
         if result is not None:
             text = dumps(result, indent=2) + "\n"
             self._written("result.json", lambda: write(self.path / "result.json", text))
+        if readings := self.metrics():
+            self._written("curve.png", lambda: self._draw(readings))
 
     def _close_events(self) -> None:
         if self._events:

@@ -243,6 +243,33 @@ class Always:
         return self.action
 
 
+@pytest.mark.parametrize("name", ["return", "seconds"])
+def test_numbers_too_large_to_be_drawn_are_left_out(name, tmp_path):
+    ends = [{"steps": 2048 * i, "return": 1.0, "seconds": i} | {name: x} for i, x in enumerate((1e308, -1e308, 3.0), 1)]
+    for seed in range(2):
+        run = RunFolder.open(folder(tmp_path / f"r{seed}", ends, seed=seed))
+        run.threshold = 1e308
+        run.close()
+        assert run.lost == {}
+    figure, _ = plot.compare([tmp_path], x="seconds")
+    plot.save(figure, tmp_path / "p.png")
+    assert list(lines(figure.axes[0]).values()) == [[[3.0, ends[-1]["return"]]]]
+
+
+def test_a_picture_that_fails_is_one_line_and_the_result_is_kept(tmp_path, monkeypatch, capsys):
+    run = RunFolder.open(folder(tmp_path / "r", [(64, 1.0)]))
+
+    def fails(self, *args, **kwargs):
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fails)
+    run.close({"mean": 1.0})
+    assert run.result() == {"mean": 1.0}
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "cannot be drawn, as matplotlib fails: LinAlgError, Singular matrix" in err
+
+
 def test_a_trajectory_is_the_states_and_actions_of_the_episode():
     made = trajectory.play(Always(CARTPOLE, torch.tensor([1])), seed=4)
     env = gpusim.make(CARTPOLE, device="cpu", autoreset_mode="disabled")
