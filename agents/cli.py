@@ -117,6 +117,8 @@ def train(args: list[str]) -> int:
     algorithm, env = args[:2]
     default = preset(algorithm, env, **_sizes(args[2:], preset(algorithm, env)))
     config = options(default, args[2:], f"gpusim train {algorithm} {shlex.quote(env)}", hidden=("env",))
+    _named(config, "run_dir", "script")
+    _require(args[2:], config, script=("script_start", "script_end", "script_until"), prioritized=("alpha", "beta"))
     _tell(config)
     if config.run_dir:
         check_free(Path(config.run_dir))  # before what takes long
@@ -176,6 +178,21 @@ def resume(args: list[str]) -> int:
         return _go_on(folder, changes)
 
 
+def _named(asked: Any, *names: str) -> None:
+    """Raises InputError where one of these is the empty word, which names no file."""
+    for name in names:
+        if getattr(asked, name, None) == "":
+            refuse(f"--{name.replace('_', '-')} needs a name, not ''.")
+
+
+def _require(args: list[str], asked: Any, **needs: tuple[str, ...]) -> None:
+    """Raises InputError where an option is given without the one that gives it its meaning."""
+    given = {_field(word) for word in args if word.startswith("--")}
+    for need, names in needs.items():
+        if lame := [name for name in names if name in given and not getattr(asked, need, None)]:
+            refuse(f"--{lame[0].replace('_', '-')} has no effect without --{need.replace('_', '-')}.")
+
+
 def _field(flag: str) -> str:
     return flag.partition("=")[0].removeprefix("--").replace("-", "_")
 
@@ -228,6 +245,8 @@ def _tell(config: Any) -> None:
     config.check()
     if hasattr(config, "memory"):
         console.say(f"replay of {config.memory}")
+    if idle := getattr(config, "idle", None):
+        console.warn(idle)
     if compiles(config.env, config.device, config.backend):
         console.say("compiling ...")
 
@@ -332,6 +351,8 @@ def evaluation(args: list[str]) -> int:
 
     path, rest = _run_path(args, "eval")
     asked = options(Eval(), rest, f"gpusim eval {shlex.quote(path)}")
+    _named(asked, "video")
+    _require(rest, asked, video=("video_envs", "video_seconds", "video_steps"))
     from gpusim import checks
     from gpusim.agents.environments import on_host
     from gpusim.agents.evaluate import evaluate, evaluate_oracle, load_policy
@@ -415,6 +436,8 @@ def plot(args: list[str]) -> int:
     if not paths:
         _run_path(args, "plot")
     asked = options(Plot(), args[len(paths) :], "gpusim plot RUN ...")
+    _named(asked, "out")
+    _require(args[len(paths) :], asked, trajectory=("seed", "trust"))
     from gpusim.agents.drawing import save
     from gpusim.agents.plot import compare
 

@@ -100,6 +100,20 @@ class Config(ExplorationConfig):
         gathered = (iteration + 1 - empty_before) * self.steps_per_iteration
         return after - before if gathered >= self.learning_starts else 0
 
+    @property
+    def idle(self) -> str | None:
+        """Why nothing is learned in all of `total_steps`; None where something is."""
+        if self.learning_starts > self.iterations * self.steps_per_iteration:
+            return (
+                f"nothing will be learned: total_steps, {self.total_steps:,}, end before learning_starts, "
+                f"{self.learning_starts:,}."
+            )
+        first = -(-self.learning_starts // self.steps_per_iteration) - 1  # iteration with updates
+        before, after = (int(self.replay_ratio * self.steps_per_iteration * i) for i in (first, self.iterations))
+        if before == after:
+            return f"nothing will be learned: a replay_ratio of {self.replay_ratio:g} makes no update in so few steps."
+        return None
+
     def check(self, task: Task | None = None) -> None:
         super().check(task)
         if self.held < self.batch_size:

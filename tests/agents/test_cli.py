@@ -50,6 +50,15 @@ def run(*args):
         (["train", "pqn", "CartPole-v1", "--script", "nowhere:rule"], "nowhere cannot be imported"),
         (["train", "a2c", "CartPole-v1", "--num-steps", "0"], "num_steps must be at least 1"),
         (["train", "ppo", "CartPole-v1", "--backend", "jax"], "backend 'jax' is not known"),
+        (["train", "ppo", "CartPole-v1", "--run-dir", ""], "--run-dir needs a name, not ''."),
+        (["train", "dqn", "CartPole-v1", "--script", ""], "--script needs a name, not ''."),
+        (["train", "dqn", "CartPole-v1", "--script-start", "0.5"], "--script-start has no effect without --script."),
+        (["train", "pqn", "CartPole-v1", "--script_until=0.5"], "--script-until has no effect without --script."),
+        (["train", "dqn", "CartPole-v1", "--beta", "1"], "--beta has no effect without --prioritized."),
+        (["eval", "r", "--video", ""], "--video needs a name, not ''."),
+        (["eval", "r", "--video-envs", "2"], "--video-envs has no effect without --video."),
+        (["plot", "r", "--out", ""], "--out needs a name, not ''."),
+        (["plot", "r", "--seed", "2"], "--seed has no effect without --trajectory."),
         (["eval"], "eval needs a run folder"),
         (["resume", "/nowhere/at/all"], "there is no run folder"),
     ],
@@ -67,6 +76,25 @@ def test_bad_input_is_one_sentence_and_code_2(args, sentence, capsys, tmp_path, 
 def test_an_unknown_option_is_named(capsys):
     assert run("train", "ppo", "CartPole-v1", "--frobnicate", "3") == 2
     assert "--frobnicate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        ([], "total_steps, 512, end before learning_starts, 2,000"),
+        (["--learning-starts", "1e9"], "total_steps, 512, end before learning_starts, 1,000,000,000"),
+        (["--learning-starts", "512", "--replay-ratio", "0.001"], "a replay_ratio of 0.001 makes no update"),
+        (["--learning-starts", "512"], None),
+    ],
+)
+def test_a_run_that_learns_nothing_says_so(args, why, tmp_path, capsys):
+    few = ("--device", "cpu", "--total-steps", "512", "--num-envs", "8", "--run-dir", str(tmp_path / "run"))
+    assert run("train", "dqn", "CartPole-v1", *few, *args) == 0
+    err = capsys.readouterr().err
+    assert err.count("\n") == (why is not None)
+    assert (why or "") in err
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (last["updates_per_step"] == 0) is (why is not None)
 
 
 @pytest.mark.parametrize("args", [[], ["--help"]])
