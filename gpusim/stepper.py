@@ -230,7 +230,21 @@ def keeps_to_vocabulary(env: Env) -> bool:
             check(function)
     except LoweringError:
         return False
+    try:
+        _on_arrays(env)
+    except Exception:  # something of a lane that only a tensor has, as in `x.is_cuda`
+        return False
     return True
+
+
+def _on_arrays(env: Env) -> None:
+    """One step of one environment."""
+    index, space = np.zeros(1, np.int64), env.action_space
+    acts = (index,) if isinstance(space, Discrete) else (np.zeros(1, np.float32),) * math.prod(space.shape)
+    with np.errstate(all="ignore"):
+        state = env.init(Rng(0, index, index, 0, STREAM_INIT), env.params)
+        env.step(state, acts if len(acts) > 1 else acts[0], Rng(0, index, index, index, STREAM_STEP), env.params)
+        engine.observe(env, state, env.params)
 
 
 def to_tensors(tree: Any) -> Any:

@@ -14,12 +14,13 @@ from gpusim import InputError
 from gpusim.envs.classic import CLASSIC
 from gpusim.envs.minatar import MINATAR
 from gpusim.kernels.lang import where, zeros_like
+from gpusim.stepper import keeps_to_vocabulary
 from gpusim.testing import check_vector_env
 from gpusim.trial import Trial
 from tests import interpreter
 from tests.envs.numbers import LANES, NUMBERS, PAIRS
 from tests.envs.test_vector import same
-from tests.envs.wrong import ALL, PICTURE, RIGHT, wrong
+from tests.envs.wrong import ALL, PICTURE, RIGHT, step, wrong
 from tests.envs.wrong import __file__ as wrong_py
 
 
@@ -51,6 +52,7 @@ def test_what_is_right_is_not_refused(env):
 @pytest.mark.parametrize("env", [*CLASSIC, *MINATAR], ids=lambda env: env.id)
 def test_ours_are_right(env):
     """They are not tried when they are made."""
+    assert keeps_to_vocabulary(env)
     for lanes in ((), env.params._fields):
         assert not any(Trial(env, lanes).run()[2])
 
@@ -118,6 +120,20 @@ def test_the_place_is_the_authors():
         i for i, text in enumerate(Path(wrong_py).read_text().splitlines(), 1) if '"a word of a number"' in text
     )
     assert f"({wrong_py}:{line})" in str(refused.value)
+
+
+def of_a_tensor(s, action, rng, p):
+    x = s.x
+    new, reward, terminated = step(s, action, rng, p)
+    return new, reward + (1.0 if x.is_cuda else 2.0), terminated
+
+
+def test_what_only_a_tensor_has():
+    """NumPy's arrays stand for lanes where they can."""
+    given = dataclasses.replace(RIGHT, id="Tensor-v0", step=of_a_tensor)
+    torch.testing.assert_close(rolled(given)[1].reward, rolled(RIGHT)[1].reward + 2.0)
+    assert keeps_to_vocabulary(RIGHT)
+    assert not keeps_to_vocabulary(given)
 
 
 def test_what_it_does_itself_it_may_write_to():
