@@ -24,15 +24,16 @@ EDGE = 0.12  # of the cart's place, which few episodes reach
 
 
 def bad_reward(state, action, next_state, reward, terminated, params):
-    return where(next_state.x > params.edge, params.huge * params.huge * params.sign, reward)  # of 0: NaN
+    huge = (0.0 * reward + params.huge) * params.huge  # too much for float32
+    return where(next_state.x > params.edge, huge * params.sign, reward)  # of 0: NaN
 
 
 def bad_observation(s, p):
-    return s.x, where(s.x > p.edge, p.huge * p.huge * p.sign, s.x_dot), s.theta, s.theta_dot
+    return s.x, where(s.x > p.edge, (0.0 * s.x + p.huge) * p.huge * p.sign, s.x_dot), s.theta, s.theta_dot
 
 
 def spoiled(quantity, value, edge=EDGE):
-    numbers = {"edge": edge, "huge": 1e200, "sign": 0.0 if value != value else 1.0}
+    numbers = {"edge": edge, "huge": 1e30, "sign": 0.0 if value != value else 1.0}
     env = CARTPOLE.with_reward(bad_reward, params=numbers, id=f"{quantity}{value}{edge}-v0")
     if quantity == "observation":
         env = replace(CARTPOLE, id=env.id, params=env.params, step=CARTPOLE.step, observe=bad_observation)
