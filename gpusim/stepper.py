@@ -198,19 +198,23 @@ class LookAhead(StepByStep):
             return c._replace(episode=episode)
         c = self._count(c)
         if before is None:
-            self.begun = fresh(self.env, self.mode, c, self.index)
+            self.begun = self._fresh(c, self.index)
         else:
             rows = spent.nonzero()[0] if self.arrays else spent.nonzero().squeeze(1)
             some = c._replace(
                 params=each_field(lambda p: p[rows] if is_lane(p) else p, c.params), episode=c.episode[rows]
             )
-            new = fresh(self.env, self.mode, some, self.index[rows])
+            new = self._fresh(some, self.index[rows])
             put = functools.partial(_put, rows)
             params = each_field(put, before[1], new[1]) if self.mode.random_params else c.params
             self.begun = each_field(put, before[0], new[0]), params
         none = torch.zeros(len(self.index), dtype=torch.bool, device="cpu")
         self.spent = none.numpy() if self.arrays else none
         return c
+
+    def _fresh(self, c: Carry, index: Lane) -> tuple[Any, Any]:
+        with np.errstate(all="ignore"):
+            return fresh(self.env, self.mode, c, index)
 
 
 def _put(rows: Any, old: Any, new: Any) -> Any:
@@ -404,7 +408,8 @@ def _compiled_whole(env: Env, mode: Mode) -> Callable:
 def _observe(env: Env, c: Carry, compiled: bool) -> Any:
     """What a step would observe, bit for bit: a compiled sine differs from another in its last bits."""
     if not compiled:
-        return engine.observe(env, c.state, c.params)
+        with np.errstate(all="ignore"):
+            return engine.observe(env, c.state, c.params)
     with torch.no_grad():
         return _pictures(env, _compiled_observe(env, c.book.elapsed.device.type)(_columns(c.state), c.params))
 

@@ -177,7 +177,8 @@ class VectorEnv(SteppedVectorEnv):
 
     def _begin(self, mask: Tensor) -> None:
         c, mask = self._stepper.lanes((self._settled(), mask))
-        begun = engine.fresh(self.env, self._mode(), c.params, c.seed, self._stepper.index, c.episode + 1)
+        with np.errstate(all="ignore"):
+            begun = engine.fresh(self.env, self._mode(), c.params, c.seed, self._stepper.index, c.episode + 1)
         c = c._replace(book=reopened(c.book, mask), episode=c.episode + mask)
         self._carry = engine.begin_where(mask, c, begun)
 

@@ -20,7 +20,7 @@ from gpusim.trial import Trial
 from tests import interpreter
 from tests.envs.numbers import LANES, NUMBERS, PAIRS
 from tests.envs.test_vector import same
-from tests.envs.wrong import ALL, PICTURE, RIGHT, step, wrong
+from tests.envs.wrong import ALL, PICTURE, RIGHT, State, init, step, wrong
 from tests.envs.wrong import __file__ as wrong_py
 
 
@@ -134,6 +134,26 @@ def test_what_only_a_tensor_has():
     torch.testing.assert_close(rolled(given)[1].reward, rolled(RIGHT)[1].reward + 2.0)
     assert keeps_to_vocabulary(RIGHT)
     assert not keeps_to_vocabulary(given)
+
+
+def endless(x):
+    return where(x > 9.0, x / zeros_like(x), x)
+
+
+def far(rng, p):
+    s = init(rng, p)
+    return State(endless(s.x), s.v, s.n, s.near)
+
+
+def see(s, p):
+    return endless(s.x), s.v, s.v
+
+
+def test_what_is_not_chosen_may_be_no_number():
+    """NumPy would warn of it."""
+    env = dataclasses.replace(RIGHT, id="Endless-v0", init=far, observe=see)
+    plain = dataclasses.replace(RIGHT, id="Plain-v0", observe=lambda s, p: (s.x, s.v, s.v))
+    assert same(rolled(env), rolled(plain))
 
 
 def test_what_it_does_itself_it_may_write_to():
