@@ -281,6 +281,9 @@ def _drive(learner: Any, folder: Any, seconds: float) -> int:
 
 
 def _stopped(learner: Any, folder: Any, code: int) -> int:
+    if folder.gone:
+        console.say(f"stopped at step {learner.steps:,}; {folder.path} is no longer there to go on with")
+        return code
     kept = folder.newest_iteration() * learner.config.steps_per_iteration
     of_it = "" if kept == learner.steps else f" (from step {kept:,}, the last that was kept)"
     console.say(f"stopped at step {learner.steps:,}; go on with: {_resume_command(folder)}{of_it}")
@@ -304,8 +307,9 @@ def _finish(learner: Any, folder: Any, seconds: float, metrics: list[dict[str, f
         result = closing(learner) | {"steps": learner.steps, "seconds": seconds}
         folder.close(result)
     except KeyboardInterrupt as stop:
-        again = _resume_command(folder)
-        console.say(f"stopped in the closing evaluation, after all {learner.steps:,} steps; finish it with: {again}")
+        way = f"finish it with: {_resume_command(folder)}"
+        way = f"{folder.path} is no longer there to go on with" if folder.gone else way
+        console.say(f"stopped in the closing evaluation, after all {learner.steps:,} steps; {way}")
         return signals.exit_code(stop)
     threshold = learner.task.reward_threshold
     solved = "solved" if threshold is not None and result["mean"] >= threshold else "not solved"

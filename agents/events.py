@@ -38,7 +38,7 @@ class Events:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self.event, self.summary = event_pb2.Event, summary_pb2.Summary
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True)  # in its run's folder, which is not made anew where it is gone
         stamp = f"{time.time():.6f}"  # TensorBoard reads a run's files in the order of their names
         self.file = open(path / f"events.out.tfevents.{stamp}.{socket.gethostname()}.{os.getpid()}", "xb")  # noqa: SIM115
         self.close = weakref.finalize(self, _close, self.file)

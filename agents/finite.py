@@ -4,6 +4,7 @@ A rollout is looked at on its device, and what is found is written down there; i
 waited for. On a CPU, where looking costs nothing, the rollout ends the run at once, before anything is learned from it.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -17,6 +18,14 @@ from gpusim.kernels.launch import runs_on
 from gpusim.rollout import Rollout
 
 REMEMBERED = 2**26  # bytes of actions
+HUGE = 1e15  # return from which on its square, and the moments of Adam, come near the end of float32
+
+
+def remedy(mean_return: float) -> str:
+    """What keeps a learner finite whose environments give numbers, as far as their mean return tells."""
+    if abs(mean_return) < HUGE or math.isnan(mean_return):
+        return "try a smaller learning_rate"
+    return f"the rewards are too large for float32 (the mean return is {mean_return:.1e}), so scale them down"
 
 
 class Watch:
@@ -54,7 +63,7 @@ class Watch:
         greatest = torch.stack([torch.linalg.vector_norm(x, torch.inf) for x in self.weights()]).amax()
         return torch.cat([self.noted, ~greatest.isfinite().view(1)]).double()
 
-    def check(self, report: list[float], iteration: int) -> None:
+    def check(self, report: list[float], iteration: int, mean_return: float = math.nan) -> None:
         """Raises NotFinite where a report, read `iteration` iterations after the start, has something to tell."""
         if not any(report):
             return
@@ -66,7 +75,7 @@ class Watch:
         if weights:
             raise NotFinite(
                 f"weights of the network are not finite (nan or infinite) after iteration {iteration:,}, though every "
-                "reward and observation was: try a smaller learning_rate.",
+                f"reward and observation was: {remedy(mean_return)}.",
                 "weights",
                 seed=self.env.seeded,
                 iteration=iteration,

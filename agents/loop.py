@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gpusim.agents.finite import remedy
 from gpusim.agents.learner import Learner
 from gpusim.agents.signals import Interrupts, Stopped, handled
 from gpusim.errors import NotFinite
@@ -142,8 +143,8 @@ class Reading:
         if self.event:
             self.event.synchronize()
         report, values = self.values.tensor_split([len(self.values) - len(self.names)])
-        self.watch.check(report.tolist(), self.iteration)
         metrics = dict(zip(self.names, values.tolist(), strict=True))
+        self.watch.check(report.tolist(), self.iteration, metrics["return"])
         self._check(metrics)
         return {
             "iteration": self.iteration,
@@ -159,7 +160,7 @@ class Reading:
             if not math.isfinite(metrics[name]):
                 raise NotFinite(
                     f"the metric {name} is not finite (nan or infinite) after iteration {self.iteration:,}, though every "
-                    "weight is: try a smaller learning_rate.",
+                    f"weight is: {remedy(metrics['return'])}.",
                     name,
                     iteration=self.iteration,
                 )

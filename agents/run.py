@@ -293,6 +293,11 @@ class RunFolder(Observer):
     def misfit(self) -> InputError:
         return InputError(f"the checkpoint in {self.path} does not fit its config.json: one of them was changed.")
 
+    @property
+    def gone(self) -> bool:
+        """Whether somebody has moved or deleted it."""
+        return not (self.path / "config.json").exists()
+
     def newest_iteration(self) -> int:
         """Of the checkpoints; 0 where there is none."""
         files = self.checkpoints.files()

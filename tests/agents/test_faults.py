@@ -368,6 +368,24 @@ def test_a_signal_ends_the_iteration_and_the_second_ends_at_once(name, code, unb
         capsys.readouterr()
 
 
+@pytest.mark.parametrize("where", ["training", "evaluation"])
+def test_no_way_on_is_told_where_the_folder_was_moved_away(where, tmp_path, monkeypatch, capsys):
+    def moved(*args):
+        if not (tmp_path / "elsewhere").exists():
+            (tmp_path / "run").rename(tmp_path / "elsewhere")
+            signal.raise_signal(signal.SIGTERM)
+
+    if where == "training":
+        monkeypatch.setattr(Display, "reading", moved)
+    else:
+        monkeypatch.setattr(gpusim.agents.evaluate, "evaluate", moved)
+    assert train(tmp_path / "run") == 143
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith(f"; {tmp_path / 'run'} is no longer there to go on with")
+    assert "gpusim resume" not in last
+    assert not (tmp_path / "run").exists()
+
+
 def test_ctrl_c_while_compiling_is_a_line_even_where_a_compiler_died_of_it(unbroken, tmp_path, monkeypatch, capsys):
     def iterate(self):
         with contextlib.suppress(KeyboardInterrupt):

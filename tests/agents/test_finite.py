@@ -94,6 +94,21 @@ def test_an_absurd_learning_rate_is_refused(learner):
         module.train(module.Config(env="CartPole-v1", learning_rate=1e38, **QUICK))
 
 
+def great_reward(state, action, next_state, reward, terminated, params):
+    return reward * params.great
+
+
+@pytest.mark.parametrize(
+    ("learner", "what"), [("ppo", "the metric total is"), ("reinforce", "weights of the network are")]
+)
+def test_rewards_that_are_too_large_are_told_to_be_the_cause(learner, what):
+    env = CARTPOLE.with_reward(great_reward, params={"great": 1e34}, id="Great-v0")
+    config = LEARNERS[learner].Config(**QUICK, **({"normalize_reward": False} if learner == "ppo" else {}))
+    said = rf"^{what} not finite .*: the rewards are too large for float32 \(the mean return is .*\), so scale them down\.$"
+    with pytest.raises(NotFinite, match=said):
+        LEARNERS[learner].train(config, env)
+
+
 def spoiled_after(learner, iteration, spoil):
     """The learner, one of whose iterations ends with `spoil(losses)`."""
     iterate = learner.iterate
