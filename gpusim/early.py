@@ -1,4 +1,5 @@
-"""Ctrl-C while the command `gpusim` is still being imported, of which torch takes seconds, ends it in one line."""
+"""Ctrl-C, SIGTERM and SIGHUP while the command `gpusim` is still being imported, of which torch takes seconds, end it in one
+line."""
 
 import os
 import signal
@@ -16,5 +17,7 @@ def _is_the_command() -> bool:
     return name == "gpusim" or (name == "-m" and "gpusim.agents" in sys.orig_argv)
 
 
-if _is_the_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, _stop)  # until the command line takes over
+if _is_the_command():
+    for _name in {"SIGINT", "SIGTERM", "SIGHUP"} & set(signal.Signals.__members__):
+        if signal.getsignal(_number := signal.Signals[_name]) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(_number, _stop)  # until the command line takes over

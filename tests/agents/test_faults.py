@@ -409,14 +409,21 @@ def test_ctrl_c_before_there_is_a_run_is_a_line(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_ctrl_c_while_torch_is_imported_is_a_line():
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_while_torch_is_imported_is_a_line(name, code):
     early = Path(gpusim.__file__).with_name("early.py")
-    code = (
-        "import signal, sys; sys.argv[0] = 'bin/gpusim';"
-        f"exec(open({str(early)!r}).read()); signal.raise_signal(signal.SIGINT)"
+    script = (
+        f"import signal, sys; sys.argv[0] = 'bin/gpusim'; {{}}"
+        f"exec(open({str(early)!r}).read()); signal.raise_signal(signal.{name})"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "gpusim: stopped\n")
+    for before, ended in (
+        ("", (code, "", "gpusim: stopped\n")),
+        (f"signal.signal(signal.{name}, signal.SIG_IGN);", (0, "", "")),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", script.format(before)], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == ended
     with pytest.raises(KeyboardInterrupt):  # nothing is changed for others
         signal.raise_signal(signal.SIGINT)
 
