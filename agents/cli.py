@@ -496,7 +496,9 @@ def bench(args: list[str]) -> int:
     envs = list(itertools.takewhile(lambda word: not word.startswith("-"), args))
     default = BenchConfig(env=tuple(envs)) if envs else BenchConfig()
     result = bench(options(default, args[len(envs) :], "gpusim bench", hidden=("env",)))
-    return 130 if result.get("interrupted") else 0
+    if result.get("interrupted"):
+        return 130
+    return 0 if any("not_measured" not in row for row in result["rows"]) else 1
 
 
 def info(args: list[str]) -> int:
@@ -524,6 +526,8 @@ def options(default: Any, args: list[str], program: str, hidden: tuple[str, ...]
         cls = dataclasses.make_dataclass(cls.__name__, fields, bases=(cls,), frozen=True, kw_only=True)
         cls.__doc__ = type(default).__doc__
     given = {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
+    if "--" in args:
+        refuse("a -- alone has no meaning here: leave it out.")
     with in_a_sentence(program):
         parsed = tyro.cli(cls, args=args, default=cls(**given), prog=program, registry=_whole_numbers())
     return type(default)(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(default)})

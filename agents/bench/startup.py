@@ -30,7 +30,8 @@ def in_a_process(point: Any, environ: dict[str, str]) -> dict[str, float]:
     command = [sys.executable, "-m", __name__, dumps(asdict(point)), repr(time.time())]
     done = subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True)
     if done.returncode or not done.stdout.strip():
-        raise RuntimeError((done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1])
+        said = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
+        raise RuntimeError(said[-1].removeprefix("gpusim.errors.InputError: "))
     return json.loads(done.stdout.splitlines()[-1])
 
 

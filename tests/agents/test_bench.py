@@ -10,6 +10,7 @@ import gpusim
 from gpusim.agents.bench import command, memory, roofline, startup
 from gpusim.agents.bench.command import BenchConfig
 from gpusim.agents.bench.measure import MODES, Point, Rate, make, on_threads, prepare, ratio, steps_for, summarize
+from gpusim.agents.cli import main
 
 SMALL = BenchConfig(
     num_envs=(8,), device="cpu", backend=("eager",), steps=4, rounds=3, seconds=1e-3, startup=False, memory=False
@@ -107,6 +108,17 @@ def test_what_cannot_be_measured_is_a_row_with_its_reason(capsys):
     result = command.bench(dataclasses.replace(SMALL, env=("MinAtar/Breakout-v1",), mode=("policy", "sim")))
     assert [("not_measured" in r, r["mode"]) for r in result["rows"]] == [(True, "policy"), (False, "sim")]
     assert "mode policy needs a vector observation" in " ".join(capsys.readouterr().out.split())
+
+
+def test_where_nothing_can_be_measured_the_sentences_are_plain_and_the_end_is_no_success(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["bench", "CartPole-v1", "--num-envs", "1e12", "--device", "cpu", "--backend", "eager", "--rounds", "1"])
+    assert exit_.value.code == 1
+    out = capsys.readouterr().out
+    assert (
+        out.count("not measured: 1,000,000,000,000 environments of CartPole-v1 take at least") == 2
+    )  # speed and start
+    assert "InputError" not in out
 
 
 def test_an_interruption_keeps_what_was_measured(monkeypatch, tmp_path):

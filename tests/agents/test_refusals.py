@@ -11,6 +11,7 @@ TRAIN = "train ppo CartPole-v1"
 @pytest.mark.parametrize(
     ("words", "said"),
     [(f"{TRAIN} --learning-rat 3", "no option is called --learning-rat, 3; did you mean --learning-rate?"),
+     (f"{TRAIN} -- --run-dir r", "a -- alone has no meaning here: leave it out."),
      (f"{TRAIN} --threads inf", "--threads: 'inf' is no whole number: write it as 4096, 1e6, 100k or 2M;"),
      (f"{TRAIN} --threads", "Missing value for argument '--threads'."),
      ("resume nothing --log-every 1..x", "--log-every: '1..x' is no whole number: write it as 4096, 1e6, 100k or 2M;"),
