@@ -106,7 +106,7 @@ def _tried(trial: Trial, reward: Callable, name: str, rows: slice, joins: bool =
             value = watched(reward, *arguments, joins=joins)
     except Forbidden as problem:
         raise InputError(f"{name} {problem} ({line(problem)}).") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         why = said(error)
         raise InputError(
             f"{name} fails on a step of {trial.env.id}: {type(error).__name__}{why and f': {why}'}."

@@ -325,7 +325,7 @@ class Trial:
             return function(*args) if role in self.watched else watched(function, *args)
         except Forbidden as problem:
             self.refuse(role, str(problem), line(problem))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             said = errors.said(error)
             remedy = next((f": {remedy}" for symptom, remedy in REMEDIES.items() if symptom in said), "")
             if role == "step" and self.numbers and not remedy:

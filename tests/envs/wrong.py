@@ -8,6 +8,7 @@ import ctypes
 import dataclasses
 import math
 import random
+import sys
 import time
 from typing import Any, NamedTuple
 
@@ -385,7 +386,8 @@ WRONG: dict[str, tuple[dict, str]] = {
     "a State that is changed": (write(lambda s, a, rng, p: setattr(s, "x", s.v)), "a State is never changed"),
     "shapes that do not fit": (reward(lambda s, r: r + torch.zeros(7)), "size of tensor a"),
     "division by zero": (reward(lambda s, r: r + 1 // 0), "fails by ZeroDivisionError"),
-    "an exit": (reward(lambda s, r: [][0]), "fails by IndexError"),
+    "nothing to index": (reward(lambda s, r: [][0]), "fails by IndexError"),
+    "an exit": (reward(lambda s, r: sys.exit("bye")), r"fails by SystemExit \(bye\)"),
     # arguments
     "step without rng": ({"step": lambda s, action, p: step(s, action, None, p)}, "must take 4 arguments"),
     "step with five": ({"step": lambda s, action, rng, p, t: step(s, action, rng, p)}, "must take 4 arguments"),
