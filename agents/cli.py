@@ -216,7 +216,7 @@ def _go_on(folder: Any, changes: dict[str, Any]) -> int:
     learner, seconds, metrics, reached = taken
     if taken.ended:
         learner.env.close()
-        if (folder.result() or {}).get("steps") != learner.steps:
+        if not folder.closed(learner.steps):
             return _finish(learner, folder, seconds, metrics, reached)
         all_of_it = f"is complete: all {learner.steps:,} steps were made; --total-steps makes more of them."
         enough = f"reached its target after {learner.steps:,} steps; --target-return sets another."

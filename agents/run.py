@@ -348,6 +348,10 @@ class RunFolder(Observer):
         except (FileNotFoundError, InputError):
             return None
 
+    def closed(self, steps: int) -> bool:
+        """Whether the result of so many steps is there, and the curve that is drawn after it."""
+        return (self.result() or {}).get("steps") == steps and (self.path / "curve.png").exists()
+
     def stop(self, error: NotFinite) -> NotFinite:
         """Writes down what stopped the run, closes it, and says in the error where it can go on."""
         self.close()

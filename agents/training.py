@@ -64,7 +64,7 @@ def resume(
         taken = take_up(folder, changes, env)
         if not taken.ended:
             return _run(taken.learner, folder, taken.seconds, taken.metrics, changes)
-        if (folder.result() or {}).get("steps") != taken.learner.steps:
+        if not folder.closed(taken.learner.steps):
             _close(taken.learner, folder, taken.seconds)
         return Result(taken.learner, taken.metrics, "target" if taken.reached else "complete")
 

@@ -337,7 +337,7 @@ class Trial:
         finally:
             self.watched.add(role)
 
-    def refuse(self, role: str, what: str, at: str = "", cause: Exception | None = None) -> NoReturn:
+    def refuse(self, role: str, what: str, at: str = "", cause: BaseException | None = None) -> NoReturn:
         place = at or written_at(getattr(self.env, role))
         raise InputError(f"the {role} of {self.env.id}{place and f' ({place})'} {what}.") from cause
 

@@ -38,6 +38,7 @@ def check(function, *args):
     return len(function.made)
 
 
+@pytest.mark.slow
 def test_it_gives_what_the_function_gives_whatever_it_is_given():
     function = Compiled(grown)
     x, y = torch.arange(6.0), torch.ones(6)
@@ -53,6 +54,7 @@ def test_it_gives_what_the_function_gives_whatever_it_is_given():
     assert check(function, Pair(x.expand(2, 6).T[:, 0], y), [{"x": y}], ()) == 5
 
 
+@pytest.mark.slow
 def test_sizes_that_change_are_left_open():
     function = Compiled(lambda x, y: (x[..., None] * y, x.sum()))
     for n, made in ((4, 1), (6, 2), (9, 2), (4, 2), (5000, 2), (1, 2)):

@@ -44,6 +44,7 @@ def test_a_wrong_command_is_seen(line, monkeypatch, capsys):
     assert not understood(line, monkeypatch, capsys)
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-d", str(tmp_path / "trees")]
     done = subprocess.run([*command, str(DOCS), str(tmp_path / "html")], capture_output=True, text=True)

@@ -36,6 +36,7 @@ def outcome(command):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
 def test_massively_parallel_trains_saves_loads_and_plays(env, tmp_path):
     file = tmp_path / "policy.pt"
@@ -82,6 +83,7 @@ def test_bad_input_is_a_sentence(args, sentence):
     assert out == ""
 
 
+@pytest.mark.slow
 def test_custom_reward_trains_with_and_without_it():
     code, out, err = outcome([*REWARD, "--total-steps", "60000"])
     assert (code, err) == (0, "")
@@ -105,6 +107,7 @@ def test_scripted_exploration_trains_with_and_without_the_rule():
     assert given.startswith("with the rule: -")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "command", "steps"),
     [("stable_baselines3", SB3, 6_144), ("torchrl", TORCHRL, 4_096), ("skrl", SKRL, 16_384)],
@@ -119,6 +122,7 @@ def test_other_trainers_learn_through_the_adapter(library, command, steps):
     assert float(score) > 30  # at random it is 22
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [CLEANRL, [*LEANRL, "--no-compile"]], ids=["cleanrl", "leanrl"])
 def test_single_file_ppo_learns(command):
     code, out, err = outcome([*command, "--total-timesteps", "40960"])

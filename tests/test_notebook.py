@@ -9,6 +9,7 @@ from tests.pages import ROOT
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_it_runs_and_shows_a_curve_and_a_frame(tmp_path):
     book = nbformat.read(NOTEBOOK, as_version=4)

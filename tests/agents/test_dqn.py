@@ -281,6 +281,7 @@ def test_the_action_follows_the_observation(changes):
 # --------------------------------------------------------------------------------------------------------- a game
 
 
+@pytest.mark.slow
 def test_the_preset_learns_cartpole():
     learner = dqn.train(preset("dqn", "CartPole-v1", device="cpu")).learner
     scores = evaluate(lambda obs: learner.network.act(obs, None), gpusim.spec("CartPole-v1"), 100, 10_000, "cpu")
@@ -309,6 +310,7 @@ def test_a_resumed_run_ends_bit_for_bit_like_the_unbroken_one(extra, tmp_path):
     assert readings(tmp_path / "whole") == readings(tmp_path / "broken")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [[], ALL], ids=["plain", "all"])
 def test_without_its_replay_a_run_is_resumed_by_filling_it_again(extra, tmp_path):
     """Checkpoints are small; of 64 steps the first 32 are for the replay alone; and it ends the same at every attempt."""

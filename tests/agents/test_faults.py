@@ -105,6 +105,14 @@ def test_a_training_that_nothing_of_can_be_written_goes_on_and_says_so(unbroken,
     assert readings(tmp_path / "run") == readings(unbroken)
 
 
+def test_a_run_that_is_killed_before_its_curve_is_drawn_gets_it_by_resume(unbroken, tmp_path, capsys):
+    folder = shutil.copytree(unbroken, tmp_path / "run")
+    (folder / "curve.png").unlink()
+    assert gpusim_("resume", folder) == 0
+    assert (folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
+    assert result(folder) == result(unbroken)
+
+
 def test_what_could_not_be_written_for_a_while_is_written_after_all(unbroken, tmp_path, capsys):
     config = preset("ppo", "CartPole-v1", **SMALL)
     folder = RunFolder.create(tmp_path / "run", "ppo", config)
@@ -319,6 +327,7 @@ def test_a_finished_run_goes_on_to_more_steps(unbroken, tmp_path, capsys):
         assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_target_that_was_reached_is_not_sought_again(tmp_path, capsys):
     assert train(tmp_path / "run", "--total-steps", "64000", "--target-return", "15") == 0
     steps = json.loads((tmp_path / "run" / "result.json").read_text())["steps"]

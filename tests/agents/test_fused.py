@@ -15,6 +15,7 @@ pytest.importorskip("triton", reason="Triton is not installed")
 HERE = Path(__file__).parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", ["on_torch", "not on_torch"])
 def test_in_the_interpreter(half):
     interpreter.passes(HERE / "fused_in_interpreter.py", "-k", half)

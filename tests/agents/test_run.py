@@ -162,6 +162,7 @@ def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path):
     assert final_state(tmp_path / "run")["/iteration"] == stopped_at
 
 
+@pytest.mark.slow
 def test_a_target_ends_the_run_early(tmp_path, capsys):
     assert train(tmp_path / "run", "--total-steps", "64000", "--target-return", "15") == 0
     assert "reached" in capsys.readouterr().out

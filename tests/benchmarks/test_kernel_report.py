@@ -101,6 +101,7 @@ def test_the_table():
     assert "one after another with nothing cached: 2.0 s" in text[-1]
 
 
+@pytest.mark.slow
 def test_the_command_writes_its_files(tmp_path):
     command = [sys.executable, str(FOLDER / "kernel_report.py"), "--kernels", "sampling (CartPole"]
     done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, timeout=300)

@@ -245,6 +245,7 @@ def test_what_cannot_be_measured_is_no_pass():
     assert "not measured: BASE" in done.stdout
 
 
+@pytest.mark.slow
 def test_two_trees_are_compared_and_a_tree_that_fails_is_named(tmp_path):
     """The second tree steps as the first, the third has no gpusim that works."""
     compare = load("compare")

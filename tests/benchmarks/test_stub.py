@@ -84,6 +84,7 @@ def test_what_travels_of_the_cache(tmp_path, monkeypatch):
 CHILD = "import torch; print(torch.cuda.is_available(), torch.ones(2, device='cuda').device)"
 
 
+@pytest.mark.slow
 def test_a_python_whose_children_are_over_the_stub_too(tmp_path):
     command = [sys.executable, str(BENCHMARKS / "stub" / "python.py"), str(tmp_path / "it")]
     program = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout.strip()

@@ -108,6 +108,7 @@ def test_the_blocks_of_words_that_a_step_uses_are_known():
     assert [blocks(env)[STREAM_STEP] for env in (TOY, DRIFT, BREAKOUT)] == [(0,), (0, 1), (0,)]
 
 
+@pytest.mark.slow
 def test_words_drawn_ahead_for_a_span_are_those_of_each_step():
     """Over steps in which one episode ends and never a second, with entities `[N, 8]` too."""
     compiled, eager = pair(SWARM, num_envs=300, max_episode_steps=SWARM.max_episode_steps)
@@ -150,6 +151,7 @@ def test_a_second_beginning_within_a_span(monkeypatch):
     close(compiled.get_state(), eager.get_state(), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_boards_are_computed_cell_by_cell():
     compiled, eager = pair(TRAIL)
     ours, theirs = compiled.rollout(20), eager.rollout(20)
@@ -159,6 +161,7 @@ def test_boards_are_computed_cell_by_cell():
         assert a.is_contiguous()
 
 
+@pytest.mark.slow
 def test_parameters_may_change():
     compiled, eager = pair(max_episode_steps=8)
     for value in (3.0, 5.0, torch.linspace(1, 9, 7)):

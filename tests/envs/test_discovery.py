@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gpusim
 from gpusim.envs import ENVIRONMENTS
+from gpusim.envs.classic import CLASSIC
 from gpusim.envs.found import found
 
 ROOT = Path(__file__).parent.parent.parent
@@ -63,12 +64,8 @@ def test_one_file_adds_an_environment(tmp_path):
     command = [sys.executable, "-c", USE]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"{sorted([*gpusim.env_ids(), 'Coin-v0'], key=in_order)} True"
-
-
-def in_order(id):
-    """As files of the package are walked: classic/, coin.py, minatar/."""
-    return (id.startswith("MinAtar/"), id == "Coin-v0", gpusim.env_ids().index(id) if id != "Coin-v0" else 0)
+    classic, others = [env.id for env in CLASSIC], [env.id for env in ENVIRONMENTS[len(CLASSIC) :]]
+    assert done.stdout.strip() == f"{[*classic, 'Coin-v0', *others]} True"
 
 
 def test_each_is_found_once_in_the_order_of_the_files():

@@ -78,12 +78,14 @@ def test_a_simulators_are_too(mode):
     assert_rows(make(FEW, FIRST), make(MANY, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
 @pytest.mark.xdist_group("compile")
 def test_compiled_they_are_too():
     assert_rows(*pair(DRIFT, "same_step", backend="compile"))
 
 
+@pytest.mark.slow
 def test_in_kernels_they_are_too():
     pytest.importorskip("triton")
     interpreter.passes(Path(__file__).with_name("first_env_in_interpreter.py"))

@@ -27,6 +27,7 @@ each_mode = pytest.mark.parametrize("mode", MODES)
 without_interpreter = pytest.mark.skipif(launch.interpreted(), reason="kernels are interpreted in this process")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", ["test_rollout[ or test_step[", "not test_rollout[ and not test_step["])
 def test_kernels_in_the_interpreter(half):
     interpreter.passes(HERE / "fused_in_interpreter.py", "-k", half)
@@ -39,6 +40,7 @@ def test_the_toys_keep_the_contract(env, mode):
     check_vector_env(make(env, 2, autoreset_mode=mode, max_episode_steps=1))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
 @pytest.mark.xdist_group("compile")
 @pytest.mark.parametrize("env", [SWARM, TRAIL], ids=lambda e: e.id)
@@ -136,6 +138,7 @@ COMPILED = [
 ]
 
 
+@pytest.mark.slow
 @without_interpreter
 @pytest.mark.parametrize(("env", "mode", "changes"), COMPILED, ids=lambda x: getattr(x, "id", None))
 def test_kernels_compile_for_a_gpu_without_spills(env, mode, changes):

@@ -180,6 +180,7 @@ def test_tensors_are_as_good_as_arrays(env):
     assert np.array_equal(shown.numpy(), seen[0])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
 @pytest.mark.xdist_group("compile")
 @pytest.mark.parametrize("env", [BREAKOUT, ASTERIX], ids=title)
@@ -191,11 +192,13 @@ def test_compiled(env):
     torch.testing.assert_close(compiled.get_state(), eager.get_state(), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_kernels_in_the_interpreter():
     pytest.importorskip("triton")
     passes(Path(__file__).parent / "minatar_in_interpreter.py")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(launch.interpreted(), reason="kernels are interpreted in this process")
 @each_game
 def test_kernels_compile_for_a_gpu(env):

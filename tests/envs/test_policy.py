@@ -21,6 +21,7 @@ def cartpole(num_envs, backend="eager"):
     return env
 
 
+@pytest.mark.slow
 def test_the_kernel_in_the_interpreter():
     pytest.importorskip("triton", reason="Triton is not installed")
     interpreter.passes(HERE / "policy_in_interpreter.py")

@@ -16,7 +16,7 @@ from PIL import Image, ImageSequence
 import gpusim
 from gpusim import InputError
 from gpusim.envs.classic.cartpole import CARTPOLE
-from gpusim.envs.minatar import BREAKOUT
+from gpusim.envs.minatar.breakout import BREAKOUT
 from gpusim.render.grid import GAP, GREY
 from gpusim.render.video import Video
 from gpusim.wrappers import NormalizeObservation, RecordVideo

@@ -166,6 +166,7 @@ def test_a_weight_may_be_drawn_for_every_episode():
     assert (vec.rollout(1).reward == -1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
 @pytest.mark.xdist_group("compile")
 @pytest.mark.parametrize("env", [CLIMB, COSTLY, TOY.with_reward(minus)], ids=lambda e: e.id)
@@ -174,6 +175,7 @@ def test_compiled(env):
     torch.testing.assert_close(compiled, eager, **WITHIN)
 
 
+@pytest.mark.slow
 def test_kernels_in_the_interpreter():
     interpreter.passes(Path(__file__).parent / "reward_in_interpreter.py")
 

@@ -204,12 +204,14 @@ def test_cells_of_numpy():
     assert rolled(cells[0])[0].all()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
 @pytest.mark.xdist_group("compile")
 def test_numbers_compiled():
     torch.testing.assert_close(rolled(NUMBERS, backend="compile"), rolled(LANES), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_numbers_in_kernels():
     pytest.importorskip("triton")
     interpreter.passes(Path(__file__).parent / "numbers_in_interpreter.py")

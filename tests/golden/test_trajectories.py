@@ -17,11 +17,14 @@ HERE = machine() == RECORDED["machine"]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
 
 
-@pytest.mark.parametrize("kind", ["eager", pytest.param("compile", marks=pytest.mark.xdist_group("compile"))])
+@pytest.mark.parametrize(
+    "kind", ["eager", pytest.param("compile", marks=[pytest.mark.xdist_group("compile"), pytest.mark.slow])]
+)
 def test_trajectories_are_what_they_were(kind):
     compare(record.trajectories(kind), RECORDED[kind])
 
 
+@pytest.mark.slow
 def test_kernels_go_where_they_went():
     if why := interpreter.problem():
         pytest.skip(why)

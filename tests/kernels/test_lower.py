@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 each_env = pytest.mark.parametrize("env", CLASSIC, ids=lambda e: e.id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", ["test_init or test_step", "not test_init and not test_step"])
 def test_kernels_in_the_interpreter(half):
     interpreter.passes(HERE / "in_interpreter.py", "-k", half)

@@ -248,6 +248,7 @@ def test_priorities_by_hand():
 # --------------------------------------------------------------------------------------------------------- kernels
 
 
+@pytest.mark.slow
 def test_kernels_in_the_interpreter():
     pytest.importorskip("triton", reason="Triton is not installed")
     interpreter.passes(Path(__file__).parent / "replay_in_interpreter.py")

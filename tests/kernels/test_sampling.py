@@ -100,6 +100,7 @@ print("agreed")
 """
 
 
+@pytest.mark.slow
 def test_the_kernels_agree_with_their_twins_under_the_interpreter():
     done = subprocess.run(
         [sys.executable, "-c", COMPARE], env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True

@@ -167,6 +167,7 @@ def run_in_interpreter(which):
     assert "skipped" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["gradient or launch", "not gradient and not launch"])
 def test_kernels_in_the_interpreter(which):
     pytest.importorskip("triton")
