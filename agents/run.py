@@ -27,6 +27,7 @@ from gpusim.agents.loop import Observer
 from gpusim.agents.metrics import Metrics
 from gpusim.agents.strict_json import dumps
 from gpusim.errors import InputError, NotFinite, told
+from gpusim.registry import joined
 from gpusim.version import __version__
 
 Made = TypeVar("Made")
@@ -164,7 +165,11 @@ class RunFolder(Observer):
             )
         if found is None or not isinstance(algorithm, str) or not isinstance(values, dict) or not _plain(values):
             raise InputError(f"{file} is damaged: it is not the configuration of a run.")
-        folder = cls(path, algorithm, build(module(algorithm).Config, values | changes, str(file)))
+        config = module(algorithm).Config
+        lacking = {field.name for field in dataclasses.fields(config)} - values.keys()
+        if lacking and content.get("gpusim") == __version__:  # an older one may know fewer
+            raise InputError(f"{file} is damaged: it lacks {joined(sorted(lacking), 'and')}.")
+        folder = cls(path, algorithm, build(config, values | changes, str(file)))
         known = content.get("reward_threshold", environments.threshold(folder.config.env))
         folder.threshold = known if isinstance(known, int | float) and math.isfinite(known) else None
         folder.code = content.get("code")

@@ -15,6 +15,7 @@ import torch
 
 from gpusim.agents import load_policy
 from gpusim.agents.cli import main
+from gpusim.agents.run import RunFolder, preset
 from gpusim.errors import InputError
 
 SMALL = [
@@ -217,6 +218,17 @@ def test_bad_runs_are_refused(unbroken, tmp_path, capsys):
     before = {p: p.read_bytes() for p in unbroken.rglob("*") if p.is_file()}
     assert "exists already" in refused(capsys, "train", "ppo", "CartPole-v1", "--run-dir", unbroken)
     assert before == {p: p.read_bytes() for p in unbroken.rglob("*") if p.is_file()}
+
+
+def test_a_configuration_that_lacks_a_field_is_damaged(unbroken, tmp_path, capsys):
+    """The default in its place would be another run's; an older gpusim may know fewer fields."""
+    folder = copy(unbroken, tmp_path)
+    content = json.loads((folder / "config.json").read_text())
+    del content["config"]["total_steps"]
+    (folder / "config.json").write_text(json.dumps(content))
+    assert "config.json is damaged: it lacks total_steps." in refused(capsys, "resume", folder)
+    (folder / "config.json").write_text(json.dumps(content | {"gpusim": "0.0.9"}))
+    assert RunFolder.open(folder).config.total_steps == preset("ppo", "CartPole-v1").total_steps
 
 
 def copy(unbroken, tmp_path):

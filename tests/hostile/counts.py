@@ -59,7 +59,10 @@ def outcome(answer: Answer, right: Callable[[Answer], bool]) -> str:
     """`right` says of an answer that refused nothing whether it is what it should be, whatever was told."""
     lines = answer.err.splitlines()
     sentences = all(line.startswith("gpusim: ") and len(line.split()) > 1 for line in lines)
-    if answer.raw or not sentences or (answer.code == 2 and len(lines) != 1):
+    refusals = [
+        line for line in lines if not line.endswith("is taken.")
+    ]  # of a checkpoint, before what refuses the run
+    if answer.raw or not sentences or (answer.code == 2 and len(refusals) != 1):
         return "raw"
     if answer.code:
         return "clean" if lines else "silent"

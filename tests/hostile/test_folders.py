@@ -129,8 +129,8 @@ def a_checkpoint(folder, data):
             branch[name] = data.draw(ANYTHING)
         case "longer" if isinstance(old, torch.Tensor) and old.ndim:
             branch[name] = torch.cat([old, old])
-        case _:
-            branch[name] = torch.zeros(())
+        case _:  # of another shape, as a file without a seal has nothing that tells another number
+            branch[name] = torch.zeros(() if not isinstance(old, torch.Tensor) or old.ndim else 2)
     torch.save(content, path)
 
 
