@@ -140,6 +140,7 @@ def evaluate(policy: Any, env: Any, episodes: int, seed: int, device: str = "aut
         _check(reward, "reward", seed, step + 1)
         if (terminated | truncated).all():
             break
+    _check(infos["episode"]["r"], "return", seed)
     return infos["episode"]["r"].cpu()
 
 

@@ -308,3 +308,9 @@ def test_only_so_many_actions_are_remembered(monkeypatch):
         learner.collect(4)
     assert len(learner.watch.actions) == 3
     assert isinstance(learner.watch, Watch)
+
+
+def test_a_return_that_is_too_large_is_no_score():
+    env = gpusim.spec("CartPole-v1").with_reward(lambda s, a, n, r, t, p: r * 3e38, id="Huge-v0")
+    with pytest.raises(gpusim.NotFinite, match="the return of environment 0 is not finite"):
+        evaluate.evaluate(lambda obs: torch.zeros(len(obs), dtype=torch.int64), env, 3, 0, "cpu")
