@@ -10,6 +10,7 @@ from torch import Tensor
 from gpusim import checks, engine
 from gpusim.base import TensorVectorEnv, apart
 from gpusim.book import Step, Tally, ended
+from gpusim.env import Task
 from gpusim.rollout import Policy, Rollout, rollout
 from gpusim.tree import tree_map
 
@@ -24,6 +25,26 @@ class SteppedVectorEnv(TensorVectorEnv):
     autoreset_mode: AutoresetMode
     max_episode_steps: int | None
     _buffers: tuple | None = None
+
+    def _declare(
+        self,
+        task: Task,
+        autoreset_mode: str | AutoresetMode,
+        max_episode_steps: int | None,
+        copy: bool,
+        validate: bool | None,
+        first_env: int,
+    ) -> None:
+        """What those that step on the device have in common, `num_envs` and `device` being known."""
+        self.autoreset_mode = checks.autoreset_mode(autoreset_mode)
+        self.max_episode_steps = checks.max_episode_steps(task, max_episode_steps)
+        self.single_observation_space = task.observation_space
+        self.single_action_space: Any = task.action_space
+        self.copy = checks.flag("copy", copy)
+        self.validate = self.device.type == "cpu" if validate is None else checks.flag("validate", validate)
+        self.clock = 0  # steps since seeding, the counter of random actions
+        self.first_env = checks.first_env(first_env, self.num_envs)
+        self.index = self.first_env + torch.arange(self.num_envs, device=self.device)
 
     @property
     def seed(self) -> Tensor:
@@ -88,7 +109,7 @@ class SteppedVectorEnv(TensorVectorEnv):
     def check_actions(self, actions: Any) -> Tensor:
         """Actions as `advance` takes them, see `step`."""
         self.require_reset()
-        actions = checks.actions(actions, self.single_action_space, self.num_envs, self.device, self.validate)  # type: ignore[arg-type]
+        actions = checks.actions(actions, self.single_action_space, self.num_envs, self.device, self.validate)
         if self.validate and self.autoreset_mode is AutoresetMode.DISABLED and (over := self.over()).any():
             first = int(over.int().argmax())
             raise ResetNeeded(f"environment {first} is over: reset it by reset(options={{'reset_mask': mask}}).")

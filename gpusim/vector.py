@@ -85,18 +85,10 @@ class VectorEnv(SteppedVectorEnv):
         self.device = checks.device(device)
         checks.memory(self.env.id, self.num_envs, self.env.observation_space, self.device)
         self.backend = checks.backend(backend, self.device, self.env)
-        self.autoreset_mode = checks.autoreset_mode(autoreset_mode)
+        self._declare(self.env, autoreset_mode, max_episode_steps, copy, validate, first_env)
         modes = [] if undrawn else ["rgb_array"]
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": modes, "render_fps": fps(self.env)}
-        self.max_episode_steps = checks.max_episode_steps(self.env, max_episode_steps)
-        self.single_observation_space = self.env.observation_space
-        self.single_action_space: Any = self.env.action_space
-        self.copy = checks.flag("copy", copy)
-        self.validate = self.device.type == "cpu" if validate is None else checks.flag("validate", validate)
-        self.clock = 0  # steps since seeding, the counter of random actions
         self._params = self._checked_params(params)
-        self.first_env = checks.first_env(first_env, self.num_envs)
-        self.index = self.first_env + torch.arange(self.num_envs, device=self.device)
         self._carry: Carry | None = None
         self._acted: tuple[int, Tensor] | None = None  # the clock after the last step, and its actions
         self._stepper = self._make_stepper()

@@ -62,16 +62,8 @@ class SimulatorVectorEnv(SteppedVectorEnv):
     ):
         self.simulator, self.env, self.num_envs = simulator, simulator.task, simulator.num_envs
         self.device = torch.device(simulator.device)
-        self.autoreset_mode = checks.autoreset_mode(autoreset_mode)
+        self._declare(self.env, autoreset_mode, max_episode_steps, copy, validate, first_env)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
-        self.max_episode_steps = checks.max_episode_steps(self.env, max_episode_steps)
-        self.single_observation_space = self.env.observation_space
-        self.single_action_space: Any = self.env.action_space
-        self.copy = checks.flag("copy", copy)
-        self.validate = self.device.type == "cpu" if validate is None else checks.flag("validate", validate)
-        self.clock = 0  # steps since seeding, the counter of random actions
-        self.first_env = checks.first_env(first_env, self.num_envs)
-        self.index = self.first_env + torch.arange(self.num_envs, device=self.device)
         self._seed: Tensor | None = None
         self._book = self._blank()
         self._episode = torch.full((self.num_envs,), -1, device=self.device)
