@@ -128,7 +128,7 @@ def evaluate(policy: Any, env: Any, episodes: int, seed: int, device: str = "aut
     """Returns of `episodes` whole episodes, one in each of as many environments, `[episodes]` float32.
 
     Raises:
-        NotFinite: an observation, a reward or (on a CPU) what the policy answers is NaN or infinite.
+        NotFinite: an observation, a reward, a return or (on a CPU) what the policy answers is NaN or infinite.
     """
     if on_host(describe(env)):
         return evaluate_on_host(policy, describe(env), episodes, seed, device)
@@ -168,6 +168,7 @@ def play(policy: Any, venv: Any, episodes: int, seed: int) -> Tensor:
         _check(obs, "observation", seed)
         obs, reward, _, _, infos = venv.step(policy(obs))
         _check(reward, "reward", seed)
+        _check(infos["episode"]["r"], "return", seed)
         for i in infos["_episode"].nonzero().flatten().tolist():
             if len(returns[i]) < share[i]:
                 returns[i].append(float(infos["episode"]["r"][i]))
@@ -200,4 +201,6 @@ def evaluate_oracle(policy: Any, env_id: str, episodes: int, seed: int) -> Tenso
         returns += reward * playing
         playing &= ~(terminated | truncated)
     venv.close()
-    return torch.from_numpy(returns).float()
+    scores = torch.from_numpy(returns).float()
+    _check(scores, "return", seed)
+    return scores

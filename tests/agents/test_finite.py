@@ -313,4 +313,10 @@ def test_only_so_many_actions_are_remembered(monkeypatch):
 def test_a_return_that_is_too_large_is_no_score():
     env = gpusim.spec("CartPole-v1").with_reward(lambda s, a, n, r, t, p: r * 3e38, id="Huge-v0")
     with pytest.raises(gpusim.NotFinite, match="the return of environment 0 is not finite"):
-        evaluate.evaluate(lambda obs: torch.zeros(len(obs), dtype=torch.int64), env, 3, 0, "cpu")
+        evaluate.evaluate(pushed_left, env, 3, 0, "cpu")
+    with pytest.raises(gpusim.NotFinite, match="the return of environment 0 is not finite"):
+        evaluate.play(pushed_left, gpusim.make(env, 2, device="cpu"), 3, 0)
+
+
+def pushed_left(obs):
+    return torch.zeros(len(obs), dtype=torch.int64)
