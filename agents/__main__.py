@@ -1,5 +1,6 @@
 """`python -m gpusim.agents` is `gpusim`."""
 
-from gpusim.agents.cli import main
+from gpusim.agents.app.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

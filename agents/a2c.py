@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from gpusim.agents.environments import Task
-from gpusim.agents.loop import Result
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_advantages
-from gpusim.agents.presets import by_env
-from gpusim.agents.ranges import Count, Share, Weight
-from gpusim.agents.training import trained
+from gpusim.agents.train.environments import Task
+from gpusim.agents.train.loop import Result
+from gpusim.agents.train.presets import by_env
+from gpusim.agents.train.ranges import Count, Share, Weight
+from gpusim.agents.train.training import trained
 from gpusim.kernels.distributions import Categorical, Gaussian
 from gpusim.rollout import Rollout
 

@@ -12,16 +12,16 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor
 
-from gpusim.agents.environments import Task, describe
 from gpusim.agents.exploration import ExplorationConfig, Explorer
-from gpusim.agents.graph import GraphedIteration
-from gpusim.agents.loop import Result
-from gpusim.agents.networks import QNetwork
-from gpusim.agents.normalize import ReturnScale
-from gpusim.agents.presets import by_env
-from gpusim.agents.ranges import Count, Positive, Range, Rate, Share
-from gpusim.agents.replay import Replay, memory, transition_bytes
-from gpusim.agents.training import trained
+from gpusim.agents.parts.graph import GraphedIteration
+from gpusim.agents.parts.networks import QNetwork
+from gpusim.agents.parts.normalize import ReturnScale
+from gpusim.agents.parts.replay import Replay, memory, transition_bytes
+from gpusim.agents.train.environments import Task, describe
+from gpusim.agents.train.loop import Result
+from gpusim.agents.train.presets import by_env
+from gpusim.agents.train.ranges import Count, Positive, Range, Rate, Share
+from gpusim.agents.train.training import trained
 from gpusim.errors import InputError
 from gpusim.kernels.replay import Sample
 

@@ -9,11 +9,11 @@ from gymnasium.spaces import Discrete
 from torch import Tensor, nn
 
 from gpusim import source
-from gpusim.agents.config import RunConfig
-from gpusim.agents.environments import Task, describe
-from gpusim.agents.learner import Learner
-from gpusim.agents.networks import QNetwork
-from gpusim.agents.ranges import Share
+from gpusim.agents.parts.networks import QNetwork
+from gpusim.agents.train.config import RunConfig
+from gpusim.agents.train.environments import Task, describe
+from gpusim.agents.train.learner import Learner
+from gpusim.agents.train.ranges import Share
 from gpusim.errors import InputError
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpusim.agents.config import RunConfig
-from gpusim.agents.graph import GraphedIteration
-from gpusim.agents.learner import Learner
-from gpusim.agents.normalize import ReturnScale
-from gpusim.agents.ranges import Count, Rate, Share
+from gpusim.agents.parts.graph import GraphedIteration
+from gpusim.agents.parts.normalize import ReturnScale
+from gpusim.agents.train.config import RunConfig
+from gpusim.agents.train.learner import Learner
+from gpusim.agents.train.ranges import Count, Rate, Share
 from gpusim.errors import InputError
 from gpusim.kernels.gae import gae
 from gpusim.rollout import Rollout

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gpusim.agents.environments import Task
-from gpusim.agents.loop import Result
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_advantages, check_passes
-from gpusim.agents.presets import by_env
-from gpusim.agents.ranges import Count, Passes, Positive, Weight
-from gpusim.agents.training import trained
+from gpusim.agents.train.environments import Task
+from gpusim.agents.train.loop import Result
+from gpusim.agents.train.presets import by_env
+from gpusim.agents.train.ranges import Count, Passes, Positive, Weight
+from gpusim.agents.train.training import trained
 from gpusim.kernels.distributions import Categorical, Gaussian
 from gpusim.rollout import Rollout
 
@@ -118,7 +118,7 @@ class PPO(OnPolicy):
     def _fused(self) -> Any:
         if self.env.backend != "triton":
             return None
-        from gpusim.agents.fused import FusedIteration, problem
+        from gpusim.agents.ppo_fused import FusedIteration, problem
 
         if reason := problem(self):
             warnings.warn(f"PPO runs on torch operations, not on fused kernels: {reason}.", stacklevel=5)

@@ -12,15 +12,15 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor
 
-from gpusim.agents.config import Activation
-from gpusim.agents.environments import Task
 from gpusim.agents.exploration import ExplorationConfig, Explorer
-from gpusim.agents.loop import Result
-from gpusim.agents.networks import QNetwork
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_passes
-from gpusim.agents.presets import by_env
-from gpusim.agents.ranges import Count, Passes, Positive, Share
-from gpusim.agents.training import trained
+from gpusim.agents.parts.networks import QNetwork
+from gpusim.agents.train.config import Activation
+from gpusim.agents.train.environments import Task
+from gpusim.agents.train.loop import Result
+from gpusim.agents.train.presets import by_env
+from gpusim.agents.train.ranges import Count, Passes, Positive, Share
+from gpusim.agents.train.training import trained
 from gpusim.rollout import Rollout
 
 # ---------------------------------------------------------------------------------------------------------- config

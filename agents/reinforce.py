@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpusim.agents.config import RunConfig
-from gpusim.agents.environments import Task
-from gpusim.agents.learner import Learner
-from gpusim.agents.loop import Result
-from gpusim.agents.optimizer import Adam
-from gpusim.agents.presets import by_env
-from gpusim.agents.ranges import Count, Passes, Rate, Share, Weight
-from gpusim.agents.training import trained
+from gpusim.agents.parts.optimizer import Adam
+from gpusim.agents.train.config import RunConfig
+from gpusim.agents.train.environments import Task
+from gpusim.agents.train.learner import Learner
+from gpusim.agents.train.loop import Result
+from gpusim.agents.train.presets import by_env
+from gpusim.agents.train.ranges import Count, Passes, Rate, Share, Weight
+from gpusim.agents.train.training import trained
 from gpusim.errors import InputError
 from gpusim.kernels.distributions import Categorical, Gaussian
 from gpusim.kernels.gae import gae

@@ -111,7 +111,7 @@ def replay() -> Makers:
 
 def solve(_: int = 0) -> Iterator[Row]:
     """CartPole from the first iteration until its last hundred episodes return 475, in a process that has trained before."""
-    from gpusim.agents.loop import run
+    from gpusim.agents.train.loop import run
 
     for num_envs in SOLVERS:
         runs: list[tuple[float, str, int]] = []
@@ -268,7 +268,7 @@ SOLVERS = (1024, 4096)  # environments
 
 def solver(num_envs: int, seed: int) -> Any:
     """A learner that stops when CartPole is solved."""
-    from gpusim.agents.run import make_learner, preset
+    from gpusim.agents.train.run import make_learner, preset
 
     config = preset("ppo", CARTPOLE, num_envs=num_envs, device="cuda", seed=seed, target_return=TARGET, log_every=1)
     return make_learner("ppo", config)
@@ -291,7 +291,7 @@ def make_replay(kind: str, prioritized: bool) -> Thing:
     """Bytes are those of observations: read and written once at insertion, and once when they are drawn."""
     from gymnasium.spaces import Box, Discrete
 
-    from gpusim.agents.replay import Replay
+    from gpusim.agents.parts.replay import Replay
     from gpusim.rollout import Rollout
 
     num_envs, (dtype, shape) = 4096, REPLAYED[kind]
@@ -316,7 +316,7 @@ def make_replay(kind: str, prioritized: bool) -> Thing:
 
 def in_graph(call: Callable[[], Any], *generators: torch.Generator) -> Callable[[], Any]:
     """The same as a CUDA graph, so that what is measured is the GPU's work, not the host's."""
-    from gpusim.agents.graph import Captured
+    from gpusim.agents.parts.graph import Captured
 
     captured = Captured(call, torch.device("cuda"), generators)
     for _ in range(2):

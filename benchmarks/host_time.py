@@ -17,8 +17,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import gpusim
-from gpusim.agents.loop import Reading
 from gpusim.agents.ppo import PPO, Config
+from gpusim.agents.train.loop import Reading
 
 ENVS = ("CartPole-v1", "Pendulum-v1", "MinAtar/Breakout-v1")
 NUM_ENVS = 32

@@ -199,7 +199,7 @@ def launch_moments() -> None:
 
 def launch_replay(env: str) -> None:
     """A ring of a million transitions with returns of three steps, drawn from uniformly and by priority."""
-    from gpusim.agents.replay import Replay
+    from gpusim.agents.parts.replay import Replay
 
     space: Any = gpusim.spec(env).action_space
     rollout = made(env).rollout(2)

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from gpusim.agents.bench.provenance import hardware, provenance
-from gpusim.agents.evaluate import evaluate
-from gpusim.agents.learner import Learner
-from gpusim.agents.loop import Observer, run
-from gpusim.agents.run import make_learner, preset
+from gpusim.agents.train.evaluate import evaluate
+from gpusim.agents.train.learner import Learner
+from gpusim.agents.train.loop import Observer, run
+from gpusim.agents.train.run import make_learner, preset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from report import folder, publish, say

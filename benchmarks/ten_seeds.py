@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from gpusim.agents.app.plot import Line, aligned, draw, interval, iqm, panels, save
 from gpusim.agents.bench.provenance import hardware, provenance
-from gpusim.agents.plot import Line, aligned, draw, interval, iqm, panels, save
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from report import folder, publish, say
@@ -82,9 +82,9 @@ def main(config: Config) -> None:
 
 def train(task: tuple[str, str, int]) -> dict[str, Any]:
     """One run of a preset, in a process of the pool."""
-    from gpusim.agents.evaluate import evaluate
-    from gpusim.agents.loop import run
-    from gpusim.agents.run import make_learner, preset
+    from gpusim.agents.train.evaluate import evaluate
+    from gpusim.agents.train.loop import run
+    from gpusim.agents.train.run import make_learner, preset
 
     algorithm, env, seed = task
     start = time.perf_counter()

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gpusim.agents.bench.provenance import busy, hardware, provenance
-from gpusim.agents.evaluate import evaluate_oracle, load_policy
+from gpusim.agents.train.evaluate import evaluate_oracle, load_policy
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from peers.catalogue import LEARNERS

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sphinx.ext.autodoc.mock import _MockObject
 
-from gpusim.agents.discovery import algorithms
+from gpusim.agents.train.discovery import algorithms
 from gpusim.version import __version__
 
 _MockObject.__or__ = _MockObject.__ror__ = lambda self, other: self  # in annotations

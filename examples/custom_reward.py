@@ -13,8 +13,8 @@ import tyro
 
 import gpusim
 from gpusim.agents import ppo
-from gpusim.agents.evaluate import evaluate
-from gpusim.agents.run import preset
+from gpusim.agents.train.evaluate import evaluate
+from gpusim.agents.train.run import preset
 from gpusim.kernels.lang import sin, where
 
 VALLEY, GOAL = -1.0, 0.9975  # sin(3 position) at -0.52 and 0.5

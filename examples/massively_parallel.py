@@ -14,10 +14,10 @@ import tyro
 
 import gpusim
 from gpusim.agents import ppo
-from gpusim.agents.evaluate import evaluate
-from gpusim.agents.learner import Learner
-from gpusim.agents.loop import Observer, run
-from gpusim.agents.run import make_learner, preset
+from gpusim.agents.train.evaluate import evaluate
+from gpusim.agents.train.learner import Learner
+from gpusim.agents.train.loop import Observer, run
+from gpusim.agents.train.run import make_learner, preset
 
 
 @dataclasses.dataclass(frozen=True)

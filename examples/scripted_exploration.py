@@ -17,7 +17,7 @@ import tyro
 
 import gpusim
 from gpusim.agents import pqn
-from gpusim.agents.evaluate import evaluate
+from gpusim.agents.train.evaluate import evaluate
 
 
 def swing(obs: torch.Tensor) -> torch.Tensor:

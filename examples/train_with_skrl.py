@@ -15,7 +15,7 @@ import tyro
 
 import gpusim
 from gpusim.adapters import to_skrl
-from gpusim.agents.evaluate import evaluate
+from gpusim.agents.train.evaluate import evaluate
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gpusim import checks
-from gpusim.agents import replay
+from gpusim.agents.parts import replay
 from gpusim.kernels.launch import Launch, recording
 
 GPU = torch.device("meta")

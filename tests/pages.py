@@ -20,7 +20,7 @@ import gymnasium
 import pytest
 
 from gpusim import registry
-from gpusim.agents import cli
+from gpusim.agents.app import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 FENCE = re.compile(r"^```([\w{}-]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)

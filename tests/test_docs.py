@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gpusim.agents import discovery
+from gpusim.agents.train import discovery
 from gpusim.kernels import lang
 from tests.pages import NEEDS, ROOT, blocks, desk, lines, run, understood, write_files
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import gpusim.envs
-from gpusim.agents.discovery import algorithms
+from gpusim.agents.train.discovery import algorithms
 
 ROOT = Path(__file__).parent.parent
 LEVELS = {"kernels": 0, "gpusim": 1, "agents": 2, "tests": 3, "benchmarks": 3, "examples": 3}
@@ -126,11 +126,14 @@ def circles(sources):
     return sorted(found)
 
 
+AGENTS = {named(p): p.read_text() for p in FILES if p.relative_to(ROOT).parts[0] == "agents"}
+DOORS = {"gpusim.agents", "gpusim.agents.__main__"}  # every import of the others names the first
+INSIDE = {name: source for name, source in AGENTS.items() if name not in DOORS}
+
+
 def test_no_learner_and_nothing_around_it_imports_itself_by_way_of_others():
-    inside = {named(p): p.read_text() for p in FILES if p.relative_to(ROOT).parts[0] == "agents"}
-    inside.pop("gpusim.agents")  # which every import of the others names
-    assert len(inside) > 40
-    assert circles(inside) == []
+    assert len(INSIDE) > 40
+    assert circles(INSIDE) == []
 
 
 def test_a_circle_is_seen():
@@ -138,8 +141,46 @@ def test_a_circle_is_seen():
     assert circles(sources) == ["a", "b", "c"]
 
 
+ROOMS = {"parts": 0, "folder": 0, "train": 1, "": 2, "bench": 3, "app": 4}  # "": the algorithms
+
+
+def room_of(module):
+    """The room of `agents` that a module lies in."""
+    room = module.removeprefix("gpusim.agents").removeprefix(".").partition(".")[0]
+    return room if room in ROOMS else ""
+
+
+def climbing_between_rooms(name, source):
+    """The imports of the module `name` from rooms above its own, or beside it."""
+    room = room_of(name)
+    ours = set(imports(source)) & set(AGENTS) - DOORS
+    return sorted(m for m in ours if room_of(m) != room and ROOMS[room_of(m)] >= ROOMS[room])
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_imports_between_rooms_point_down(name):
+    assert climbing_between_rooms(name, INSIDE[name]) == []
+
+
+def test_pointing_up_between_rooms_is_seen():
+    up = "def f():\n    from gpusim.agents.app import cli\nfrom gpusim.agents.train.config import RunConfig\nimport gpusim"
+    assert climbing_between_rooms("gpusim.agents.train.loop", up) == ["gpusim.agents.app", "gpusim.agents.app.cli"]
+    assert climbing_between_rooms("gpusim.agents.parts.graph", up)[-1] == "gpusim.agents.train.config"
+    assert climbing_between_rooms("gpusim.agents.folder.lock", "import gpusim.agents.parts.graph") != []
+    assert climbing_between_rooms("gpusim.agents.train.loop", "from gpusim.agents import ppo") == ["gpusim.agents.ppo"]
+    assert climbing_between_rooms("gpusim.agents.app.cli", "import gpusim.agents.bench.measure\n" + up) == []
+
+
+def test_every_room_is_in_the_plan():
+    folders = {p.parent.name for p in (ROOT / "agents").glob("*/__init__.py")}
+    assert folders | {""} == set(ROOMS)
+    plan = (ROOT / "CONTRIBUTING.md").read_text().split("```")[1]
+    named_there = [line.split()[0].removeprefix("agents/").removesuffix("/") for line in plan.strip().splitlines()]
+    assert named_there == list(ROOMS)
+
+
 def test_a_configuration_makes_nothing():
-    assert "gpusim.agents.networks" not in set(imports((ROOT / "agents" / "config.py").read_text()))
+    assert "gpusim.agents.parts.networks" not in set(imports(INSIDE["gpusim.agents.train.config"]))
 
 
 LIBRARY = [path for path in FILES if path.relative_to(ROOT).parts[0] in ("kernels", "gpusim", "agents")]

@@ -9,7 +9,7 @@ import torch
 import gpusim
 from gpusim import wrappers
 from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
-from gpusim.agents.loop import Reading
+from gpusim.agents.train.loop import Reading
 from gpusim.envs.classic import CLASSIC
 from gpusim.envs.minatar import MINATAR
 from gpusim.kernels.mlp import MlpShape

@@ -16,7 +16,7 @@ from gpusim.agents.bench.measure import MODES, Bench, Mode, Point, measure, prep
 from gpusim.agents.bench.memory import memory
 from gpusim.agents.bench.provenance import busy, hardware, provenance, write_json
 from gpusim.agents.bench.startup import startup
-from gpusim.agents.ranges import Count, Range, check_field, hints, whole
+from gpusim.agents.train.ranges import Count, Range, check_field, hints, whole
 from gpusim.errors import InputError
 
 FAILURES = (InputError, RuntimeError, MemoryError)  # of one combination, which do not end the others

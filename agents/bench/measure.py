@@ -12,7 +12,7 @@ import torch
 
 import gpusim
 from gpusim import checks
-from gpusim.agents.networks import ActorCritic
+from gpusim.agents.parts.networks import ActorCritic
 from gpusim.errors import InputError
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.policy import MlpPolicy
@@ -145,7 +145,7 @@ def untrained(env: VectorEnv) -> MlpPolicy:
 
 def learning(point: Point) -> tuple[VectorEnv, Callable[[], Any], int]:
     """PPO's iteration, or its first half, on the threads that the preset asks for."""
-    from gpusim.agents.run import make_learner, preset
+    from gpusim.agents.train.run import make_learner, preset
 
     steps = {} if point.steps is None else {"num_steps": point.steps}
     config = replace(

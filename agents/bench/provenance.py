@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 import gpusim
-from gpusim.agents.machine import Machine, probe
-from gpusim.agents.strict_json import dumps
+from gpusim.agents.bench.machine import Machine, probe
+from gpusim.agents.folder.strict_json import dumps
 
 
 def provenance(m: Machine | None = None) -> dict[str, Any]:

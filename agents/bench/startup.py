@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from gpusim.agents.strict_json import dumps
+from gpusim.agents.folder.strict_json import dumps
 
 
 def startup(point: Any) -> dict[str, Any]:

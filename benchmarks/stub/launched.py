@@ -8,7 +8,7 @@ import gpu
 import gpu_smoke
 import pytest
 
-from gpusim.agents.run import make_learner
+from gpusim.agents.train.run import make_learner
 from tests.gpu import curves
 
 pytestmark = pytest.mark.gpu

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import gpusim
-from gpusim.agents.loop import run
-from gpusim.agents.optimizer import Adam
+from gpusim.agents.parts.optimizer import Adam
 from gpusim.agents.ppo import PPO, Batch, Config, ppo_loss
+from gpusim.agents.train.loop import run
 from gpusim.errors import NotFinite
 from gpusim.kernels.finite import Found
 from gpusim.kernels.gae import gae_torch

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import gpusim
+from gpusim.agents.app.cli import main
 from gpusim.agents.bench import command, memory, roofline, startup
 from gpusim.agents.bench.command import BenchConfig
 from gpusim.agents.bench.measure import MODES, Point, Rate, make, on_threads, prepare, ratio, steps_for, summarize
-from gpusim.agents.cli import main
 
 SMALL = BenchConfig(
     num_envs=(8,), device="cpu", backend=("eager",), steps=4, rounds=3, seconds=1e-3, startup=False, memory=False

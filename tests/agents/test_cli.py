@@ -6,11 +6,12 @@ import sys
 import pytest
 
 import gpusim
-from gpusim.agents import environments, ppo
-from gpusim.agents.cli import main
-from gpusim.agents.config import RunConfig
-from gpusim.agents.display import clock, line
-from gpusim.agents.run import preset
+from gpusim.agents import ppo
+from gpusim.agents.app.cli import main
+from gpusim.agents.app.display import clock, line
+from gpusim.agents.train import environments
+from gpusim.agents.train.config import RunConfig
+from gpusim.agents.train.run import preset
 from gpusim.errors import InputError
 
 
@@ -152,7 +153,7 @@ def test_speed_is_that_after_the_first_iteration(tmp_path, monkeypatch, capsys):
         return iterate(self)
 
     monkeypatch.setattr(ppo.PPO, "iterate", slow)
-    monkeypatch.setattr("gpusim.agents.loop.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("gpusim.agents.train.loop.time.perf_counter", lambda: now[0])
     args = ("--device", "cpu", "--num-envs", "8", "--num-steps", "16", "--total-steps", "512", "--minibatches", "2")
     assert run("train", "ppo", "CartPole-v1", *args, "--run-dir", str(tmp_path / "run")) == 0
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
@@ -179,8 +180,10 @@ def test_a_run_of_one_iteration_tells_no_speed(terminal, tmp_path, monkeypatch, 
 
 
 def test_compiling_is_said(monkeypatch, capsys):
-    monkeypatch.setattr("gpusim.agents.environments.compiles", lambda *_: True)
-    monkeypatch.setattr("gpusim.agents.run.make_learner", lambda *_: (_ for _ in ()).throw(InputError("stop here.")))
+    monkeypatch.setattr("gpusim.agents.train.environments.compiles", lambda *_: True)
+    monkeypatch.setattr(
+        "gpusim.agents.train.run.make_learner", lambda *_: (_ for _ in ()).throw(InputError("stop here."))
+    )
     assert run("train", "ppo", "CartPole-v1") == 2
     assert "compiling ...\n" in capsys.readouterr().out
 

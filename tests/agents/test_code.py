@@ -10,9 +10,10 @@ import pytest
 import gpusim
 from gpusim import registry, source
 from gpusim.adapters import from_gymnasium
-from gpusim.agents import environments, load_policy, ppo
-from gpusim.agents.cli import main
-from gpusim.agents.run import RunFolder, preset
+from gpusim.agents import load_policy, ppo
+from gpusim.agents.app.cli import main
+from gpusim.agents.train import environments
+from gpusim.agents.train.run import RunFolder, preset
 
 HOSTED = """
 import pathlib
@@ -186,7 +187,7 @@ def test_curves_are_drawn_of_an_environment_that_is_no_more(desk, capsys):
     config["config"]["env"] = "gone:No$Longer-v0"
     (desk / "run" / "config.json").write_text(json.dumps(config))
     assert command("plot", "run", "--out", "curves.png") == 0
-    from gpusim.agents.plot import compare
+    from gpusim.agents.app.plot import compare
 
     (axes,) = compare(["run"])[0].axes
     assert axes.get_title() == r"No\$Longer-v0"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
-from gpusim.agents.evaluate import evaluate
+from gpusim.agents.train.evaluate import evaluate
 
 LEARNERS = [(a2c, a2c.A2C), (dqn, dqn.DQN), (ppo, ppo.PPO), (pqn, pqn.PQN), (reinforce, reinforce.Reinforce)]
 

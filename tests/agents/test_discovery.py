@@ -6,8 +6,8 @@ import sys
 import pytest
 
 import gpusim.agents
-from gpusim.agents import discovery
-from gpusim.agents.cli import main
+from gpusim.agents.app.cli import main
+from gpusim.agents.train import discovery
 from gpusim.errors import InputError
 
 HILL = '''"""Random search: weights that are drawn anew, and kept where the last episodes were better."""
@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 
-from gpusim.agents.config import RunConfig
-from gpusim.agents.learner import Learner
-from gpusim.agents.loop import Result
-from gpusim.agents.ranges import Count
-from gpusim.agents.training import trained
+from gpusim.agents.train.config import RunConfig
+from gpusim.agents.train.learner import Learner
+from gpusim.agents.train.loop import Result
+from gpusim.agents.train.ranges import Count
+from gpusim.agents.train.training import trained
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,10 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 import gpusim
 from gpusim.agents import dqn, load_policy
 from gpusim.agents.dqn import DQN, Config, dqn_loss, td_target
-from gpusim.agents.evaluate import evaluate
-from gpusim.agents.finite import Watch
-from gpusim.agents.networks import QNetwork
-from gpusim.agents.run import RunFolder, make_learner, preset
+from gpusim.agents.parts.finite import Watch
+from gpusim.agents.parts.networks import QNetwork
+from gpusim.agents.train.evaluate import evaluate
+from gpusim.agents.train.run import RunFolder, make_learner, preset
 from gpusim.errors import InputError
 from gpusim.kernels.distributions import EpsilonGreedy
 from gpusim.kernels.launch import recording

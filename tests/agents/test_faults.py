@@ -18,16 +18,17 @@ from pathlib import Path
 import pytest
 import torch
 
-import gpusim.agents.evaluate
-from gpusim.agents import console, lock
-from gpusim.agents.checkpoints import Checkpoints, read
-from gpusim.agents.cli import main
-from gpusim.agents.display import Display
-from gpusim.agents.lock import locked
-from gpusim.agents.loop import Observer, run
-from gpusim.agents.metrics import Metrics
+import gpusim.agents.train.evaluate
+from gpusim.agents.app.cli import main
+from gpusim.agents.app.display import Display
+from gpusim.agents.folder import lock
+from gpusim.agents.folder.checkpoints import Checkpoints, read
+from gpusim.agents.folder.lock import locked
+from gpusim.agents.folder.metrics import Metrics
 from gpusim.agents.ppo import Config
-from gpusim.agents.run import RunFolder, make_learner, preset
+from gpusim.agents.train import console
+from gpusim.agents.train.loop import Observer, run
+from gpusim.agents.train.run import RunFolder, make_learner, preset
 from gpusim.checks import later_seed
 from gpusim.errors import InputError
 from tests.agents.test_run import assert_same_end, readings
@@ -255,7 +256,7 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, capsys):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", none)
-    with locked(tmp_path / "run.lock", "the run folder r"):
+    with locked(tmp_path / "run.lock", "the run folder r", console.warn):
         assert "this file system has no locks (No locks available)" in capsys.readouterr().err
 
 
@@ -339,7 +340,7 @@ def test_a_target_that_was_reached_is_not_sought_again(tmp_path, capsys):
 
 def test_a_closing_evaluation_that_was_stopped_is_made_by_resume(unbroken, tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(gpusim.agents.evaluate, "evaluate", lambda *args: signal.raise_signal(signal.SIGTERM))
+        patched.setattr(gpusim.agents.train.evaluate, "evaluate", lambda *args: signal.raise_signal(signal.SIGTERM))
         assert train(tmp_path / "run") == 143
     said = f"stopped in the closing evaluation, after all 640 steps; finish it with: gpusim resume {tmp_path / 'run'}\n"
     assert capsys.readouterr().out.endswith(said)
@@ -387,7 +388,7 @@ def test_no_way_on_is_told_where_the_folder_was_moved_away(where, tmp_path, monk
     if where == "training":
         monkeypatch.setattr(Display, "reading", moved)
     else:
-        monkeypatch.setattr(gpusim.agents.evaluate, "evaluate", moved)
+        monkeypatch.setattr(gpusim.agents.train.evaluate, "evaluate", moved)
     assert train(tmp_path / "run") == 143
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.endswith(f"; {tmp_path / 'run'} is no longer there to go on with")

@@ -16,11 +16,11 @@ from PIL import Image
 
 import gpusim
 from gpusim import InputError
-from gpusim.agents import film as module
-from gpusim.agents.cli import main
-from gpusim.agents.evaluate import evaluate, load_policy
-from gpusim.agents.film import record
-from gpusim.agents.run import RunFolder, make_learner, preset
+from gpusim.agents.app import film as module
+from gpusim.agents.app.cli import main
+from gpusim.agents.app.film import record
+from gpusim.agents.train.evaluate import evaluate, load_policy
+from gpusim.agents.train.run import RunFolder, make_learner, preset
 from tests.envs import hosted
 from tests.envs.toys import TOY
 

@@ -9,11 +9,12 @@ import torch
 from gymnasium.spaces import Box, Discrete
 
 import gpusim
-from gpusim.agents import a2c, dqn, evaluate, ppo, pqn, reinforce
-from gpusim.agents.cli import main
-from gpusim.agents.finite import Watch
-from gpusim.agents.loop import Reading, run
-from gpusim.agents.run import RunFolder, make_learner
+from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
+from gpusim.agents.app.cli import main
+from gpusim.agents.parts.finite import Watch
+from gpusim.agents.train import evaluate
+from gpusim.agents.train.loop import Reading, run
+from gpusim.agents.train.run import RunFolder, make_learner
 from gpusim.errors import InputError, NotFinite
 from gpusim.host import HostEnv, HostStep
 from gpusim.kernels.lang import where
@@ -302,7 +303,7 @@ def test_what_is_found_travels_with_the_metrics():
 
 
 def test_only_so_many_actions_are_remembered(monkeypatch):
-    monkeypatch.setattr("gpusim.agents.finite.REMEMBERED", 3 * 8 * 4 * 8)
+    monkeypatch.setattr("gpusim.agents.parts.finite.REMEMBERED", 3 * 8 * 4 * 8)
     learner = ppo.PPO(ppo.Config(env="CartPole-v1", **QUICK))
     for _ in range(5):
         learner.collect(4)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import gpusim
-from gpusim.agents import loop
-from gpusim.agents.graph import Captured
+from gpusim.agents.parts.graph import Captured
 from gpusim.agents.ppo import PPO, Config
+from gpusim.agents.train import loop
 from gpusim.pin import Pin
 
 QUICK = {"num_envs": 8, "num_steps": 4, "minibatches": 2, "epochs": 1, "hidden": (16,), "device": "cpu"}

@@ -9,9 +9,9 @@ import torch
 
 import gpusim
 from gpusim.agents import dqn, load_policy, ppo, pqn, reinforce, resume
-from gpusim.agents.cli import main
-from gpusim.agents.evaluate import closing
-from gpusim.agents.learner import Learner
+from gpusim.agents.app.cli import main
+from gpusim.agents.train.evaluate import closing
+from gpusim.agents.train.learner import Learner
 from gpusim.errors import InputError
 from gpusim.kernels.lang import where
 from gpusim.sim.stateful import SimulatorVectorEnv

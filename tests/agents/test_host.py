@@ -13,13 +13,14 @@ import pytest
 import torch
 
 import gpusim
-from gpusim.agents import discovery, dqn, environments, ppo
-from gpusim.agents.cli import main
-from gpusim.agents.evaluate import evaluate
-from gpusim.agents.fused import problem
-from gpusim.agents.graph import GraphedIteration
-from gpusim.agents.loop import Observer, run
-from gpusim.agents.run import RunFolder, make_learner, preset
+from gpusim.agents import dqn, ppo
+from gpusim.agents.app.cli import main
+from gpusim.agents.parts.graph import GraphedIteration
+from gpusim.agents.ppo_fused import problem
+from gpusim.agents.train import discovery, environments
+from gpusim.agents.train.evaluate import evaluate
+from gpusim.agents.train.loop import Observer, run
+from gpusim.agents.train.run import RunFolder, make_learner, preset
 from tests.envs import hosted
 
 GUESS = {"env": "Guess-v0", "num_envs": 8, "device": "cpu", "hidden": (16,)}
@@ -231,7 +232,7 @@ def test_no_return_joins_what_was_before_a_resume_to_what_came_after(prioritized
 
 def test_ctrl_c_ends_the_run_in_order_and_every_process(tmp_path):
     """It reaches the whole group, as in a terminal; the processes leave it to the learner, which keeps a checkpoint."""
-    code = "from tests.envs import hosted; from gpusim.agents.cli import main; main()"
+    code = "from tests.envs import hosted; from gpusim.agents.app.cli import main; main()"
     args = ["train", "ppo", "GuessLong-v0", "--backend", "async", "--num-envs", "3", "--device", "cpu"]
     child = subprocess.Popen(
         [sys.executable, "-c", code, *args, "--run-dir", str(tmp_path / "run"), "--total-steps", "10_000_000"],

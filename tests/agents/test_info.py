@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from gpusim.agents import info, machine
-from gpusim.agents.machine import Gpu, Machine
+from gpusim.agents.app import info
+from gpusim.agents.bench import machine
+from gpusim.agents.bench.machine import Gpu, Machine
 
 H100 = Gpu("NVIDIA H100", (9, 0), 80.0)
 WANTS = (("gpusim", "torch", ">=2.11,<2.14"), ("gpusim", "triton", ">=3.6"), ("torch", "triton", "==3.7.0"))
@@ -199,7 +200,7 @@ def test_it_prints_tables_on_a_terminal(capsys):
 
 
 def test_it_prints_plain_lines_where_there_is_no_terminal():
-    command = [sys.executable, "-c", "from gpusim.agents.info import main; main()"]
+    command = [sys.executable, "-c", "from gpusim.agents.app.info import main; main()"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert printed.startswith("gpusim")
     assert "\x1b" not in printed

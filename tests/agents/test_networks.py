@@ -7,7 +7,7 @@ from gymnasium.spaces import Box, Discrete
 
 import gpusim
 from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
-from gpusim.agents.networks import ActorCritic, QNetwork
+from gpusim.agents.parts.networks import ActorCritic, QNetwork
 
 BOARD = Box(0, 1, (10, 10, 4), dtype=np.bool_)
 PHOTO = Box(0, 255, (12, 9, 3), dtype=np.uint8)

@@ -8,7 +8,7 @@ import torch
 
 import gpusim
 from gpusim.agents import a2c, ppo, pqn
-from gpusim.agents.optimizer import Adam
+from gpusim.agents.parts.optimizer import Adam
 
 T, N, ITERATIONS = 12, 5, 3
 TRUNCATED = replace(gpusim.spec("Pendulum-v1"), id="ShortPendulum-v1", max_episode_steps=7)

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from gpusim.agents import a2c, pqn
-from gpusim.agents.episodes import EpisodeWindow
-from gpusim.agents.normalize import ReturnScale, RunningMeanStd
 from gpusim.agents.on_policy import explained_variance
-from gpusim.agents.optimizer import Adam
+from gpusim.agents.parts.episodes import EpisodeWindow
+from gpusim.agents.parts.normalize import ReturnScale, RunningMeanStd
+from gpusim.agents.parts.optimizer import Adam
 from gpusim.agents.ppo import Batch, Config, ppo_loss
 from gpusim.agents.reinforce import masked_mean, policy_loss
 from gpusim.kernels.distributions import Categorical, Gaussian

@@ -10,9 +10,9 @@ import torch
 from scipy import stats
 
 import gpusim
-from gpusim.agents import plot, trajectory
-from gpusim.agents.cli import main
-from gpusim.agents.run import RunFolder, preset
+from gpusim.agents.app import plot, trajectory
+from gpusim.agents.app.cli import main
+from gpusim.agents.train.run import RunFolder, preset
 from gpusim.envs.classic.acrobot import ACROBOT
 from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.mountain_car import MOUNTAIN_CAR

@@ -6,13 +6,14 @@ import re
 import pytest
 
 import gpusim
-from gpusim.agents import ppo, presets
-from gpusim.agents.cli import main
-from gpusim.agents.discovery import module
-from gpusim.agents.evaluate import evaluate
-from gpusim.agents.loop import run
-from gpusim.agents.presets import MANY
-from gpusim.agents.run import make_learner, preset
+from gpusim.agents import ppo
+from gpusim.agents.app.cli import main
+from gpusim.agents.train import presets
+from gpusim.agents.train.discovery import module
+from gpusim.agents.train.evaluate import evaluate
+from gpusim.agents.train.loop import run
+from gpusim.agents.train.presets import MANY
+from gpusim.agents.train.run import make_learner, preset
 
 SIZES = (MANY, 4096, 65_536, 1_048_576)
 PRESETS = [(algorithm, env) for env in presets.names() for algorithm in presets.tables(env) if "-v" in env]

@@ -11,8 +11,8 @@ import torch
 
 import gpusim
 from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
-from gpusim.agents.cli import _sizes, options
-from gpusim.agents.ranges import OneOf, Range, hints, whole
+from gpusim.agents.app.cli import _sizes, options
+from gpusim.agents.train.ranges import OneOf, Range, hints, whole
 from gpusim.errors import InputError
 
 LEARNERS = {m.__name__.rpartition(".")[2]: m for m in (ppo, a2c, reinforce, dqn, pqn)}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gpusim.agents.cli import main
-from gpusim.agents.refusals import sentence
+from gpusim.agents.app.cli import main
+from gpusim.agents.app.refusals import sentence
 
 TRAIN = "train ppo CartPole-v1"
 

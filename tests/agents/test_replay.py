@@ -6,8 +6,8 @@ from gymnasium.spaces import Box, Discrete
 
 import gpusim
 from gpusim import memory as machine
-from gpusim.agents import replay as module
-from gpusim.agents.replay import Replay, check_memory, memory, transition_bytes
+from gpusim.agents.parts import replay as module
+from gpusim.agents.parts.replay import Replay, check_memory, memory, transition_bytes
 from gpusim.errors import InputError
 from gpusim.memory import free_memory
 from tests.agents import probes

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from gpusim.agents import load_policy
-from gpusim.agents.cli import main
-from gpusim.agents.run import RunFolder, preset
+from gpusim.agents.app.cli import main
+from gpusim.agents.train.run import RunFolder, preset
 from gpusim.errors import InputError
 
 SMALL = [

@@ -35,7 +35,7 @@ def test_without_a_gpu_the_command_says_so(name):
 
 def test_it_needs_nothing_but_torch_triton_and_gymnasium():
     code = (
-        f"import sys; sys.path.insert(0, {str(FOLDER)!r}); import gpu, gpusim.agents.ppo, gpusim.agents.run;"
+        f"import sys; sys.path.insert(0, {str(FOLDER)!r}); import gpu, gpusim.agents.ppo, gpusim.agents.train.run;"
         "print([m for m in ('rich', 'tyro', 'tensorboard', 'matplotlib', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)

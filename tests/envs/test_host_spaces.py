@@ -14,7 +14,8 @@ import gpusim
 from gpusim.adapters import from_gymnasium, to_numpy
 from gpusim.adapters.engines.envpool import EnvPool
 from gpusim.adapters.images import arranged, channels_first
-from gpusim.agents import dqn, environments, ppo
+from gpusim.agents import dqn, ppo
+from gpusim.agents.train import environments
 from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.testing import check_vector_env
 from gpusim.wrappers import ClipAction, NormalizeObservation, RescaleAction

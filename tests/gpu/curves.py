@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from gpusim.agents.loop import run
-from gpusim.agents.run import make_learner, preset
+from gpusim.agents.train.loop import run
+from gpusim.agents.train.run import make_learner, preset
 
 FILE = Path(__file__).with_name("curves.json")
 ENVS = ("CartPole-v1", "Pendulum-v1")

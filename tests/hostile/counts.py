@@ -15,7 +15,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, seed, settings
 
-from gpusim.agents.cli import main
+from gpusim.agents.app.cli import main
 from gpusim.errors import InputError
 
 OUTCOMES = ("clean", "raw", "silent")

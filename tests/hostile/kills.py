@@ -28,10 +28,10 @@ import tensorboard.summary.writer.record_writer
 import torch
 import tyro
 
-import gpusim.agents.evaluate
-import gpusim.agents.plot
-from gpusim.agents.cli import main
-from gpusim.agents.discovery import algorithms, module
+import gpusim.agents.app.plot
+import gpusim.agents.train.evaluate
+from gpusim.agents.app.cli import main
+from gpusim.agents.train.discovery import algorithms, module
 
 IMPORTED = (matplotlib, tensorboard, tyro, gpusim.agents)
 COMMON = ["--num-envs", "4", "--checkpoint-every", "2", "--log-every", "1", "--device", "cpu", "--hidden", "8"]
@@ -157,7 +157,7 @@ def run(kills, seed, where):
     """The number of kills of each kind and learner, after everything was found as it should be."""
     draw, counts = random.Random(seed), Counter()
     for number, algorithm in enumerate(algorithms()):
-        for name in module(algorithm).__name__, "gpusim.agents.graph":
+        for name in module(algorithm).__name__, "gpusim.agents.parts.graph":
             assert name in sys.modules
         share = kills // len(algorithms()) + (number < kills % len(algorithms()))
         whole = where / algorithm / "whole"

@@ -10,8 +10,9 @@ from gymnasium.error import ResetNeeded
 from hypothesis import strategies as st
 
 from gpusim import NotFinite, wrappers
-from gpusim.agents import a2c, dqn, evaluate, load_policy, ppo, pqn, reinforce
-from gpusim.agents.ranges import hints
+from gpusim.agents import a2c, dqn, load_policy, ppo, pqn, reinforce
+from gpusim.agents.train import evaluate
+from gpusim.agents.train.ranges import hints
 from tests.envs import wrong as definitions
 from tests.hostile.counts import Ledger, call, command, draw
 from tests.hostile.expressions import Call, Hole, Input, inputs

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-import gpusim.agents.drawing
+import gpusim.agents.folder.drawing
 from tests.agents.test_run import flipped
 from tests.hostile.counts import Ledger, command, draw
 from tests.hostile.kills import leaves
@@ -228,8 +228,8 @@ def unbroken(tmp_path_factory):
 
 
 def test_of_tampered_folders_none_is_raw_and_none_silently_wrong(unbroken, tmp_path, monkeypatch):
-    monkeypatch.setattr(gpusim.agents.drawing, "save", lambda *args: None)  # pictures have tests of their own
-    monkeypatch.setattr(gpusim.agents.drawing, "curve", lambda *args: None)
+    monkeypatch.setattr(gpusim.agents.folder.drawing, "save", lambda *args: None)  # pictures have tests of their own
+    monkeypatch.setattr(gpusim.agents.folder.drawing, "curve", lambda *args: None)
     expected, ledger, folder = ending(unbroken / "whole"), Ledger(), tmp_path / "run"
     played = command("eval", unbroken / "short", "--episodes", "2").out
     earlier = set()
@@ -279,7 +279,7 @@ def test_the_ledger_sees_what_is_wrong():
 
 def test_no_flipped_bit_of_a_checkpoint_goes_unseen(unbroken):
     """Of a thousand, over all the file, and of all in its last bytes, which hold the digest."""
-    from gpusim.agents.checkpoints import SEAL, Damaged, read
+    from gpusim.agents.folder.checkpoints import SEAL, Damaged, read
 
     path = unbroken / "flipped.pt"
     content = (unbroken / "short" / "checkpoints" / "00000009.pt").read_bytes()

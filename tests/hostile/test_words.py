@@ -6,10 +6,10 @@ import warnings
 import pytest
 from hypothesis import strategies as st
 
-import gpusim.agents.drawing
-import gpusim.agents.info
-from gpusim.agents import discovery
-from gpusim.agents.ranges import hints
+import gpusim.agents.app.info
+import gpusim.agents.folder.drawing
+from gpusim.agents.train import discovery
+from gpusim.agents.train.ranges import hints
 from tests.hostile.counts import Ledger, command, draw
 
 EXAMPLES = 22  # of each kind
@@ -176,9 +176,9 @@ def trained(tmp_path_factory):
 
 def test_of_words_none_is_raw_and_none_silently_wrong(trained, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gpusim.agents.drawing, "save", lambda *args: None)
-    monkeypatch.setattr(gpusim.agents.drawing, "curve", lambda *args: None)
-    monkeypatch.setattr(gpusim.agents.info, "main", lambda: None, raising=False)
+    monkeypatch.setattr(gpusim.agents.folder.drawing, "save", lambda *args: None)
+    monkeypatch.setattr(gpusim.agents.folder.drawing, "curve", lambda *args: None)
+    monkeypatch.setattr(gpusim.agents.app.info, "main", lambda: None, raising=False)
     ledger = Ledger()
 
     def tried(kind, drawn):

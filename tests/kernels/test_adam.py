@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gpusim.agents.optimizer import Adam
+from gpusim.agents.parts.optimizer import Adam
 from gpusim.kernels.adam import adam_step, sum_parts
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.update import make_workspace

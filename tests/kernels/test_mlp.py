@@ -4,7 +4,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
-from gpusim.agents.networks import ActorCritic
+from gpusim.agents.parts.networks import ActorCritic
 from gpusim.kernels.mlp import MlpShape, actor_torch, critic_torch, mlp_problem
 
 

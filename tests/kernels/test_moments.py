@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gpusim.agents.normalize import RunningMeanStd
+from gpusim.agents.parts.normalize import RunningMeanStd
 from gpusim.kernels.moments import discounted_returns, minibatch_moments, update_moments
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
-from gpusim.agents.networks import ActorCritic
+from gpusim.agents.parts.networks import ActorCritic
 from gpusim.agents.ppo import Batch, Config, ppo_loss
 from gpusim.kernels.mlp import MlpShape, actor_torch, critic_torch
 from gpusim.kernels.update import (

@@ -13,8 +13,8 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
-from gpusim.agents.images import is_cnn
-from gpusim.agents.normalize import RunningMeanStd
+from gpusim.agents.parts.images import is_cnn
+from gpusim.agents.parts.normalize import RunningMeanStd
 from gpusim.errors import NotFinite
 from gpusim.kernels.distributions import Categorical, EpsilonGreedy, Gaussian
 

@@ -5,7 +5,7 @@ import sys
 from typing import NamedTuple
 
 from gpusim import checks
-from gpusim.agents.machine import Machine, probe
+from gpusim.agents.bench.machine import Machine, probe
 from gpusim.version import __version__
 
 CUDA_NEEDS_DRIVER = {11: (450, 80), 12: (525, 60), 13: (580, 65)}  # Linux, for any minor version of that CUDA

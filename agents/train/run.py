@@ -14,18 +14,19 @@ from typing import Any, TypeVar
 import torch
 
 from gpusim import source
-from gpusim.agents import code, drawing, environments
-from gpusim.agents.checkpoints import Checkpoint, Checkpoints, Damaged
-from gpusim.agents.config import RunConfig, build
-from gpusim.agents.console import warn
-from gpusim.agents.discovery import learner_class, module
-from gpusim.agents.events import Events, tag
-from gpusim.agents.files import read_json, write
-from gpusim.agents.learner import Learner
-from gpusim.agents.lock import locked
-from gpusim.agents.loop import Observer
-from gpusim.agents.metrics import Metrics
-from gpusim.agents.strict_json import dumps
+from gpusim.agents.folder import code, drawing
+from gpusim.agents.folder.checkpoints import Checkpoint, Checkpoints, Damaged
+from gpusim.agents.folder.events import Events, tag
+from gpusim.agents.folder.files import read_json, write
+from gpusim.agents.folder.lock import locked
+from gpusim.agents.folder.metrics import Metrics
+from gpusim.agents.folder.strict_json import dumps
+from gpusim.agents.train import environments
+from gpusim.agents.train.config import RunConfig, build
+from gpusim.agents.train.console import warn
+from gpusim.agents.train.discovery import learner_class, module
+from gpusim.agents.train.learner import Learner
+from gpusim.agents.train.loop import Observer
 from gpusim.errors import InputError, NotFinite, told
 from gpusim.registry import joined
 from gpusim.version import __version__
@@ -55,7 +56,7 @@ def make_learner(algorithm: str, config: RunConfig, env: Any = None) -> Learner:
 
 
 class RunFolder(Observer):
-    """The folder of one run; told of every reading and checkpoint by `gpusim.agents.loop.run`.
+    """The folder of one run; told of every reading and checkpoint by `gpusim.agents.train.loop.run`.
 
     What cannot be written while a run goes on is said once, remembered in `lost`, and does not end the run.
     """
@@ -84,7 +85,7 @@ class RunFolder(Observer):
         check_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            with locked(path / LOCK, f"the run folder {path}"):
+            with locked(path / LOCK, f"the run folder {path}", warn):
                 check_free(path)  # of two who make it at the same time, one is the second here
                 return cls._fill(path, algorithm, config, learner)
         except OSError as error:
@@ -188,7 +189,7 @@ class RunFolder(Observer):
     def find_code(
         self, trust: bool, fields: Sequence[str] = code.FIELDS, tell: Callable[[str], Any] = warnings.warn
     ) -> None:
-        """Imports what the configuration names; see `gpusim.agents.code.restored`."""
+        """Imports what the configuration names; see `gpusim.agents.folder.code.restored`."""
         self.config = code.restored(self.config, self.path, self.code, trust, fields, tell)
 
     @contextmanager
@@ -198,7 +199,7 @@ class RunFolder(Observer):
         Raises:
             InputError: another does already, or the folder cannot be written to.
         """
-        with locked(self.path / LOCK, f"the run folder {self.path}"):
+        with locked(self.path / LOCK, f"the run folder {self.path}", warn):
             try:
                 yield
             finally:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpusim.agents.evaluate import closing
-from gpusim.agents.learner import Learner
-from gpusim.agents.loop import Result, on_target, run
-from gpusim.agents.run import RunFolder
+from gpusim.agents.train.evaluate import closing
+from gpusim.agents.train.learner import Learner
+from gpusim.agents.train.loop import Result, on_target, run
+from gpusim.agents.train.run import RunFolder
 from gpusim.errors import InputError, NotFinite
 
 

@@ -5,8 +5,8 @@ import math
 import os
 from pathlib import Path
 
-from gpusim.agents.files import read_lines, write
-from gpusim.agents.strict_json import dumps
+from gpusim.agents.folder.files import read_lines, write
+from gpusim.agents.folder.strict_json import dumps
 
 NUMBERED = ("iteration", "steps", "seconds")  # what every reading has, and what is finite
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpusim import source
-from gpusim.agents.drawing import AXES, METRICS, Line, draw, panels, series, solved_at, titled
-from gpusim.agents.drawing import curve as curve
-from gpusim.agents.drawing import save as save
-from gpusim.agents.run import RunFolder
+from gpusim.agents.folder.drawing import AXES, METRICS, Line, draw, panels, series, solved_at, titled
+from gpusim.agents.folder.drawing import curve as curve
+from gpusim.agents.folder.drawing import save as save
+from gpusim.agents.train.run import RunFolder
 from gpusim.errors import InputError
 
 SAME = {  # settings that change where and how long a run goes, not what it learns

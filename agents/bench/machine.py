@@ -1,4 +1,4 @@
-"""What this machine has: processor, GPUs, driver, versions. It is looked at here and judged in `gpusim.agents.info`."""
+"""What this machine has: processor, GPUs, driver, versions. It is looked at here and judged in `gpusim.agents.app.info`."""
 
 import importlib.metadata
 import os

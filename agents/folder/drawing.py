@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpusim import source
-from gpusim.agents.files import write
+from gpusim.agents.folder.files import write
 from gpusim.errors import InputError
 
 AXES = {"steps": "environment steps", "seconds": "time of training [s]", "iterations": "iterations"}

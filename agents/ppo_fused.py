@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpusim.agents.graph import Captured
 from gpusim.agents.on_policy import OnPolicy, explained_variance
+from gpusim.agents.parts.graph import Captured
 from gpusim.kernels.adam import adam_step, sum_parts
 from gpusim.kernels.gae import gae
 from gpusim.kernels.mlp import MlpShape, mlp_problem

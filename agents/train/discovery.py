@@ -43,5 +43,5 @@ def module(algorithm: str) -> ModuleType:
 
 
 def learner_class(algorithm: str) -> Any:
-    """What learns, a `gpusim.agents.learner.Learner`."""
+    """What learns, a `gpusim.agents.train.learner.Learner`."""
     return module(algorithm).LEARNER

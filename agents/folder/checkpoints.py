@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gpusim.agents.files import write
+from gpusim.agents.folder.files import write
 from gpusim.errors import InputError
 from gpusim.version import __version__
 

@@ -11,8 +11,8 @@ from torch import Tensor
 import gpusim
 from gpusim.adapters.gymnasium_host import pictured
 from gpusim.adapters.libraries import told
-from gpusim.agents.environments import on_host
-from gpusim.agents.evaluate import LONGEST
+from gpusim.agents.train.environments import on_host
+from gpusim.agents.train.evaluate import LONGEST
 from gpusim.errors import InputError
 from gpusim.render import problem
 from gpusim.render.grid import grid

@@ -9,9 +9,9 @@ from typing import Annotated, Any, TypeVar
 import torch
 
 from gpusim import checks
-from gpusim.agents.environments import Task, describe
-from gpusim.agents.images import BOARD_FROM, is_cnn
-from gpusim.agents.ranges import Count, Natural, Number, OneOf, Positive, Range, check_field, hints, normalized
+from gpusim.agents.parts.images import BOARD_FROM, is_cnn
+from gpusim.agents.train.environments import Task, describe
+from gpusim.agents.train.ranges import Count, Natural, Number, OneOf, Positive, Range, check_field, hints, normalized
 from gpusim.errors import InputError
 from gpusim.kernels.distributions import LOG_STD_RANGE
 from gpusim.kernels.mlp import PRECISIONS

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from gpusim import checks
-from gpusim.agents import environments
-from gpusim.agents.config import RunConfig
-from gpusim.agents.environments import Task
-from gpusim.agents.episodes import EpisodeWindow
-from gpusim.agents.finite import Watch
-from gpusim.agents.networks import ActorCritic
-from gpusim.agents.optimizer import Adam
+from gpusim.agents.parts.episodes import EpisodeWindow
+from gpusim.agents.parts.finite import Watch
+from gpusim.agents.parts.networks import ActorCritic
+from gpusim.agents.parts.optimizer import Adam
+from gpusim.agents.train import environments
+from gpusim.agents.train.config import RunConfig
+from gpusim.agents.train.environments import Task
 from gpusim.errors import InputError, told
 from gpusim.precision import float32
 from gpusim.rollout import Rollout

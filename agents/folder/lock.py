@@ -7,11 +7,12 @@ import contextlib
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from gpusim.agents.console import warn
 from gpusim.errors import InputError
 
 _held = set[int]()  # descriptors
@@ -27,11 +28,15 @@ os.register_at_fork(after_in_child=_left_to_the_parent)  # or a lock would last 
 
 
 @contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
+def locked(path: Path, what: str, tell: Callable[[str], Any] = warnings.warn) -> Iterator[None]:
     """Holds the lock in the file `path`, which then says by whom.
 
+    Args:
+        what: that the lock is for, in words.
+        tell: told where the file system has no locks.
+
     Raises:
-        InputError: another process holds it, or the file cannot be made; `what` is what the lock is for.
+        InputError: another process holds it, or the file cannot be made.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -39,7 +44,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
         raise InputError(f"{what} cannot be written to: {path.name}: {error.strerror}.") from None
     _held.add(descriptor)
     try:
-        _take(descriptor, what)
+        _take(descriptor, what, tell)
         try:
             yield
         finally:
@@ -53,14 +58,14 @@ def locked(path: Path, what: str) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _take(descriptor: int, what: str) -> None:
+def _take(descriptor: int, what: str, tell: Callable[[str], Any]) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
         raise InputError(f"{what} is in use by {holder}; wait for it, or stop it first.") from None
     except OSError as error:
-        warn(f"{what}: this file system has no locks ({error.strerror}), so nothing keeps a second process away.")
+        tell(f"{what}: this file system has no locks ({error.strerror}), so nothing keeps a second process away.")
     _note(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n")
 
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gpusim.agents.finite import remedy
-from gpusim.agents.learner import Learner
-from gpusim.agents.signals import Interrupts, Stopped, handled
+from gpusim.agents.parts.finite import remedy
+from gpusim.agents.train.learner import Learner
+from gpusim.agents.train.signals import Interrupts, Stopped, handled
 from gpusim.errors import NotFinite
 
 LATE = 2  # readings that a GPU may be ahead of the host

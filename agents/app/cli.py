@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from gpusim.agents import console, signals
-from gpusim.agents.refusals import Helped
+from gpusim.agents.app.refusals import Helped
+from gpusim.agents.train import console, signals
 from gpusim.errors import InputError, NotFinite
 
 TRAIN = ("matplotlib", "rich", "tensorboard", "tyro")  # what gpusim[train] brings for the command line
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
 def _run(args: list[str]) -> Any:
     """The exit code."""
     if not args or args[0] in ("-h", "--help"):
-        from gpusim.agents.discovery import algorithms
+        from gpusim.agents.train.discovery import algorithms
         from gpusim.registry import either
 
         print(USAGE.format(algorithms=either([*algorithms()])))
@@ -98,8 +98,8 @@ def refuse(sentence: str) -> None:
 
 
 def train(args: list[str]) -> int:
-    from gpusim.agents.discovery import algorithms
-    from gpusim.agents.run import RunFolder, check_free, make_learner, preset
+    from gpusim.agents.train.discovery import algorithms
+    from gpusim.agents.train.run import RunFolder, check_free, make_learner, preset
 
     if len(args) < 2 or args[0].startswith("-") or args[1].startswith("-"):
         if not {"-h", "--help"} & set(args):
@@ -134,7 +134,7 @@ def _sizes(args: list[str], config: Any) -> dict[str, int]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in (n for n in ("num_envs", "num_steps") if hasattr(config, n)):
         parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", nargs="?", default="")
-    from gpusim.agents.ranges import whole
+    from gpusim.agents.train.ranges import whole
 
     sizes = dict[str, int]()
     for name, text in vars(parser.parse_known_args(args)[0]).items():
@@ -144,8 +144,8 @@ def _sizes(args: list[str], config: Any) -> dict[str, int]:
 
 
 def resume(args: list[str]) -> int:
-    from gpusim.agents.ranges import Count, Number
-    from gpusim.agents.run import RunFolder
+    from gpusim.agents.train.ranges import Count, Number
+    from gpusim.agents.train.run import RunFolder
 
     @dataclasses.dataclass(frozen=True)
     class Resume:
@@ -209,7 +209,7 @@ def _refuse_fixed(folder: Any, names: set[str], free: set[str]) -> None:
 
 
 def _go_on(folder: Any, changes: dict[str, Any]) -> int:
-    from gpusim.agents.training import keep, take_up
+    from gpusim.agents.train.training import keep, take_up
 
     folder.made(lambda: _tell(folder.config))
     taken = take_up(folder, changes)
@@ -231,7 +231,7 @@ def _go_on(folder: Any, changes: dict[str, Any]) -> int:
 
 
 def _afresh(learner: Any) -> str:
-    from gpusim.agents.environments import on_host
+    from gpusim.agents.train.environments import on_host
 
     if not on_host(learner.env):
         return ""
@@ -240,7 +240,7 @@ def _afresh(learner: Any) -> str:
 
 def _tell(config: Any) -> None:
     """What takes memory and time before anything is to be seen of a run."""
-    from gpusim.agents.environments import compiles
+    from gpusim.agents.train.environments import compiles
 
     config.check()
     if hasattr(config, "memory"):
@@ -253,9 +253,9 @@ def _tell(config: Any) -> None:
 
 def _drive(learner: Any, folder: Any, seconds: float) -> int:
     """Runs the learner with display and folder, and says how it ended."""
-    from gpusim.agents.display import Display
-    from gpusim.agents.environments import remark
-    from gpusim.agents.loop import run
+    from gpusim.agents.app.display import Display
+    from gpusim.agents.train.environments import remark
+    from gpusim.agents.train.loop import run
 
     env, config = learner.env, learner.config
     console.say(
@@ -291,14 +291,14 @@ def _stopped(learner: Any, folder: Any, code: int) -> int:
 
 
 def _resume_command(folder: Any) -> str:
-    from gpusim.agents.code import named
+    from gpusim.agents.folder.code import named
 
     return f"gpusim resume {shlex.quote(str(folder.path))}{' --trust' if named(folder.config) else ''}"
 
 
 def _finish(learner: Any, folder: Any, seconds: float, metrics: list[dict[str, float]], reached: bool) -> int:
     """The closing evaluation; what comes of it is kept before it is said."""
-    from gpusim.agents.evaluate import closing
+    from gpusim.agents.train.evaluate import closing
 
     if reached:
         best, target = metrics[-1].get("return", math.nan), learner.config.target_return
@@ -358,8 +358,8 @@ def evaluation(args: list[str]) -> int:
     _named(asked, "video")
     _require(rest, asked, video=("video_envs", "video_seconds", "video_steps"))
     from gpusim import checks
-    from gpusim.agents.environments import on_host
-    from gpusim.agents.evaluate import evaluate, evaluate_oracle, load_policy
+    from gpusim.agents.train.environments import on_host
+    from gpusim.agents.train.evaluate import evaluate, evaluate_oracle, load_policy
 
     checks.positive("episodes", asked.episodes)
     policy = load_policy(path, not asked.stochastic, asked.device, asked.trust, console.warn)
@@ -388,7 +388,7 @@ def evaluation(args: list[str]) -> int:
 def _film(policy: Any, asked: Any) -> int:
     """The exit code; after Ctrl-C there is no video."""
     from gpusim import checks
-    from gpusim.agents.film import record
+    from gpusim.agents.app.film import record
 
     num_envs, steps = checks.positive("video_envs", asked.video_envs), asked.video_steps
     if steps is not None:
@@ -442,15 +442,15 @@ def plot(args: list[str]) -> int:
     asked = options(Plot(), args[len(paths) :], "gpusim plot RUN ...")
     _named(asked, "out")
     _require(args[len(paths) :], asked, trajectory=("seed", "trust"))
-    from gpusim.agents.drawing import save
-    from gpusim.agents.plot import compare
+    from gpusim.agents.app.plot import compare
+    from gpusim.agents.folder.drawing import save
 
     if asked.trajectory:
         if len(paths) > 1:
             refuse("--trajectory draws one run: gpusim plot runs/... --trajectory")
         from gpusim import checks
-        from gpusim.agents import trajectory
-        from gpusim.agents.evaluate import load_policy
+        from gpusim.agents.app import trajectory
+        from gpusim.agents.train.evaluate import load_policy
 
         policy = load_policy(paths[0], True, "cpu", asked.trust, console.warn)
         notes: list[str] = []
@@ -507,7 +507,7 @@ def info(args: list[str]) -> int:
         """Tells what this machine has and which backends work on it."""
 
     options(Info(), args, "gpusim info")
-    from gpusim.agents.info import main
+    from gpusim.agents.app.info import main
 
     main()
     return 0
@@ -517,7 +517,7 @@ def options(default: Any, args: list[str], program: str, hidden: tuple[str, ...]
     """The dataclass `default` with what the command line changes; fields `hidden` are no options."""
     import tyro
 
-    from gpusim.agents.refusals import in_a_sentence
+    from gpusim.agents.app.refusals import in_a_sentence
 
     cls: Any = type(default)
     if hidden:
@@ -534,10 +534,10 @@ def options(default: Any, args: list[str], program: str, hidden: tuple[str, ...]
 
 
 def _whole_numbers() -> Any:
-    """How tyro reads whole numbers: as `gpusim.agents.ranges.whole` does."""
+    """How tyro reads whole numbers: as `gpusim.agents.train.ranges.whole` does."""
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-    from gpusim.agents.ranges import whole
+    from gpusim.agents.train.ranges import whole
 
     registry = ConstructorRegistry()
 

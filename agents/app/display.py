@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gpusim import source
-from gpusim.agents.config import RunConfig
-from gpusim.agents.console import mute, say
-from gpusim.agents.learner import Learner
-from gpusim.agents.loop import Observer
+from gpusim.agents.train.config import RunConfig
+from gpusim.agents.train.console import mute, say
+from gpusim.agents.train.learner import Learner
+from gpusim.agents.train.loop import Observer
 
 QUIET = 1.0  # seconds between two plain lines
 NOT_LOSSES = {

@@ -9,8 +9,8 @@ import torch
 from gymnasium.spaces import Discrete
 
 import gpusim
-from gpusim.agents.drawing import panels
-from gpusim.agents.environments import on_host
+from gpusim.agents.folder.drawing import panels
+from gpusim.agents.train.environments import on_host
 from gpusim.errors import InputError
 
 

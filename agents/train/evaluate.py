@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 import gpusim
-from gpusim.agents.discovery import learner_class
-from gpusim.agents.environments import bring_back, describe, kept, make, on_host, task
-from gpusim.agents.learner import Learner
-from gpusim.agents.networks import ActorCritic
-from gpusim.agents.run import RunFolder
+from gpusim.agents.parts.networks import ActorCritic
+from gpusim.agents.train.discovery import learner_class
+from gpusim.agents.train.environments import bring_back, describe, kept, make, on_host, task
+from gpusim.agents.train.learner import Learner
+from gpusim.agents.train.run import RunFolder
 from gpusim.checks import later_seed
 from gpusim.errors import InputError, NotFinite
 from gpusim.kernels.finite import all_finite
