@@ -5,7 +5,7 @@ obs, _ = env.reset(seed=0)
 obs, reward, terminated, truncated, infos = env.step(actions)
 """
 
-from gpusim import early  # noqa: F401 - before torch is imported
+from gpusim import early, links  # noqa: F401 - before all that takes long or needs the links
 from gpusim.env import Env, Uniform
 from gpusim.envs import ENVIRONMENTS
 from gpusim.errors import InputError, NotFinite
