@@ -275,7 +275,7 @@ class DQN(Explorer):
         self.beta.fill_(config.beta + (1 - config.beta) * progress)
         updates = config.updates(self.iteration, self.empty_before)
         self.learning = self.learning or updates > 0
-        metrics = self.graphed(self.learning_rate(), updates)
+        metrics = self.graphed.run(self.learning_rate(), updates)
         self.iteration += 1
         if self.iteration % config.target_every == 0:
             self._follow()

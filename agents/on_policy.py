@@ -1,7 +1,7 @@
 """What PPO, A2C and PQN have in common: they learn from a rollout by the policy that they are about to improve."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -66,6 +66,18 @@ def explained_variance(value: Tensor, advantage: Tensor) -> Tensor:
     return torch.where(returns > 0, 1 - advantage.var(unbiased=False) / returns, 0.0)
 
 
+class Fused(Protocol):
+    """A learner's iterations by other means than torch operations."""
+
+    path: str
+
+    def begin(self) -> None:
+        """As `OnPolicy.begin`."""
+
+    def run(self, learning_rate: float) -> dict[str, Tensor]:
+        """One iteration; the metrics as scalars on the device."""
+
+
 class OnPolicy(Learner):
     """One iteration: a rollout, then what `learn` makes of it."""
 
@@ -76,7 +88,16 @@ class OnPolicy(Learner):
         scale = ReturnScale(config.num_envs, config.gamma).to(self.env.device)
         self.reward_scale = scale if config.normalize_reward else None
         self.graphed = GraphedIteration(self, self._iterate, self.host_decides)
+        self.fused = self.make_fused()
         self.begin()
+
+    def make_fused(self) -> Fused | None:
+        """What makes the iterations; None: torch operations do."""
+        return None
+
+    @property
+    def path(self) -> str:
+        return self.fused.path if self.fused else super().path
 
     @property
     def host_decides(self) -> bool:
@@ -85,7 +106,9 @@ class OnPolicy(Learner):
 
     def begin(self) -> None:
         """A rollout for the first statistics of observations, by which nothing is learned."""
-        if self.network.normalizer is not None:
+        if self.fused:
+            self.fused.begin()
+        elif self.network.normalizer is not None:
             self.network.normalizer.update(self.collect(self.config.num_steps).next_obs)
 
     def modules(self) -> dict[str, torch.nn.Module]:
@@ -96,7 +119,7 @@ class OnPolicy(Learner):
             self.reward_scale.cut()
 
     def iterate(self) -> dict[str, Tensor]:
-        losses = self.graphed(self.learning_rate())
+        losses = (self.fused or self.graphed).run(self.learning_rate())
         self.iteration += 1
         return losses
 

@@ -5,7 +5,7 @@ Advantages know a truncated step from a terminated one: V(s_{t+1}) is always the
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from gpusim.agents.train.ranges import Count, Passes, Positive, Weight
 from gpusim.agents.train.training import trained
 from gpusim.kernels.distributions import Categorical, Gaussian
 from gpusim.rollout import Rollout
+
+if TYPE_CHECKING:
+    from gpusim.agents.ppo_fused import FusedIteration
 
 # ---------------------------------------------------------------------------------------------------------- config
 
@@ -107,38 +110,21 @@ class PPO(OnPolicy):
     """
 
     config: Config
+    fused: "FusedIteration | None"
 
-    def begin(self) -> None:
-        self.fused = self._fused()
-        if self.fused:
-            self.fused.begin()
-        else:
-            super().begin()
-
-    def _fused(self) -> Any:
+    def make_fused(self) -> "FusedIteration | None":
         if self.env.backend != "triton":
             return None
         from gpusim.agents.ppo_fused import FusedIteration, problem
 
         if reason := problem(self):
-            warnings.warn(f"PPO runs on torch operations, not on fused kernels: {reason}.", stacklevel=5)
+            warnings.warn(f"PPO runs on torch operations, not on fused kernels: {reason}.", stacklevel=4)
             return None
         return FusedIteration(self)
 
     @property
-    def path(self) -> str:
-        return self.fused.path if self.fused else "torch operations"
-
-    @property
     def host_decides(self) -> bool:
         return self.config.target_kl is not None
-
-    def iterate(self) -> dict[str, Tensor]:
-        if not self.fused:
-            return super().iterate()
-        losses = self.fused.iterate()
-        self.iteration += 1
-        return losses
 
     def learn(self, rollout: Rollout, learning_rate: float | Tensor) -> Losses:
         config, batch = self.config, self._batch(rollout)

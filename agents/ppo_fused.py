@@ -88,12 +88,12 @@ class FusedIteration:
         self._observe()
         self.learner.env.clock += self.config.num_steps
 
-    def iterate(self) -> dict[str, Tensor]:
+    def run(self, learning_rate: float) -> dict[str, Tensor]:
         """One iteration; the metrics as scalars on the device."""
         learner, config = self.learner, self.config
         self._follow()
         self.epoch.fill_(learner.iteration * config.epochs)
-        self.learning_rate.fill_(learner.learning_rate())
+        self.learning_rate.fill_(learning_rate)
         self.captured()
         learner.env.clock += config.num_steps
         return dict(zip(LOSSES, self.losses.clone(), strict=False)) | {"explained_variance": self.explained.clone()}

@@ -11,6 +11,7 @@ import argparse
 import gc
 import time
 from collections.abc import Callable
+from typing import Any
 
 import stub.driver
 import torch
@@ -73,7 +74,8 @@ def iteration_calls() -> dict[str, Callable[[], object]]:
     )  # fmt: skip
     learner = PPO(config)
     losses = learner.iterate()
-    learner.fused.captured = lambda: None  # where a GPU replays its graph
+    fused: Any = learner.fused
+    fused.captured = lambda: None  # where a GPU replays its graph
     return {"iteration of PPO": learner.iterate, "reading of its metrics": lambda: Reading(learner, losses, 0.0)}
 
 

@@ -113,10 +113,14 @@ class GraphedIteration:
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.captured: dict[tuple[int, ...], Captured] = {}
 
-    def __call__(self, learning_rate: float, *updates: int) -> dict[str, Tensor]:
-        """One iteration; the metrics as scalars on the device. For each number of updates there is a graph."""
-        if not self.wanted:
-            return self.iterate(learning_rate, *updates)
+    @property
+    def run(self) -> Callable[..., dict[str, Tensor]]:
+        """What makes an iteration, of a learning rate and the number of updates, where that changes: a graph where one is
+        wanted, else the function itself. The metrics are scalars on the device."""
+        return self._replayed if self.wanted else self.iterate
+
+    def _replayed(self, learning_rate: float, *updates: int) -> dict[str, Tensor]:
+        """By the graph that there is for each number of updates."""
         env, clock = self.learner.env, self.learner.env.clock
         if not env.hold(self.pin):
             self.captured = {}
