@@ -105,11 +105,11 @@ class OnPolicy(Learner):
         return False
 
     def begin(self) -> None:
-        """A rollout for the first statistics of observations, by which nothing is learned."""
+        """A rollout for the first statistics of observations, where there are such; nothing is learned by it."""
         if self.fused:
             self.fused.begin()
         elif self.network.normalizer is not None:
-            self.network.normalizer.update(self.collect(self.config.num_steps).next_obs)
+            self.network.normalizer.update(self.collect(self.config.num_steps).obs)
 
     def modules(self) -> dict[str, torch.nn.Module]:
         return super().modules() | ({"reward_scale": self.reward_scale} if self.reward_scale else {})
@@ -131,7 +131,7 @@ class OnPolicy(Learner):
         rollout = self.collect(self.config.num_steps)
         losses = self.learn(rollout, learning_rate)
         if self.network.normalizer is not None:
-            self.network.normalizer.update(rollout.next_obs)
+            self.network.normalizer.update(rollout.obs)
         return losses._asdict() | {"explained_variance": self.explained}
 
     def learn(self, rollout: Rollout, learning_rate: float | Tensor) -> Any:

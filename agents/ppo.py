@@ -1,11 +1,12 @@
 """Proximal policy optimization (Schulman et al., 2017), with what thousands of environments on one device allow.
 
 Advantages know a truncated step from a terminated one: V(s_{t+1}) is always the value of the true next observation.
+The loss is `gpusim.kernels.loss.ppo_loss`, one for this file and for the kernels.
 """
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env
 from gpusim.agents.train.ranges import Count, Passes, Positive, Weight
 from gpusim.agents.train.training import trained
-from gpusim.kernels.distributions import Categorical, Gaussian
+from gpusim.kernels.loss import Batch, Loss, Losses, ppo_loss
 from gpusim.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -47,57 +48,15 @@ class Config(OnPolicyConfig):
     normalize_advantage: bool = True
     """Give the advantages of a minibatch mean 0 and deviation 1."""
 
+    @property
+    def loss(self) -> Loss:
+        """What `gpusim.kernels.loss.ppo_loss` knows of them."""
+        return Loss(self.clip, self.value_coef, self.entropy_coef, self.clip_value, self.normalize_advantage)
+
     def check(self, task: Task | None = None) -> None:
         super().check(task)
         check_passes(self)
         check_advantages(self, self.minibatches)
-
-
-# ------------------------------------------------------------------------------------------------------------ loss
-
-
-class Batch(NamedTuple):
-    """Samples to learn from, `[B]`."""
-
-    obs: Tensor  # [B, *obs]
-    action: Tensor  # [B] or [B, d] as drawn from the policy
-    log_prob: Tensor  # under the policy that drew it
-    value: Tensor  # when it was drawn
-    advantage: Tensor
-    target: Tensor  # of the value
-
-
-class Losses(NamedTuple):
-    """Scalars."""
-
-    total: Tensor
-    policy: Tensor
-    value: Tensor
-    entropy: Tensor
-    kl: Tensor  # the estimator (ratio - 1) - log ratio of Schulman (2020)
-    clipped: Tensor  # share of samples outside the clip range
-
-
-def ppo_loss(config: Config, batch: Batch, distribution: Categorical | Gaussian, value: Tensor) -> Losses:
-    """The clipped surrogate, the (optionally clipped) squared value error and the entropy of one minibatch."""
-    log_ratio = distribution.log_prob(batch.action) - batch.log_prob
-    ratio = log_ratio.exp()
-    advantage = batch.advantage
-    if config.normalize_advantage:
-        advantage = (advantage - advantage.mean()) / (advantage.std(unbiased=False) + 1e-8)
-    surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - config.clip, 1 + config.clip) * advantage)
-    policy_loss = -surrogate.mean()
-    error = (value - batch.target).square()
-    if config.clip_value:
-        near = batch.value + (value - batch.value).clamp(-config.clip, config.clip)
-        error = torch.maximum(error, (near - batch.target).square())
-    value_loss = 0.5 * error.mean()
-    entropy = distribution.entropy().mean()
-    total = policy_loss + config.value_coef * value_loss - config.entropy_coef * entropy
-    with torch.no_grad():
-        kl = (ratio - 1 - log_ratio).mean()
-        clipped = ((ratio - 1).abs() > config.clip).float().mean()
-    return Losses(total, policy_loss, value_loss, entropy, kl, clipped)
 
 
 # ---------------------------------------------------------------------------------------------------------- update
@@ -131,7 +90,7 @@ class PPO(OnPolicy):
         for _ in range(config.epochs):
             for rows in self.shuffled(config.minibatches):
                 part = Batch(*(x[rows] for x in batch))
-                losses = ppo_loss(config, part, *self.network(part.obs))
+                losses = ppo_loss(config.loss, part, *self.network(part.obs))
                 self.optimizer.step(losses.total, learning_rate)
             if config.target_kl is not None and losses.kl > config.target_kl:
                 break

@@ -1,7 +1,7 @@
 """PPO's iteration made of kernels alone: the rollout in one launch, the advantages, and three launches for every minibatch.
 
 The same algorithm as `gpusim.agents.ppo` on torch, which is its specification; what differs is where random numbers come
-from (Philox, not a generator) and that observations are normalized by statistics of what was acted on.
+from: Philox, not a generator.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from gpusim.kernels.moments import discounted_returns, minibatch_moments, update
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.kernels.rollout_triton import collected
 from gpusim.kernels.shuffle import shuffle
-from gpusim.kernels.update import Data, Loss, make_workspace, ppo_gradient
+from gpusim.kernels.update import Data, make_workspace, ppo_gradient
 from gpusim.pin import Pin
 
 LOSSES = ("total", "policy", "value", "entropy", "kl", "clipped")
@@ -76,17 +76,15 @@ class FusedIteration:
         self.order = torch.empty(size, dtype=torch.int32, device=device)
         self.workspace = make_workspace(shape, -(-size // config.minibatches), device)
         self.losses, self.explained = torch.zeros(8, device=device), torch.zeros((), device=device)
-        self.loss = Loss(
-            config.clip, config.value_coef, config.entropy_coef, config.clip_value, config.normalize_advantage
-        )
         self.captured = Captured(self._iterate, device)
 
     def begin(self) -> None:
-        """A rollout for the first statistics of observations, by which nothing is learned."""
+        """A rollout for the first statistics of observations, where there are such; nothing is learned by it."""
         self._follow()
-        self.collect()
-        self._observe()
-        self.learner.env.clock += self.config.num_steps
+        if self.normalizer is not None:
+            self.collect()
+            self._observe()
+            self.learner.env.clock += self.config.num_steps
 
     def run(self, learning_rate: float) -> dict[str, Tensor]:
         """One iteration; the metrics as scalars on the device."""
@@ -132,7 +130,7 @@ class FusedIteration:
         normalizer = None if mean is None or scale is None else (mean, scale)
         for m, rows in enumerate(self.order.tensor_split(config.minibatches)):
             ppo_gradient(
-                adam.flat, self.shape, data, self.order, start, len(rows), self.loss, self.workspace, moments[m],
+                adam.flat, self.shape, data, self.order, start, len(rows), config.loss, self.workspace, moments[m],
                 normalizer, config.precision,
             )  # fmt: skip
             sum_parts(self.workspace)

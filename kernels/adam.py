@@ -68,7 +68,7 @@ def adam_step(
         learning_rate: float32, 0-dim.
         max_grad_norm: the gradient is scaled down to this norm.
         eps: added to the root of the second moment.
-        losses: `[8]`, float32, filled: total, policy, value, entropy, kl, clipped (as `gpusim.agents.ppo.Losses`), the
+        losses: `[8]`, float32, filled: total, policy, value, entropy, kl, clipped (as `gpusim.kernels.loss.Losses`), the
             gradient's norm before clipping, 0.
 
     Raises:

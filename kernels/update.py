@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gpusim.kernels.distributions import Categorical, Gaussian
 from gpusim.kernels.launch import runs_on
+from gpusim.kernels.loss import Batch, Loss, ppo_loss
 from gpusim.kernels.mlp import PRECISIONS, MlpShape, actor_torch, critic_torch, mlp_problem
 from gpusim.kernels.moments import normalized
 
@@ -24,16 +25,6 @@ class Data(NamedTuple):
     log_prob: Tensor  # [T, N], of the sample when it was drawn
     value: Tensor  # [T, N], when it was drawn
     advantage: Tensor  # [T, N]; the value's target is advantage + value
-
-
-class Loss(NamedTuple):
-    """What `gpusim.agents.ppo.Config` says of the loss."""
-
-    clip: float
-    value_coef: float
-    entropy_coef: float
-    clip_value: bool
-    normalize_advantage: bool
 
 
 class Workspace(NamedTuple):
@@ -85,7 +76,7 @@ def ppo_gradient(
     """Fills `workspace.partials`: their sum over the first axis is the gradient of the minibatch's loss, then 8 numbers.
 
     These are the actor's share of the loss (policy − entropy_coef · entropy), the means of the policy loss, the value
-    loss, the entropy, the KL estimate and the share of clipped samples (as `gpusim.agents.ppo.Losses`), the critic's
+    loss, the entropy, the KL estimate and the share of clipped samples (as `gpusim.kernels.loss.Losses`), the critic's
     share of the loss, and 0.
 
     Args:
@@ -164,28 +155,21 @@ def _gathered(data: Data, rows: Tensor) -> Data:
 
 
 def _losses(flat, shape, batch: Data, loss: Loss, moments, normalizer) -> Tensor:
-    features = batch.obs
-    if normalizer is not None:
-        features = normalized(features, *normalizer)
-    log_prob, entropy = _policy(flat, shape, actor_torch(flat, shape, features), batch.sample)
-    advantage = batch.advantage
-    if loss.normalize_advantage:
-        advantage = (advantage - moments[0]) / (moments[1] + 1e-8)
-    log_ratio = log_prob - batch.log_prob
-    ratio = log_ratio.exp()
-    policy = -torch.minimum(ratio * advantage, ratio.clamp(1 - loss.clip, 1 + loss.clip) * advantage).mean()
-    value, target = critic_torch(flat, shape, features), batch.advantage + batch.value
-    error = (value - target).square()
-    if loss.clip_value:
-        near = batch.value + (value - batch.value).clamp(-loss.clip, loss.clip)
-        error = torch.maximum(error, (near - target).square())
-    value_loss, entropy = 0.5 * error.mean(), entropy.mean()
-    kl, clipped = (ratio - 1 - log_ratio).mean(), ((ratio - 1).abs() > loss.clip).to(ratio.dtype).mean()
-    actor, critic = policy - loss.entropy_coef * entropy, loss.value_coef * value_loss
-    return torch.stack([actor, policy, value_loss, entropy, kl, clipped, critic, torch.zeros_like(actor)])
+    features = batch.obs if normalizer is None else normalized(batch.obs, *normalizer)
+    target = batch.advantage + batch.value
+    samples = Batch(features, batch.sample, batch.log_prob, batch.value, batch.advantage, target)
+    value = critic_torch(flat, shape, features)
+    policy = _distribution(flat, shape, actor_torch(flat, shape, features))
+    losses = ppo_loss(loss, samples, policy, value, moments)
+    actor, critic = losses.policy - loss.entropy_coef * losses.entropy, loss.value_coef * losses.value
+    return torch.stack([actor, *losses[1:], critic, torch.zeros_like(actor)])
+
+
+def _distribution(flat, shape: MlpShape, out: Tensor) -> Categorical | Gaussian:
+    return Gaussian(out, flat[: shape.outputs]) if shape.gaussian else Categorical(out)
 
 
 def _policy(flat, shape: MlpShape, out: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probability of the samples and entropy, `[B]` each."""
-    policy = Gaussian(out, flat[: shape.outputs]) if shape.gaussian else Categorical(out)
+    policy = _distribution(flat, shape, out)
     return policy.log_prob(sample), policy.entropy()

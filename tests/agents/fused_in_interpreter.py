@@ -8,12 +8,13 @@ import torch
 
 import gpusim
 from gpusim.agents.parts.optimizer import Adam
-from gpusim.agents.ppo import PPO, Batch, Config, ppo_loss
+from gpusim.agents.ppo import PPO, Config
 from gpusim.agents.train.loop import run
 from gpusim.errors import NotFinite
 from gpusim.kernels.finite import Found
 from gpusim.kernels.gae import gae_torch
 from gpusim.kernels.launch import recording
+from gpusim.kernels.loss import Batch, ppo_loss
 from gpusim.kernels.shuffle import shuffle_torch
 from tests.agents import probes, test_finite
 from tests.interpreter import quicken
@@ -61,7 +62,7 @@ def by_torch(fused):
         counter = torch.tensor(fused.iteration * config.epochs + epoch)
         for rows in shuffle_torch(config.steps_per_iteration, seed, counter).tensor_split(config.minibatches):
             part = Batch(*(x[rows] for x in batch))
-            losses = ppo_loss(config, part, network.distribution(part.obs), network.value(part.obs))
+            losses = ppo_loss(config.loss, part, network.distribution(part.obs), network.value(part.obs))
             optimizer.step(losses.total, fused.learning_rate())
     if normalizer:
         normalizer.update(rollout.obs)
@@ -93,6 +94,14 @@ def test_an_iteration_is_the_one_on_torch(case):
             torch.testing.assert_close(metrics[name], value.detach(), atol=1e-4, rtol=1e-3, msg=lambda m, n=name: n + m)
         for mine, theirs in zip(fused.network.buffers(), network.buffers(), strict=True):
             torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("normalize_obs", [False, True])
+def test_it_begins_as_on_torch(normalize_obs):
+    """With a rollout of no other use than its statistics, where there are such, and otherwise with none."""
+    ours, theirs = (learner(normalize_obs=normalize_obs, backend=backend) for backend in ("triton", "eager"))
+    assert (ours.path, theirs.path) == ("fused kernels", "torch operations")
+    assert ours.env.clock == theirs.env.clock == (SMALL["num_steps"] if normalize_obs else 0)
 
 
 def test_which_path_is_taken():

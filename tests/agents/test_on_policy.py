@@ -9,6 +9,7 @@ import torch
 import gpusim
 from gpusim.agents import a2c, ppo, pqn
 from gpusim.agents.parts.optimizer import Adam
+from gpusim.kernels.loss import Batch, ppo_loss
 
 T, N, ITERATIONS = 12, 5, 3
 TRUNCATED = replace(gpusim.spec("Pendulum-v1"), id="ShortPendulum-v1", max_episode_steps=7)
@@ -43,7 +44,7 @@ class Plain:
             steps.append((self.obs, sample, reward, terminated, truncated, infos["final_obs"]))
             self.obs = obs
         rollout = [torch.stack(x) for x in zip(*steps, strict=True)]
-        self.seen.append(rollout[-1].reshape(T * N, -1))
+        self.seen.append(rollout[0].reshape(T * N, -1))
         return rollout
 
     def normalized(self):
@@ -76,12 +77,12 @@ class Plain:
                 advantage[t, n] = reward[t, n] + bootstrap - value[t, n] + carried
             later = advantage[t]
         fields = (obs, sample, log_prob, value, advantage, advantage + value)
-        batch = ppo.Batch(*(x.flatten(0, 1) for x in fields))
+        batch = Batch(*(x.flatten(0, 1) for x in fields))
         rate = config.learning_rate * (1 - number / ITERATIONS)
         for _ in range(config.epochs):
             for rows in torch.randperm(T * N, generator=self.generator).tensor_split(config.minibatches):
-                part = ppo.Batch(*(x[rows] for x in batch))
-                losses = ppo.ppo_loss(config, part, *network(part.obs))
+                part = Batch(*(x[rows] for x in batch))
+                losses = ppo_loss(config.loss, part, *network(part.obs))
                 self.optimizer.step(losses.total, rate)
                 self.updates += 1
             if config.target_kl is not None and losses.kl > config.target_kl:

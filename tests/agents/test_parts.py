@@ -10,9 +10,10 @@ from gpusim.agents.on_policy import explained_variance
 from gpusim.agents.parts.episodes import EpisodeWindow
 from gpusim.agents.parts.normalize import ReturnScale, RunningMeanStd
 from gpusim.agents.parts.optimizer import Adam
-from gpusim.agents.ppo import Batch, Config, ppo_loss
+from gpusim.agents.ppo import Config
 from gpusim.agents.reinforce import masked_mean, policy_loss
 from gpusim.kernels.distributions import Categorical, Gaussian
+from gpusim.kernels.loss import Batch, ppo_loss
 
 
 def t(*values):
@@ -34,7 +35,7 @@ def test_ppo_loss_by_hand():
     """
     config = Config(normalize_advantage=False, value_coef=0.5, entropy_coef=0.1)
     made = batch((2.0, -1.0), (math.log(0.4), math.log(0.8)), target=(0.0, 1.0))
-    losses = ppo_loss(config, made, Categorical(torch.zeros(2, 2)), t(1.0, 3.0))
+    losses = ppo_loss(config.loss, made, Categorical(torch.zeros(2, 2)), t(1.0, 3.0))
     assert losses.policy.item() == pytest.approx(-0.8)
     assert losses.value.item() == pytest.approx(1.25)
     assert losses.entropy.item() == pytest.approx(math.log(2))
@@ -46,20 +47,22 @@ def test_ppo_loss_by_hand():
 def test_ppo_clips_the_value_by_hand():
     """From 0 to 1 is clipped to 0.2, whose error (0.2 − 2)² = 3.24 is the greater; from 0 to 0.1 is not clipped."""
     made = batch((0.0, 0.0), (HALF, HALF), value=(0.0, 0.0), target=(2.0, 0.0))
-    losses = ppo_loss(Config(clip_value=True), made, Categorical(torch.zeros(2, 2)), t(1.0, 0.1))
+    losses = ppo_loss(Config(clip_value=True).loss, made, Categorical(torch.zeros(2, 2)), t(1.0, 0.1))
     assert losses.value.item() == pytest.approx(0.5 * (3.24 + 0.01) / 2)
 
 
 def test_ppo_normalizes_the_advantage():
     made = batch((3.0, 1.0), (HALF, math.log(0.25)))
-    losses = ppo_loss(Config(), made, Categorical(torch.zeros(2, 2)), t(0.0, 0.0))
+    losses = ppo_loss(Config().loss, made, Categorical(torch.zeros(2, 2)), t(0.0, 0.0))
     assert losses.policy.item() == pytest.approx(-(1.0 * 1 - 2.0) / 2, abs=1e-6)
 
 
 def test_ppo_has_no_gradient_beyond_the_clip():
     logits = torch.zeros(2, 2, requires_grad=True)
     made = batch((1.0, -1.0), (math.log(0.3), math.log(0.9)))
-    ppo_loss(Config(normalize_advantage=False, value_coef=0.0), made, Categorical(logits), t(0.0, 0.0)).total.backward()
+    ppo_loss(
+        Config(normalize_advantage=False, value_coef=0.0).loss, made, Categorical(logits), t(0.0, 0.0)
+    ).total.backward()
     assert torch.equal(logits.grad, torch.zeros(2, 2))
 
 

@@ -10,7 +10,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 
 from gpusim.agents.parts.networks import ActorCritic
-from gpusim.agents.ppo import Batch, Config, ppo_loss
+from gpusim.kernels.loss import Batch, ppo_loss
 from gpusim.kernels.mlp import MlpShape, actor_torch, critic_torch
 from gpusim.kernels.update import (
     Data,
@@ -92,7 +92,7 @@ def exact(*arguments):
 @pytest.mark.parametrize("gaussian", [False, True])
 @pytest.mark.parametrize("clip_value", [False, True])
 def test_the_twin_is_the_learners_loss(gaussian, clip_value):
-    """Same gradient and metrics as `gpusim.agents.ppo.ppo_loss` on the learner's own network."""
+    """Same gradient and metrics as `ppo_loss` on the learner's own network."""
     flat, shape, data, order, start, size, loss, workspace, moments, normalizer = example(
         gaussian=gaussian, clip_value=clip_value, outputs=3, normalize_obs=True
     )
@@ -106,8 +106,7 @@ def test_the_twin_is_the_learners_loss(gaussian, clip_value):
         network.normalizer.var.copy_(normalizer[1].double() ** -2 - 1e-8)
     rows = double(_gathered(data, order[start : start + size].long()))
     batch = Batch(rows.obs, rows.sample, rows.log_prob, rows.value, rows.advantage, rows.advantage + rows.value)
-    config = Config(clip_value=clip_value, entropy_coef=loss.entropy_coef)
-    losses = ppo_loss(config, batch, network.distribution(rows.obs), network.value(rows.obs))
+    losses = ppo_loss(loss, batch, network.distribution(rows.obs), network.value(rows.obs))
     losses.total.backward()
     gradient = torch.cat([p.grad.flatten() for p in network.parameters()])
     got = exact(flat, shape, data, order, start, size, loss, workspace, moments, normalizer)
