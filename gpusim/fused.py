@@ -18,8 +18,9 @@ from gpusim.kernels.mlp import mlp_problem
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.kernels.rollout_triton import collected, rollout
 from gpusim.kernels.simulate_triton import Transitions, simulate
+from gpusim.random_actions import unbounded
 from gpusim.remember import by_env
-from gpusim.rollout import Policy, Rollout, assembled, unbounded
+from gpusim.rollout import Policy, Rollout, assembled
 from gpusim.tree import tree_map
 
 AUTORESET = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)

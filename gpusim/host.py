@@ -21,7 +21,7 @@ from gpusim import checks, engine
 from gpusim.base import TensorVectorEnv, apart
 from gpusim.book import Book, Rules, Step, Tally, account, count, reopened
 from gpusim.errors import InputError
-from gpusim.rollout import Policy, Rollout, rollout, with_transitions
+from gpusim.rollout import Policy, Rollout, Steps, rollout
 
 
 class HostStep(NamedTuple):
@@ -292,23 +292,23 @@ class HostVectorEnv(TensorVectorEnv):
         if "_engine" in vars(self):
             self._engine.close()
 
-    def rollout(self, num_steps: int, policy: Policy | None = None, *, transitions: bool = True) -> Rollout:
+    def rollout(
+        self, num_steps: int, policy: Policy | None = None, *, transitions: bool = True, policy_state: Any = None
+    ) -> Rollout:
         """`num_steps` steps from where the environments stand; see `gpusim.rollout.rollout`.
 
         Where a game counts lives, `extras["life_lost"]` `[T, N]` tells the steps at which one was lost, but not the last.
         """
-        return rollout(self, num_steps, policy, transitions=transitions)
+        return rollout(self, num_steps, policy, transitions=transitions, policy_state=policy_state)
 
     def fast_rollout(self, num_steps: int, policy: Policy | None, transitions: bool) -> Rollout | None:
-        """Every step is written down while the next is made; None where nothing is to be written down."""
-        if not transitions:
-            return None
+        """None: there is no way but step by step."""
+        return None
+
+    def recorder(self, num_steps: int) -> "HostSteps":
+        """What makes the steps of a rollout, and keeps each while the next is made."""
         self._live()
-        steps = HostSteps(self, num_steps)
-        try:
-            return with_transitions(self, num_steps, policy, steps)
-        finally:
-            steps.settle()
+        return HostSteps(self, num_steps)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple:
         """The method (or attribute) `name` of this object, its result once for each environment."""
@@ -356,6 +356,11 @@ class HostVectorEnv(TensorVectorEnv):
         with apart():
             return self.seen.to(self.device, non_blocking=True, copy=True)
 
+    def begun(self) -> Tensor:
+        """`[N]` bool, where `observe` gives the first of an episode."""
+        self._live()
+        return self.sent(self._book.elapsed == 0.0, torch.bool)
+
     def check_actions(self, actions: Any) -> Tensor:
         """Actions as `advance` takes them, see `step`."""
         self._live()
@@ -383,11 +388,14 @@ class HostVectorEnv(TensorVectorEnv):
         return tally
 
 
-class HostSteps:
-    """The steps of a rollout, as `gpusim.rollout.Steps`; each is written down while the engine makes the next."""
+class HostSteps(Steps):
+    """Makes the steps of a rollout; each is written down while the engine makes the next."""
+
+    env: HostVectorEnv
 
     def __init__(self, env: HostVectorEnv, num_steps: int):
-        self.env, self.taken = env, 0
+        super().__init__(env)
+        self.taken = 0
         self.late: HostStep | None = None  # the last step, not written down yet
         self.actions: list[Tensor] = []
         self.extras: list[dict[str, Tensor]] = []
@@ -397,17 +405,23 @@ class HostSteps:
             self.rows = torch.empty((len(ROW), num_steps, env.num_envs), dtype=torch.float32, pin_memory=pinned)
             self.obs = torch.empty((num_steps + 1, *env.seen.shape), dtype=env.seen.dtype, device=env.device)
 
+    def begun(self) -> Tensor:
+        if self.late is None:
+            return self.env.begun()
+        with apart():
+            return self.env.sent(self.late.terminated | self.late.truncated, torch.bool)
+
     def take(self, obs: Tensor, action: Tensor, extras: dict[str, Tensor]) -> Tensor:
         self.actions.append(action)
         self.extras.append(extras)
         with apart():
             if not self.taken:
                 self.obs[0] = obs
-            self.late = self.env.exchange(action, self.settle)
+            self.late = self.env.exchange(action, self.close)
             self.taken += 1
             return self.obs[self.taken].copy_(self.env.seen, non_blocking=True)
 
-    def settle(self) -> None:
+    def close(self) -> None:
         """Writes the last step down."""
         if self.late is None:
             return
@@ -417,7 +431,7 @@ class HostSteps:
             self.finals.append((np.full_like(ended, t), ended, got.final_obs))
 
     def stacked(self) -> dict[str, Tensor]:
-        self.settle()
+        self.close()
         reward, terminated, truncated, returns, length, lost = self.rows.to(self.env.device, non_blocking=True)
         next_obs = self.obs[1:].clone()
         if self.finals:

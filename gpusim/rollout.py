@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from gpusim import checks
@@ -14,11 +13,13 @@ from gpusim.book import Step, Tally
 from gpusim.errors import InputError
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.memory import require
+from gpusim.policy import Policy as Policy
+from gpusim.policy import StatefulPolicy, form, require_form, starting_state
+from gpusim.random_actions import RandomActions
+from gpusim.tree import tree_map
 
-WORDS_AT_ONCE = 2**18  # random words drawn in one go: large enough to amortize the calls, small enough for the cache
 REST = 16  # bytes of a transition beside its observation: reward, action, flags, return and length
 SEVERAL = 8  # steps whose random actions are handed over at once, where nothing is wanted but the statistics
-Policy = Callable[[Tensor], Any] | MlpPolicy
 
 
 class Rollout(NamedTuple):
@@ -39,6 +40,13 @@ class Rollout(NamedTuple):
     episodes: Tensor  # scalar float64, how many episodes ended
     return_sum: Tensor  # scalar float64, sum of their returns
     length_sum: Tensor  # scalar float64, sum of their lengths
+    policy_state: Any = None  # [N, ...] that of a `gpusim.policy.StatefulPolicy` before the first step
+    last_policy_state: Any = None  # [N, ...] after the last one, with which to act on `last_obs`
+
+    @property
+    def begun(self) -> Tensor:
+        """`[T, N]` bool, where `obs` is the first of an episode."""
+        return self.valid & (self.episode_length == 1.0)
 
 
 class Steppable(Protocol):
@@ -72,6 +80,9 @@ class Steppable(Protocol):
     def observe(self) -> Tensor:
         """`[N, *obs]`, what to act on next, in memory of the caller's own."""
 
+    def begun(self) -> Tensor:
+        """`[N]` bool, where `observe` gives the first of an episode."""
+
     def advance(
         self, actions: Tensor, *, observe: bool = True, tally: Tally | None = None
     ) -> tuple[Step, Tally | None]:
@@ -95,8 +106,13 @@ class Steppable(Protocol):
     def fast_rollout(self, num_steps: int, policy: Policy | None, transitions: bool) -> "Rollout | None":
         """A rollout by other means than step by step; None where there are none for this one."""
 
+    def recorder(self, num_steps: int) -> "Steps":
+        """What makes and keeps the steps of a rollout, one by one."""
 
-def rollout(env: Steppable, num_steps: int, policy: Policy | None = None, *, transitions: bool = True) -> Rollout:
+
+def rollout(
+    env: Steppable, num_steps: int, policy: Policy | None = None, *, transitions: bool = True, policy_state: Any = None
+) -> Rollout:
     """`num_steps` steps of `env` from where it stands.
 
     Args:
@@ -105,22 +121,33 @@ def rollout(env: Steppable, num_steps: int, policy: Policy | None = None, *, tra
         policy: obs `[N, *obs]` → actions, or → (actions, dict of tensors `[N, ...]` to keep). None acts at random, each
             draw a function of (seed, environment, steps since seeding) alone. So it is for a
             `gpusim.kernels.policy.MlpPolicy`, whose extras are `sample`, `log_prob`, `value` and `next_value` (of the true
-            next observation, 0 where the step terminated); the backend "triton" runs it in one kernel with the steps.
+            next observation, 0 where the step terminated); the backend "triton" runs it in one kernel with the steps. A
+            `gpusim.policy.StatefulPolicy` remembers, and is told where an episode begins.
         transitions: whether to return every transition; without, only `last_obs` and the statistics.
+        policy_state: what a policy that remembers begins with, as `Rollout.last_policy_state` of the rollout before; None:
+            its initial state.
 
     Raises:
-        InputError: `num_steps` is not positive, the transitions do not fit into memory, or the policy's actions are refused.
+        InputError: `num_steps` is not positive, the transitions do not fit into memory, or the policy's actions or its state
+            are refused.
         ResetNeeded: `env` has not been reset.
     """
     num_steps, transitions = checks.positive("num_steps", num_steps), checks.flag("transitions", transitions)
-    if policy is not None and not (callable(policy) or isinstance(policy, MlpPolicy)):
-        raise InputError(f"policy must be a function of observations or None, not {checks.told(policy)}.")
+    _check_policy(policy, policy_state)
     if transitions:
         _check_memory(env, num_steps)
     fast = env.fast_rollout(num_steps, policy, transitions)
     if fast is not None:
         return fast
-    return with_transitions(env, num_steps, policy, Steps(env)) if transitions else tallied(env, num_steps, policy)
+    return (with_transitions if transitions else tallied)(env, num_steps, policy, policy_state)
+
+
+def _check_policy(policy: Any, state: Any) -> None:
+    remembers = isinstance(policy, StatefulPolicy)
+    if not (policy is None or callable(policy) or isinstance(policy, MlpPolicy) or remembers):
+        raise InputError(f"policy must be a function of observations or None, not {checks.told(policy)}.")
+    if state is not None and not remembers:
+        raise InputError("policy_state is for a policy that remembers, one with initial_state and act.")
 
 
 def _check_memory(env: Steppable, num_steps: int) -> None:
@@ -132,18 +159,19 @@ def _check_memory(env: Steppable, num_steps: int) -> None:
         require(f"{transitions:,} transitions, of {num_steps:,} steps", transitions * each, env.device)
 
 
-def tallied(env: Steppable, num_steps: int, policy: Policy | None) -> Rollout:
+def tallied(env: Steppable, num_steps: int, policy: Policy | None, policy_state: Any = None) -> Rollout:
     """The statistics alone."""
     zero = torch.zeros(env.num_envs, dtype=torch.float32, device=env.device)
-    tally = Tally(zero, zero.clone(), zero.clone())
-    tally = _tally(env, num_steps, policy, tally) if policy else _tally_at_random(env, num_steps, tally)
+    tally, told = Tally(zero, zero.clone(), zero.clone()), {}
+    if policy is None:
+        tally = _tally_at_random(env, num_steps, tally)
+    else:
+        actor, counter = Actor(env, policy, policy_state), Counter(env, tally)
+        _act(env, num_steps, actor, counter)
+        tally, told = counter.tally, actor.states()
     nothing: dict[str, Any] = dict.fromkeys(TRANSITION)
     sums = (x.sum(dtype=torch.float64) for x in tally)
-    return Rollout(**nothing, extras={}, last_obs=env.observe(), **dict(zip(SUMS, sums, strict=True)))
-
-
-def unbounded(space: Any) -> InputError:
-    return InputError(f"{space} has no bounds to draw random actions between: give a policy.")
+    return Rollout(**nothing, extras={}, last_obs=env.observe(), **dict(zip(SUMS, sums, strict=True)), **told)
 
 
 class Steps:
@@ -152,11 +180,17 @@ class Steps:
     def __init__(self, env: Steppable):
         self.env = env
         self.kept: list[dict[str, Tensor]] = []
+        self.reset: Tensor | None = None  # where the last step began an episode
+
+    def begun(self) -> Tensor:
+        """`[N]` bool, where what is to be acted on next is the first of an episode."""
+        return self.env.begun() if self.reset is None else self.reset.clone()
 
     def take(self, obs: Tensor, action: Tensor, extras: dict[str, Tensor]) -> Tensor:
         """One step; the next observation."""
         out, _ = self.env.advance(action)
         self.kept.append(_record(obs, action, out, extras))
+        self.reset = out.reset
         return out.obs
 
     def stacked(self) -> dict[str, Tensor]:
@@ -164,19 +198,44 @@ class Steps:
         whole = {name: _stack([step[name] for step in self.kept]) for name in self.kept[0]}
         return whole | {"episode_length": whole["episode_length"].float()}
 
+    def close(self) -> None:
+        """No step follows."""
 
-def with_transitions(env: Steppable, num_steps: int, policy: Any, steps: Any) -> Rollout:
-    """A rollout whose steps `steps` makes and keeps, as `Steps` does."""
+
+class Counter(Steps):
+    """Makes the steps, and keeps nothing but a tally."""
+
+    def __init__(self, env: Steppable, tally: Tally):
+        super().__init__(env)
+        self.tally = tally
+
+    def take(self, obs: Tensor, action: Tensor, extras: dict[str, Tensor]) -> Tensor:
+        out, tally = self.env.advance(action, tally=self.tally)
+        self.tally, self.reset = tally or self.tally, out.reset
+        return out.obs
+
+
+def with_transitions(env: Steppable, num_steps: int, policy: Policy | None, policy_state: Any = None) -> Rollout:
+    """Step by step."""
+    actor = RandomActor(env, num_steps) if policy is None else Actor(env, policy, policy_state)
+    steps = env.recorder(num_steps)
+    try:
+        last_obs = _act(env, num_steps, actor, steps)
+        with apart():
+            stacked = steps.stacked()
+            if isinstance(policy, MlpPolicy):
+                stacked["next_value"] = policy.value(stacked["next_obs"]) * ~stacked["terminated"]
+            return assembled(stacked, last_obs)._replace(**actor.states())
+    finally:
+        steps.close()
+
+
+def _act(env: Steppable, num_steps: int, actor: "Actor | RandomActor", steps: Steps) -> Tensor:
+    """The observation after so many steps."""
     obs = env.observe()
-    actions = None if policy else RandomActions(env, num_steps)
     for _ in range(num_steps):
-        action, extras = (actions.at(env.clock), {}) if actions else _ask(env, policy, obs)
-        obs = steps.take(obs, action, extras)
-    with apart():
-        stacked = steps.stacked()
-        if isinstance(policy, MlpPolicy):
-            stacked["next_value"] = policy.value(stacked["next_obs"]) * ~stacked["terminated"]
-        return assembled(stacked, obs)
+        obs = steps.take(obs, *actor.act(obs, steps.begun))
+    return obs
 
 
 def assembled(stacked: dict[str, Tensor], last_obs: Tensor, sums: list[Tensor] | None = None) -> Rollout:
@@ -204,7 +263,7 @@ def _stack(steps: list[Tensor]) -> Tensor:
 
 
 def _tally_at_random(env: Steppable, num_steps: int, tally: Tally) -> Tally:
-    actions = RandomActions(env, num_steps)
+    actions = RandomActor(env, num_steps).actions
     while num_steps:
         several = min(num_steps, SEVERAL)
         tally = env.advance_several([actions.at(env.clock + i) for i in range(several)], tally)
@@ -212,35 +271,59 @@ def _tally_at_random(env: Steppable, num_steps: int, tally: Tally) -> Tally:
     return tally
 
 
-def _tally(env: Steppable, num_steps: int, policy: Policy, tally: Tally) -> Tally:
-    obs, counted = env.observe(), tally
-    for _ in range(num_steps):
-        out, more = env.advance(_ask(env, policy, obs)[0], tally=counted)
-        obs, counted = out.obs, more or counted
-    return counted
-
-
 TRANSITION = Rollout._fields[: Rollout._fields.index("extras")]
 SUMS = ("episodes", "return_sum", "length_sum")
 
 
-def _ask(env: Steppable, policy: Any, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    if isinstance(policy, MlpPolicy):
-        with torch.no_grad():
-            return policy.act(obs, env.seed, env.index, env.clock)
-    answer = policy(obs.clone())  # it may write to what it is given, and return the same memory at every call
-    if isinstance(answer, tuple) and len(answer) != 2:
-        raise InputError(f"a policy gives actions, or actions and a dict of tensors, not a tuple of {len(answer)}.")
-    action, extras = answer if isinstance(answer, tuple) else (answer, {})
-    if not isinstance(extras, dict) or not all(_kept(name, x, env.num_envs) for name, x in extras.items()):
-        raise InputError(
-            "what the policy gives beside its actions must be a dict of names and tensors of shape "
-            f"({env.num_envs}, ...), not {checks.told(extras)}."
-        )
-    extras = {name: value.clone() for name, value in extras.items()}
-    if clash := set(extras) & set(TRANSITION):
-        raise InputError(f"the policy's extras use names that a rollout has already: {', '.join(sorted(clash))}.")
-    return env.check_actions(action), extras
+class Actor:
+    """A policy that acts in `env`, and its state, should it have one."""
+
+    def __init__(self, env: Steppable, policy: Policy, state: Any = None):
+        self.env = env
+        self.policy: Any = policy
+        self.first = self.state = None  # before the first step, and now
+        if isinstance(policy, StatefulPolicy):
+            self.first = starting_state(policy, env.num_envs, env.device, state)
+            self.state = tree_map(torch.clone, self.first)
+        self.form = form(self.state)
+
+    def act(self, obs: Tensor, begun: Callable[[], Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Actions for `obs`, and what to keep beside them; `begun` tells where `obs` is the first of an episode."""
+        if isinstance(self.policy, MlpPolicy):
+            with torch.no_grad():
+                return self.policy.act(obs, self.env.seed, self.env.index, self.env.clock)
+        obs = obs.clone()  # the policy may write to what it is given, and return the same memory at every call
+        action, extras = self._remembering(obs, begun()) if self.state is not None else self._asked(obs)
+        if not isinstance(extras, dict) or not all(_kept(name, x, self.env.num_envs) for name, x in extras.items()):
+            raise InputError(
+                "what the policy gives beside its actions must be a dict of names and tensors of shape "
+                f"({self.env.num_envs}, ...), not {checks.told(extras)}."
+            )
+        extras = {name: value.clone() for name, value in extras.items()}
+        if clash := set(extras) & set(TRANSITION):
+            raise InputError(f"the policy's extras use names that a rollout has already: {', '.join(sorted(clash))}.")
+        return self.env.check_actions(action), extras
+
+    def _asked(self, obs: Tensor) -> tuple[Any, Any]:
+        answer = self.policy(obs)
+        if isinstance(answer, tuple) and len(answer) != 2:
+            raise InputError(f"a policy gives actions, or actions and a dict of tensors, not a tuple of {len(answer)}.")
+        return answer if isinstance(answer, tuple) else (answer, {})
+
+    def _remembering(self, obs: Tensor, begun: Tensor) -> tuple[Any, Any]:
+        answer = self.policy.act(obs, self.state, begun)
+        if not isinstance(answer, tuple) or len(answer) != 3:
+            raise InputError(
+                f"a policy that remembers gives actions, a dict of tensors and its state, not {checks.told(answer)}."
+            )
+        action, extras, state = answer
+        require_form("the state that a policy gives", state, self.form)
+        self.state = state
+        return action, extras
+
+    def states(self) -> dict[str, Any]:
+        """Those before the first step and after the last, as a `Rollout` has them."""
+        return {"policy_state": self.first, "last_policy_state": tree_map(torch.clone, self.state)}
 
 
 def _kept(name: Any, value: Any, num_envs: int) -> bool:
@@ -262,44 +345,15 @@ def _record(obs: Tensor, action: Tensor, out: Step, extras: dict[str, Tensor]) -
     }
 
 
-def _filled(numbers: list[float], device: torch.device) -> Tensor:
-    """Them as float32 on the device, each written there by a kernel: a copy would have the host wait for it."""
-    return torch.stack([torch.full((), x, dtype=torch.float32, device=device) for x in numbers])
-
-
-class RandomActions:
-    """The actions of environments that act at random: a function of its seed, the environment and the step alone."""
+class RandomActor:
+    """As `Actor`, but at random."""
 
     def __init__(self, env: Steppable, num_steps: int):
         self.env = env
-        self.space: Any = env.single_action_space
-        if not (isinstance(self.space, Discrete) or checks.bounded(self.space)):
-            raise unbounded(self.space)
-        if not isinstance(self.space, Discrete):
-            self.low, self.high = (_filled(x.tolist(), env.device) for x in (self.space.low, self.space.high))
-        self.width = 1 if isinstance(self.space, Discrete) else int(self.space.shape[0])  # words a step needs
-        wanted = num_steps * self.width // 4 + 2
-        self.blocks = min(wanted, max(2, WORDS_AT_ONCE // (4 * env.num_envs)))
-        self.first = self.stop = 0  # what is held is number `first` to `stop` of the stream
-        self.rows: tuple[Tensor, ...] = ()
+        self.actions = RandomActions(env.single_action_space, env.num_envs, env.device, env.random_actions, num_steps)
 
-    def at(self, clock: int) -> Tensor:
-        """`[N]` int32 or `[N, d]` float32 for step number `clock`."""
-        one = [self._number(clock * self.width + j) for j in range(self.width)]
-        if isinstance(self.space, Discrete):
-            return one[0]
-        return one[0].unsqueeze(-1) if self.width == 1 else torch.stack(one, -1)
+    def act(self, obs: Tensor, begun: Callable[[], Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.actions.at(self.env.clock), {}
 
-    def _number(self, number: int) -> Tensor:
-        if not self.first <= number < self.stop:
-            block = number // 4
-            self.first, self.stop = block * 4, (block + self.blocks) * 4
-            self.rows = self._stretched(self.env.random_actions(block, self.blocks)).unbind()
-        return self.rows[number - self.first]
-
-    def _stretched(self, drawn: Tensor) -> Tensor:
-        """Entries of a `Box` between its bounds, whichever of its numbers the first of them is."""
-        if isinstance(self.space, Discrete):
-            return drawn
-        which = torch.arange(self.first, self.stop, device=drawn.device) % self.width
-        return self.low[which, None] + (self.high - self.low)[which, None] * drawn
+    def states(self) -> dict[str, Any]:
+        return {}

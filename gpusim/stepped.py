@@ -11,7 +11,7 @@ from gpusim import checks, engine
 from gpusim.base import TensorVectorEnv, apart
 from gpusim.book import Step, Tally, ended
 from gpusim.env import Task
-from gpusim.rollout import Policy, Rollout, rollout
+from gpusim.rollout import Policy, Rollout, Steps, rollout
 from gpusim.tree import tree_map
 
 
@@ -59,6 +59,10 @@ class SteppedVectorEnv(TensorVectorEnv):
     def observe(self) -> Tensor:
         """`[N, *obs]`, what to act on next, as `reset` or the last step gave it."""
         raise NotImplementedError
+
+    def begun(self) -> Tensor:
+        """`[N]` bool, where `observe` gives the first of an episode."""
+        return self.get_state().elapsed == 0.0
 
     def get_state(self) -> Any:
         """A copy of all that a trajectory depends on."""
@@ -131,6 +135,10 @@ class SteppedVectorEnv(TensorVectorEnv):
         """None: there is no way but step by step."""
         return None
 
+    def recorder(self, num_steps: int) -> Steps:
+        """What makes and keeps the steps of a rollout, one by one."""
+        return Steps(self)
+
     def _deliver(self, returned: tuple) -> tuple:
         if self.copy:
             return returned
@@ -139,6 +147,8 @@ class SteppedVectorEnv(TensorVectorEnv):
         tree_map(lambda buffer, new: buffer.copy_(new), self._buffers, returned)
         return self._buffers
 
-    def rollout(self, num_steps: int, policy: Policy | None = None, *, transitions: bool = True) -> Rollout:
+    def rollout(
+        self, num_steps: int, policy: Policy | None = None, *, transitions: bool = True, policy_state: Any = None
+    ) -> Rollout:
         """`num_steps` steps from where the environments stand; see `gpusim.rollout.rollout`."""
-        return rollout(self, num_steps, policy, transitions=transitions)
+        return rollout(self, num_steps, policy, transitions=transitions, policy_state=policy_state)

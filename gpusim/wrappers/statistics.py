@@ -1,8 +1,10 @@
 """Returns and lengths of episodes, by the rewards that arrive at the wrapper."""
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
+from gymnasium.error import ResetNeeded
 from torch import Tensor
 
 from gpusim import checks
@@ -47,6 +49,8 @@ class RecordEpisodeStatistics(Wrapper):
             ring = torch.zeros(self.buffer_length + 1, dtype=torch.float32, device=self.device)
             episodes = torch.zeros((), dtype=torch.int64, device=self.device)
             self.own = Statistics(lane, lane.int(), episodes, ring, ring.int())
+            with suppress(ResetNeeded):  # an episode that has begun already is as long as it is
+                self.own = self.own._replace(episode_length=self.unwrapped.get_state().elapsed.int())
 
     @property
     def episode_count(self) -> Tensor:

@@ -13,7 +13,7 @@ from gpusim import checks
 from gpusim.base import apart
 from gpusim.book import Step, Tally
 from gpusim.errors import InputError
-from gpusim.rollout import Policy, Rollout, rollout
+from gpusim.rollout import Policy, Rollout, Steps, rollout
 from gpusim.state import fit
 from gpusim.stepped import SteppedVectorEnv
 from gpusim.tree import tree_map
@@ -109,9 +109,11 @@ class Wrapper(gymnasium.vector.VectorWrapper):
         with apart():
             return tuple(self._stepped(Returned(*self.env.step(self._act(actions)))))  # type: ignore[return-value]
 
-    def rollout(self, num_steps: int, policy: Policy | None = None, *, transitions: bool = True) -> Rollout:
+    def rollout(
+        self, num_steps: int, policy: Policy | None = None, *, transitions: bool = True, policy_state: Any = None
+    ) -> Rollout:
         """As `gpusim.rollout.rollout`, of what the wrapper gives and takes; step by step, whatever the backend."""
-        return rollout(self, num_steps, policy, transitions=transitions)
+        return rollout(self, num_steps, policy, transitions=transitions, policy_state=policy_state)
 
     def get_state(self) -> WrapperState:
         """A copy of the wrapped environment's state and of what the wrapper remembers."""
@@ -200,6 +202,10 @@ class Wrapper(gymnasium.vector.VectorWrapper):
         """`[N, *obs]`, what to act on next."""
         return self._seen(self.env.observe())
 
+    def begun(self) -> Tensor:
+        """`[N]` bool, where `observe` gives the first of an episode."""
+        return self.env.begun()
+
     def random_actions(self, block: int, count: int) -> Tensor:
         """As `VectorEnv.random_actions`, which draws alike whatever the space."""
         return self.env.random_actions(block, count)
@@ -232,3 +238,7 @@ class Wrapper(gymnasium.vector.VectorWrapper):
     def fast_rollout(self, num_steps: int, policy: Policy | None, transitions: bool) -> Rollout | None:
         """None: kernels step environments, not wrappers."""
         return None
+
+    def recorder(self, num_steps: int) -> Steps:
+        """What makes and keeps the steps of a rollout, one by one."""
+        return Steps(self)

@@ -16,6 +16,7 @@ from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.kernels import simulate_triton
 from gpusim.testing import check_vector_env
+from tests.envs.test_memory import remembering
 from tests.envs.test_vector import MODES, actions, same
 from tests.envs.toys import DRIFT, DUSK, LOWERED, SWARM, TOY, TRAIL
 from tests.interpreter import quicken
@@ -69,6 +70,8 @@ def agree_rolled(ours, theirs):
     for name in EXACT:
         if (value := getattr(theirs, name)) is not None:
             assert torch.equal(getattr(ours, name), value), name
+    if theirs.valid is not None:
+        assert torch.equal(ours.begun, theirs.begun)
 
 
 SIZES = [(1, 5, 2), (7, 30, 3), (37, 5, 2), (100, 1, 1)]
@@ -223,6 +226,18 @@ def test_a_policy(env, transitions):
     ours, theirs = (vec.rollout(5, policy, transitions=transitions) for vec in both)
     agree_rolled(ours, theirs)
     agree(*(vec.get_state() for vec in both))
+
+
+@each_mode
+def test_a_policy_that_remembers(mode):
+    both = pair(CARTPOLE, 5, autoreset_mode=mode, max_episode_steps=3)
+    for env in both:
+        env.rollout(4)
+    ours, theirs = (vec.rollout(9, remembering(vec)) for vec in both)
+    assert torch.equal(ours.extras["told"], ours.begun)
+    assert torch.equal(ours.extras["steps"], theirs.extras["steps"])
+    assert torch.equal(ours.begun, theirs.begun)
+    assert ours.begun.any() == (mode != "disabled")
 
 
 @each_mode

@@ -50,6 +50,7 @@ def agree(fused, plain):
         mine, theirs = getattr(fused, name), getattr(plain, name)
         if name != "next_obs":
             torch.testing.assert_close(mine, theirs, atol=2e-4, rtol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
+    assert torch.equal(fused.begun, plain.begun)
     assert set(fused.extras) == set(plain.extras) == {"sample", "log_prob", "value", "next_value"}
 
 
