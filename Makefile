@@ -21,7 +21,7 @@ ifndef TWO_AT_ONCE
 .NOTPARALLEL:
 endif
 .DELETE_ON_ERROR:
-.PHONY: help train test test-all lint kills fuzz docs kernel-report gpu gpu-cache gpu-kernel-report report peers trainers test-trainers results \
+.PHONY: help train test test-all lint kills fuzz docs kernel-report gpu gpu-cache gpu-kernel-report report peers trainers test-trainers results readme \
   clean FORCE
 
 help:  ## what can be made
@@ -89,6 +89,9 @@ test-trainers: $(TRAINERS:=/done)  ## adapters' tests and pages, with the traine
 results: $(VENV)/dev  ## the ten-seed tables of README.md (takes long)
 	$(BIN)/python benchmarks/ten_seeds.py
 	$(BIN)/python benchmarks/write_report.py
+
+readme: $(VENV)/dev  ## the tables of README.md, of what there is and of the result files
+	$(BIN)/python benchmarks/readme.py
 
 clean:  ## remove what was installed and cached; runs/ stays
 	rm -rf $(VENV) benchmarks/peers/.venv-* $(TRAINERS) $(GPU_VENV) benchmarks/gpu_cache build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

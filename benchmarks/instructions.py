@@ -23,6 +23,7 @@ from report import RESULTS, say
 from sass import turn
 
 from gpusim.agents.bench.provenance import provenance, write_json
+from gpusim.envs.classic import CLASSIC
 from gpusim.kernels.launch import Launch, recording
 from gpusim.kernels.mlp import PRECISIONS
 from gpusim.kernels.offline import compile_for
@@ -53,7 +54,7 @@ def cases() -> dict[str, Callable[[], Any]]:
     found: dict[str, Callable[[], Any]] = {}
     for precision in PRECISIONS:
         found[f"rollout, CartPole, {precision}"] = functools.partial(launch_rollout, CARTPOLE, precision)
-    for env in ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1"):
+    for env in (other.id for other in CLASSIC if other.id != CARTPOLE):
         found[f"rollout, {env.split('-')[0]}, tf32x3"] = functools.partial(launch_rollout, env, PRECISIONS[0])
     relu = functools.partial(launch_rollout, activation="relu")
     found["rollout, CartPole, relu, tf32x3"] = functools.partial(relu, CARTPOLE, PRECISIONS[0])

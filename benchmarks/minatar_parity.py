@@ -27,16 +27,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=300_000, help="of each game, over all its regimes")
     parser.add_argument("--seed", type=int, default=2019)
-    parser.add_argument("--games", nargs="*", help="Breakout Asterix Freeway SpaceInvaders Seaquest; all")
+    parser.add_argument("--games", nargs="*", help=f"{' '.join(map(title, GAMES))}; all")
     parser.add_argument("--out", type=Path, help="folder for the result; that of the hardware")
     given = parser.parse_args()
-    games = [env for env in GAMES if not given.games or env.id.split("/")[1].split("-")[0] in given.games]
+    games = [env for env in GAMES if not given.games or title(env) in given.games]
     rows = [row for env in games for row in compared(env, given.steps, given.seed)]
     facts = {"device": "cpu", "minatar": version("MinAtar"), "seed": given.seed, "rows": rows}
     result = provenance() | facts
     publish("minatar_parity", result, table(rows), given.out)
     if any(row["difference"] for row in rows):
         sys.exit(1)
+
+
+def title(env: Env) -> str:
+    """`Breakout` of `MinAtar/Breakout-v1`."""
+    return env.id.split("/")[1].split("-")[0]
 
 
 def compared(env: Env, steps: int, seed: int) -> list[dict[str, Any]]:

@@ -24,15 +24,17 @@ import gpusim
 from gpusim import checks
 from gpusim.agents.bench.measure import ratio, steps_for, summarize
 from gpusim.agents.bench.provenance import busy, hardware, provenance
+from gpusim.envs.classic import CLASSIC
 from gpusim.envs.minatar import GAMES
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from peers.catalogue import CLASSIC, beside
+from peers.catalogue import beside
 from peers.process import FOLDER, Peer, Running
 from pictures import throughput as picture
 from report import folder, publish, say
 
 CARTPOLE = "CartPole-v1"
+OTHERS = tuple(env.id for env in CLASSIC if env.id != CARTPOLE)
 MINATAR = tuple(env.id for env in GAMES)
 MODES = {
     "sim": "statistics returned",
@@ -40,7 +42,7 @@ MODES = {
     "transitions": "statistics and every transition returned",
     "step": "statistics, observations returned",
 }
-SIZES = {CARTPOLE: (4_096, 65_536), **dict.fromkeys(CLASSIC[1:], (4_096,)), **dict.fromkeys(MINATAR, (2_048,))}
+SIZES = {CARTPOLE: (4_096, 65_536), **dict.fromkeys(OTHERS, (4_096,)), **dict.fromkeys(MINATAR, (2_048,))}
 RATIOS = ("ratio", "ratio_alike", "ratio_same")
 
 

@@ -6,8 +6,10 @@ import tokenize
 
 import pytest
 
+from benchmarks import readme
 from gpusim import registry
-from gpusim.envs.classic import CLASSIC
+from gpusim.envs import ENVIRONMENTS
+from gpusim.envs.minatar import ALL_ACTIONS
 from tests.pages import FENCE, ROOT, blocks, desk, lines, run, understood, write_files
 
 README = (ROOT / "README.md").read_text()
@@ -45,20 +47,19 @@ def test_the_files_that_it_names_are_there():
     assert [p for p in paths if not (ROOT / p).exists()] == []
 
 
-def test_the_table_of_environments_is_that_of_the_registry():
-    table = {
-        row[0]: row[1:]
-        for row in re.findall(r"^\| (\w+-v\d) \| (\d+) \| (?:continuous, )?(\d+) \| (\d+) \|", README, re.MULTILINE)
-    }
-    assert sorted(table) == sorted(env.id for env in CLASSIC)
-    for name, (entries, actions, limit) in table.items():
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["README.md", "README.zh-CN.md"])
+def test_the_table_of_environments_is_of_those_that_there_are(text):
+    """`make readme` writes it."""
+    table = re.search(r"<!-- environments: \w+ -->\n(.*?)<!-- end of environments -->", text, re.DOTALL)
+    assert table
+    rows = [line.strip("| ").split(" | ") for line in table[1].splitlines()[2:]]
+    assert [row[0] for row in rows] == [env.id for env in ENVIRONMENTS if env not in ALL_ACTIONS]
+    for name, sizes, actions, *_ in rows:
         env = registry.spec(name)
         count = getattr(env.action_space, "n", None) or env.action_space.shape[0]
-        assert (env.observation_space.shape[0], int(count), env.max_episode_steps) == (
-            int(entries),
-            int(actions),
-            int(limit),
-        )
+        assert re.findall(r"\d+", sizes) == [str(size) for size in env.observation_space.shape]
+        assert re.findall(r"\d+", actions) == [str(count)]
+    assert readme.told(text) == text
 
 
 # --------------------------------------------------------------------------------------------------------- Chinese

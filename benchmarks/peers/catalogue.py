@@ -2,6 +2,7 @@
 
 from peers.process import Learner, Peer, Venv
 
+# What peers have of ours.
 CLASSIC = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1")
 GAMES = ("Breakout", "Asterix", "Freeway", "SpaceInvaders", "Seaquest")
 UNDERSCORED = {"SpaceInvaders": "space_invaders"}

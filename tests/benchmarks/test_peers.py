@@ -141,8 +141,6 @@ def test_the_catalogue_names_what_there_is():
         for env in peer.envs:
             assert (peer.name, env) not in seen, "an environment is measured twice"
             seen.add((peer.name, env))
-    measured = {env for peer in catalogue.PEERS for env in peer.envs}
-    assert measured == {env for env in ours if not env.startswith("MinAtar/") or env.endswith("-v1")}
     assert {p.name for p in catalogue.beside("CartPole-v1")} >= {"Gymnasium", "EnvPool", "gymnax", "Stable-Baselines3"}
     assert {p.name for p in catalogue.beside("MinAtar/Breakout-v1", "sim")} == {"gymnax", "Pgx"}
 

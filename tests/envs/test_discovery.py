@@ -1,10 +1,13 @@
 """An environment is one file of `gpusim/envs/`: nothing else has to know of it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import gpusim
 from gpusim.envs import ENVIRONMENTS
@@ -60,12 +63,49 @@ def test_one_file_adds_an_environment(tmp_path):
     """In a copy of the package, of which nothing else is changed: it is known, keeps its promises, and is learned."""
     shutil.copytree(ROOT / "gpusim", tmp_path / "gpusim", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "gpusim" / "envs" / "coin.py").write_text(COIN)
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-c", USE]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run(tmp_path, "-c", USE)
     assert done.returncode == 0, done.stderr
     classic, others = [env.id for env in CLASSIC], [env.id for env in ENVIRONMENTS[len(CLASSIC) :]]
     assert done.stdout.strip() == f"{[*classic, 'Coin-v0', *others]} True"
+
+
+POLE = """'A pole of another family, held to the numbers of the first.'
+
+from tests.envs.classic.cartpole import ORACLE as ORACLE
+"""
+ROW = "| Pole-v0 | 4 | 2 | 500 | Gymnasium's `CartPoleEnv` |\n"
+
+
+@pytest.mark.slow
+def test_a_file_and_one_beside_it_are_all_that_the_table_and_the_parity_tests_need(tmp_path):
+    """In a copy of the tree, into which an environment and its oracle are put, and where a wrong one is seen."""
+    for folder in ("gpusim", "tests/envs"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "benchmarks").mkdir()
+    for file in ("README.md", "pyproject.toml", "benchmarks/readme.py", "tests/__init__.py", "tests/interpreter.py"):
+        shutil.copy(ROOT / file, tmp_path / file)
+    for folder in ("gpusim/envs/poles", "tests/envs/poles"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").touch()
+    source = (ROOT / "gpusim" / "envs" / "classic" / "cartpole.py").read_text()
+    pole = tmp_path / "gpusim" / "envs" / "poles" / "pole.py"
+    pole.write_text(source.replace('id="CartPole-v1"', 'id="Pole-v0"'))
+    (tmp_path / "tests" / "envs" / "poles" / "pole.py").write_text(POLE)
+    assert ROW not in (tmp_path / "README.md").read_text()
+    assert run(tmp_path, "benchmarks/readme.py").returncode == 0
+    assert (tmp_path / "README.md").read_text().count(ROW) == 1
+    cases = "Pole-v0 and (declaration or one_step or whole)"
+    parity = ("-m", "pytest", "-n", "0", "-rA", "tests/envs/test_parity.py", "-k", cases)
+    done = run(tmp_path, *parity)
+    assert done.returncode == 0, done.stdout
+    assert len(re.findall(r"^PASSED .*Pole-v0\]$", done.stdout, re.MULTILINE)) == 4
+    pole.write_text(pole.read_text().replace("gravity: Lane = 9.8", "gravity: Lane = 9.9"))
+    assert len(re.findall(r"^FAILED .*Pole-v0\]", run(tmp_path, *parity).stdout, re.MULTILINE)) == 3
+
+
+def run(folder, *command):
+    command, environment = [sys.executable, *command], os.environ | {"PYTHONPATH": str(folder)}
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_each_is_found_once_in_the_order_of_the_files():

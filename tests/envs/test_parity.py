@@ -13,20 +13,21 @@ import torch
 from gymnasium.spaces import Discrete
 
 import gpusim
-from gpusim.envs.classic import CLASSIC
 from gpusim.kernels import lang
 from gpusim.kernels.lang import STREAM_INIT, Rng
-from tests.envs.oracles import TOLERANCES, Oracle, actions, assert_parity, cases, changed
+from tests.envs.beside import beside, oracle
+from tests.envs.classic.cartpole import ORACLE as OF_CARTPOLE
+from tests.envs.gymnasium_oracle import GymnasiumOracle, Theirs, actions, assert_parity, cases, changed
 
 DTYPES = [torch.float32, torch.float64]
-each_env = pytest.mark.parametrize("env", CLASSIC, ids=lambda e: e.id)
+each_env = pytest.mark.parametrize("env", beside(GymnasiumOracle), ids=lambda e: e.id)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: str(d).removeprefix("torch."))
 
 
 @each_env
 def test_declaration_is_gymnasiums(env):
-    theirs = gymnasium.spec(env.id)
-    made = gymnasium.make(env.id, disable_env_checker=True)
+    theirs = gymnasium.spec(oracle(env).id)
+    made = gymnasium.make(theirs, disable_env_checker=True)
     assert env.observation_space == made.observation_space
     assert env.action_space == made.action_space
     assert env.max_episode_steps == theirs.max_episode_steps
@@ -38,15 +39,15 @@ def test_declaration_is_gymnasiums(env):
 def test_one_step_from_anywhere(env, dtype):
     given = cases(env)
     assert len(given.state) >= 1500
-    assert given.steady.mean() >= TOLERANCES[env.id].steady
+    assert given.steady.mean() >= oracle(env).tolerance.steady
     ends = given.expected.terminated.mean()
-    assert ends == 0 if env.id == "Pendulum-v1" else 0.1 < ends < 0.6
+    assert 0.1 < ends < 0.6 if oracle(env).terminates else ends == 0
     assert_parity(env, given, dtype)
 
 
 @each_env
 def test_beginnings_have_gymnasiums_distribution(env):
-    theirs = Oracle(env.id).resets(3000)
+    theirs = Theirs(oracle(env)).resets(3000)
     begun = env.init(Rng(5, torch.arange(3000), 0, 0, STREAM_INIT), env.params)
     for field, ours, expected in zip(begun._fields, begun, theirs.T, strict=True):
         assert furthest_apart(ours.double().numpy(), expected) < 0.04, field
@@ -64,27 +65,18 @@ def furthest_apart(a, b):
 
 @pytest.mark.parametrize("wrong", [(-0.06, 0.05), (-0.05, 0.045), (0.0, 0.05)])
 def test_a_wrong_beginning_is_seen(wrong):
-    right = Oracle("CartPole-v1").resets(3000)[:, 0]
+    right = Theirs(OF_CARTPOLE).resets(3000)[:, 0]
     assert furthest_apart(np.random.default_rng(0).uniform(*wrong, 3000), right) >= 0.04
-
-
-CONTROLLERS = {
-    "CartPole-v1": lambda obs: int(obs[2] + 0.3 * obs[3] + 0.02 * obs[0] + 0.05 * obs[1] > 0),
-    "Acrobot-v1": lambda obs: 2 if obs[5] > 0 else 0,
-    "MountainCar-v0": lambda obs: 2 if obs[1] >= 0 else 0,
-    "MountainCarContinuous-v0": lambda obs: np.array([1.0 if obs[1] >= 0 else -1.0], np.float32),
-    "Pendulum-v1": lambda obs: np.array([2.0 if obs[2] >= 0 else -2.0], np.float32),
-}
 
 
 def episode(env, start, row):
     """Gymnasium's episode, time limit and all: arrays of actions, observations, rewards and the two flags."""
-    made = gymnasium.make(env.id, disable_env_checker=True)
+    made = gymnasium.make(oracle(env).id, disable_env_checker=True)
     obs, _ = made.reset(seed=row)
     made.unwrapped.state = start.copy()
     rng, steps, over = np.random.default_rng(row), [], False
     while not over:
-        action = actions(env, rng, 1)[0] if row % 2 else CONTROLLERS[env.id](obs)
+        action = actions(env, rng, 1)[0] if row % 2 else oracle(env).controller(obs)
         if not isinstance(env.action_space, Discrete):
             action = np.clip(action, env.action_space.low, env.action_space.high).astype(np.float32)
         obs, reward, terminated, truncated, _ = made.step(action)
@@ -95,13 +87,13 @@ def episode(env, start, row):
 
 @functools.cache
 def episodes(env):
-    start = Oracle(env.id).resets(4).astype(np.float32)
+    start = Theirs(oracle(env)).resets(4).astype(np.float32)
     return start, [episode(env, s.astype(np.float64), row) for row, s in enumerate(start)]
 
 
 def follow(env, start, played):
     """Holds `env` to Gymnasium's episodes: common starts and actions, each side goes on from its own last state."""
-    tolerance = TOLERANCES[env.id]
+    tolerance = oracle(env).tolerance
     ours = gpusim.make(env, num_envs=4, device="cpu", backend="eager")
     ours.reset(seed=0)
     state = ours.get_state()
@@ -128,7 +120,7 @@ def test_whole_episodes(env):
 
 @each_env
 def test_a_wrong_episode_is_seen(env):
-    name = {"Pendulum-v1": "mass", "MountainCarContinuous-v0": "power"}.get(env.id, "gravity")
+    name = oracle(env).telling
     with pytest.raises(AssertionError):
         follow(with_params(env, **{name: getattr(env.params, name) * 1.02}), *episodes(env))
 
@@ -169,16 +161,10 @@ def test_every_wrong_step_is_seen(env, dtype):
         count += 1
         other = with_params(wrong, **changed(env))
         found = seen(wrong, cases(env), dtype) or seen(other, cases(env, other=True), dtype)
-        assert found != ((env.id, mistake) in SAME_MEANING), f"{env.id}: {mistake}"
+        assert found != (mistake in oracle(env).harmless), f"{env.id}: {mistake}"
     assert count > 20
 
 
-SAME_MEANING = {  # mistakes that are none
-    # there are no turns near an angle of zero, so their sign does not matter
-    ("Acrobot-v1", "`0.01` for `0.0` in `return angle - TWO_PI * where(angle > 0.0, turns, -turns)`"),
-    # half a turn to the left or to the right
-    ("Pendulum-v1", "`s.theta - PI` for `s.theta + PI` in `angle = remainder(s.theta + PI, TWO_PI) - PI`"),
-}
 SWAPS = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -234,7 +220,7 @@ def mutants(env):
                 function.body = [mistake.visit(statement) for statement in function.body]
         if mistake.made is None:
             return
-        namespace = {"__name__": "mutant", **vars(lang)}
+        namespace = {**vars(lang), "__name__": module.__name__}
         exec(compile(ast.fix_missing_locations(tree), module.__file__, "exec"), namespace)
         yield mistake.made, next(v for v in namespace.values() if isinstance(v, gpusim.Env))
         which += 1

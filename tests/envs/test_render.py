@@ -25,7 +25,8 @@ from gpusim.envs.minatar.breakout import BREAKOUT
 from gpusim.render import board, fps
 from gpusim.render.grid import GAP, GREY, grid, shape, shrunk
 from gpusim.wrappers import NormalizeObservation
-from tests.envs.minatar_oracle import MODULES, title
+from tests.envs.beside import oracle
+from tests.envs.minatar_oracle import title
 from tests.envs.toys import DUSK, SWARM, TOY, TRAIL
 
 N, SEED = 4, 3
@@ -116,7 +117,7 @@ def test_rendering_changes_nothing():
 @pytest.mark.parametrize("env", GAMES, ids=title)
 def test_a_board_shows_the_channels_that_minatar_shows(env):
     made = make(env, steps=30, params={"sticky": 0.0})
-    other = BaseEnv(MODULES[title(env)], render_mode="rgb_array")
+    other = BaseEnv(oracle(env).module, render_mode="rgb_array")
     rng = np.random.default_rng(0)
     seen = made.observe().numpy()
     for i, cells in enumerate([*seen, rng.random(seen.shape[1:]) < 0.2]):
