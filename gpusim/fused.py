@@ -71,7 +71,7 @@ class Fused:
         tallied, last = torch.empty_like(self.tallied), torch.empty_like(self._form(0).obs)
         kept = self._room(steps) if transitions else Transitions()
         new = self._simulate(c, clock, steps, None, kept, last, Tally(*tallied.unbind()), None)
-        k = self._told(kept, steps) if transitions else kept
+        k = self._in_rows(kept, steps) if transitions else kept
         return new, Rollout(
             k.obs, k.action, k.reward, k.terminated, k.truncated, k.next_obs, k.valid, k.episode_return, k.episode_length,
             {}, self._shaped(last), *tallied.sum(1, dtype=torch.float64).unbind(),
@@ -81,22 +81,22 @@ class Fused:
         kept, before = collected(steps, len(self.index), policy), self.episodes(c)
         after, now = tree_map(torch.empty_like, before), torch.full_like(self.index[0], clock)
         rollout(self.game(c), before, c.seed, now, policy, kept, after, self.first)
-        told = kept._asdict() | {"obs": kept.obs.movedim(1, -1), "next_obs": None}
-        told["sample"] = kept.sample.movedim(1, -1) if policy.shape.gaussian else kept.sample
-        told["action"] = policy.env_action(told["sample"])
+        fields = kept._asdict() | {"obs": kept.obs.movedim(1, -1), "next_obs": None}
+        fields["sample"] = kept.sample.movedim(1, -1) if policy.shape.gaussian else kept.sample
+        fields["action"] = policy.env_action(fields["sample"])
         new = self.carry(c, after)
-        return new, assembled({k: v for k, v in told.items() if v is not None or k == "next_obs"}, self.observe(new))
+        return new, assembled({k: v for k, v in fields.items() if v is not None or k == "next_obs"}, self.observe(new))
 
     def rollout_into(self, c: Carry, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
         here = self.episodes(c)
         rollout(self.game(c), here, c.seed, clock, policy, kept, here, self.first)
 
     def _room(self, steps: int) -> Transitions:
-        """Memory for what is told of `steps` steps, or, of 0, of a single call of `step`."""
+        """Memory for what a rollout of `steps` steps returns, or, of 0, a single call of `step`."""
         return tree_map(torch.empty_like, self._form(steps))
 
     def _form(self, steps: int) -> Transitions:
-        """What `_room` is like; without memory, as making room like something takes half the time of describing it."""
+        """Shapes and dtypes of `_room`, in tensors without memory: making room like these takes half the time."""
         if steps not in self.forms:
             if len(self.forms) > 64:
                 self.forms.clear()
@@ -127,7 +127,7 @@ class Fused:
         """`[*shape, N]` of a single number."""
         return torch.empty((), dtype=dtype, device=self.index.device).expand(*shape, len(self.index))
 
-    def _told(self, kept: Transitions, steps: int) -> Transitions:
+    def _in_rows(self, kept: Transitions, steps: int) -> Transitions:
         """What was kept, `[T, N, ...]`."""
         return kept._replace(
             obs=self._shaped(kept.obs),

@@ -31,7 +31,7 @@ class HostStep(NamedTuple):
     reward: np.ndarray  # [N]
     terminated: np.ndarray  # [N] bool
     truncated: np.ndarray  # [N] bool
-    final_obs: np.ndarray | None  # [K, *obs] the true last ones of the K environments that ended; None: none did
+    final_obs: np.ndarray | None  # [K, *obs] of the K environments that ended, before their reset; None where none did
     lives: np.ndarray | None  # [N] left, where a game counts them
 
 
@@ -242,8 +242,8 @@ class HostVectorEnv(TensorVectorEnv):
         """Writes a step's ROW down, `[6, N]`, and counts it; which environments ended."""
         self._book, out = account(RULES, self._book, got.reward, got.terminated, got.truncated)
         lost = self._lost(got.lives) & ~out.reset
-        told = out.reward, out.terminated, out.truncated, out.episode_return, out.episode_length, lost
-        for part, values in zip(row, told, strict=True):
+        columns = out.reward, out.terminated, out.truncated, out.episode_return, out.episode_length, lost
+        for part, values in zip(row, columns, strict=True):
             part[:] = values
         self._episode += out.reset
         self._lives = None if got.lives is None else got.lives.copy()

@@ -13,8 +13,7 @@ from torch import Tensor
 from gpusim.errors import InputError, said, told
 from gpusim.kernels.lang import to_float, zeros_like
 from gpusim.precision import float32
-from gpusim.trial import ALL, SOME, Trial, alike, is_number, line, not_finite, on
-from gpusim.trial import told as described
+from gpusim.trial import ALL, SOME, Trial, alike, described, is_number, line, not_finite, on
 from gpusim.watch import Forbidden, watched
 
 ARGUMENTS = ("state", "action", "next_state", "reward", "terminated", "params")

@@ -162,16 +162,16 @@ def _check_memory(env: Steppable, num_steps: int) -> None:
 def tallied(env: Steppable, num_steps: int, policy: Policy | None, policy_state: Any = None) -> Rollout:
     """The statistics alone."""
     zero = torch.zeros(env.num_envs, dtype=torch.float32, device=env.device)
-    tally, told = Tally(zero, zero.clone(), zero.clone()), {}
+    tally, states = Tally(zero, zero.clone(), zero.clone()), {}
     if policy is None:
         tally = _tally_at_random(env, num_steps, tally)
     else:
         actor, counter = Actor(env, policy, policy_state), Counter(env, tally)
         _act(env, num_steps, actor, counter)
-        tally, told = counter.tally, actor.states()
+        tally, states = counter.tally, actor.states()
     nothing: dict[str, Any] = dict.fromkeys(TRANSITION)
     sums = (x.sum(dtype=torch.float64) for x in tally)
-    return Rollout(**nothing, extras={}, last_obs=env.observe(), **dict(zip(SUMS, sums, strict=True)), **told)
+    return Rollout(**nothing, extras={}, last_obs=env.observe(), **dict(zip(SUMS, sums, strict=True)), **states)
 
 
 class Steps:

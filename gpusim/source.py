@@ -77,7 +77,7 @@ def load(where: str, folder: Path | None = None) -> ModuleType:
     try:
         return _of_file(file.resolve()) if file else _of_module(where, folder or Path.cwd())
     except (Exception, SystemExit) as error:
-        raise InputError(f"{where} cannot be imported: {_told(where, error)}.") from error
+        raise InputError(f"{where} cannot be imported: {_cause(where, error)}.") from error
 
 
 def imported(where: str, file: Path | None = None) -> bool:
@@ -165,7 +165,7 @@ def digest(file: Path) -> str:
         raise InputError(f"{file} cannot be read: {error.strerror}.") from None
 
 
-def _told(where: str, error: BaseException) -> str:
+def _cause(where: str, error: BaseException) -> str:
     """What went wrong, and in which line of which file of the user's."""
     if isinstance(error, ModuleNotFoundError) and error.name and f"{where}.".startswith(f"{error.name}."):
         return f"there is no module {error.name!r}, neither installed nor in {os.getcwd()}"

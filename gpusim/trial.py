@@ -117,7 +117,7 @@ class Trial:
         if not _is_record(state):
             self.refuse(
                 "init",
-                f"gives {told(state)} where a State is meant, a NamedTuple of lanes (class State(NamedTuple): ...)",
+                f"gives {described(state)} where a State is meant, a NamedTuple of lanes (class State(NamedTuple): ...)",
             )
         if not state._fields:
             self.refuse("init", "gives a State without a field")
@@ -129,11 +129,11 @@ class Trial:
         n = _size(rows)
         given = self.call("step", state, self._action(rows), self._rng(rows, STREAM_STEP), self.params_of(rows))
         if not isinstance(given, tuple) or type(given) is type(state) or len(given) != 3:
-            what = f"{len(given)} values" if type(given) is tuple else told(given)
+            what = f"{len(given)} values" if type(given) is tuple else described(given)
             self.refuse("step", f"gives {what} where three are meant, (State, reward, terminated)")
         new, reward, terminated = given
         if type(new) is not type(state):
-            self.refuse("step", f"gives {told(new)} first, where the {type(state).__name__} of init is meant")
+            self.refuse("step", f"gives {described(new)} first, where the {type(state).__name__} of init is meant")
         for name, value in new._asdict().items():
             self._lane("step", f"`{name}` of the State", value, n, wide=True)
         self._lane("step", "reward", reward, n)
@@ -146,7 +146,7 @@ class Trial:
             if terminated.dtype != torch.bool:
                 self.refuse(
                     "step",
-                    f"gives {told(terminated)} as terminated, where a bool lane is meant: compare, as in `x > 0`",
+                    f"gives {described(terminated)} as terminated, where a bool lane is meant: compare, as in `x > 0`",
                 )
         return new, reward, terminated
 
@@ -158,7 +158,7 @@ class Trial:
         wanted = f"a tuple of {self.space.shape[0]} lanes"
         if not isinstance(seen, tuple):
             comma = ": mind the comma, `return x,`" if self.space.shape == (1,) else ""
-            self.refuse("observe", f"gives {told(seen)} where {wanted} is meant{comma}")
+            self.refuse("observe", f"gives {described(seen)} where {wanted} is meant{comma}")
         if len(seen) != self.space.shape[0]:
             self.refuse(
                 "observe", f"gives a tuple of {len(seen)} where {wanted} is meant, as the observation_space says"
@@ -167,7 +167,9 @@ class Trial:
             name = f"entry {i} of the observation"
             self._lane("observe", name, value, n)
             if isinstance(value, Tensor) and value.dtype != torch.float32:
-                self.refuse("observe", f"gives {told(value)} as {name}, where a float32 lane is meant: to_float(x)")
+                self.refuse(
+                    "observe", f"gives {described(value)} as {name}, where a float32 lane is meant: to_float(x)"
+                )
         return seen
 
     def _picture(self, state: Any, params: Any, n: int) -> Any:
@@ -181,12 +183,12 @@ class Trial:
             if shape not in ((n, cells), (n, 1), (1, cells)):
                 self.refuse(
                     "observe",
-                    f"gives {told(seen)} where the cells of an image are meant, [{n}, {cells}] for {n} environments",
+                    f"gives {described(seen)} where the cells of an image are meant, [{n}, {cells}] for {n} environments",
                 )
         self._finite("observe", "a cell", seen)
         value = torch.as_tensor(seen)
         if value.is_complex() or (value.dtype == torch.float64 and isinstance(seen, Tensor)):
-            self.refuse("observe", f"gives {told(seen)} where float32, ints or bools are meant")
+            self.refuse("observe", f"gives {described(seen)} where float32, ints or bools are meant")
         kept = value.to(getattr(torch, self.space.dtype.name))
         truth = kept.dtype == torch.bool and not value.is_floating_point()  # of a whole number: all but 0 is True
         if not truth and not torch.equal(kept.to(value.dtype), value):
@@ -200,29 +202,30 @@ class Trial:
         if is_number(value):
             self._finite(role, name, value)
             if role == "init" and not held(value, fill.DTYPES[_kind(value)]):
-                self.refuse(role, f"gives {told(value)} as {name}, which an int32 lane does not hold")
+                self.refuse(role, f"gives {described(value)} as {name}, which an int32 lane does not hold")
             return
         meant = f"where a lane is meant, a tensor [{n}] for {n} environments" + (", or a number" if n == N else "")
         if not isinstance(value, Tensor):
             array = ": zeros_like(x) and the other words make tensors" if isinstance(value, np.ndarray) else ""
-            self.refuse(role, f"gives {told(value)} as {name}, {meant}{array}")
+            self.refuse(role, f"gives {described(value)} as {name}, {meant}{array}")
         if value.is_nested or value.layout is not torch.strided:
-            self.refuse(role, f"gives {told(value)} as {name}, {meant}: a lane is a dense tensor")
+            self.refuse(role, f"gives {described(value)} as {name}, {meant}: a lane is a dense tensor")
         entities = wide and value.ndim == 2 and value.shape[0] == n
         if value.shape != (n,) and not entities:
             one = "" if value.ndim else ": a reduction joins the entities of one environment, never environments"
             column = ": leave out the last axis" if value.shape == (n, 1) else ""
-            self.refuse(role, f"gives {told(value)} as {name}, {meant}{one}{column}")
+            self.refuse(role, f"gives {described(value)} as {name}, {meant}{one}{column}")
         if entities and value.shape[1] & (value.shape[1] - 1) | (value.shape[1] == 0):
             self.refuse(
-                role, f"gives {told(value)} as {name}: the number of entities must be a power of two; some may be idle"
+                role,
+                f"gives {described(value)} as {name}: the number of entities must be a power of two; some may be idle",
             )
         if value.device.type != self.device:
             self.refuse(role, f'gives {name} on device "{value.device}" where all it was given is on "{self.device}"')
         if value.dtype not in (torch.float32, torch.int32, torch.int64, torch.bool):
             self.refuse(
                 role,
-                f"gives {told(value)} as {name}, where float32, int32, int64 or bool is meant: to_float(x), to_int(x)",
+                f"gives {described(value)} as {name}, where float32, int32, int64 or bool is meant: to_float(x), to_int(x)",
             )
         self._finite(role, name, value)
 
@@ -259,7 +262,7 @@ class Trial:
         what = f"{dtype} tensor [{N}, {field.width}]" if field.width else f"{dtype} lane"
         self.refuse(
             "step",
-            f"gives {told(value)} as `{name}` of the State, where it was given {_a(what)}: a field keeps the dtype and "
+            f"gives {described(value)} as `{name}` of the State, where it was given {_a(what)}: a field keeps the dtype and "
             "shape that init gives it (to_float(x), to_int(x))",
         )
 
@@ -412,8 +415,8 @@ def not_finite(value: Any) -> str:
     if value != value:
         return "NaN"
     if not abs(value) <= GREATEST:
-        return f"{told(value)} (float32 ends at {GREATEST:.2g})"
-    return f"{told(value)} (int64 ends at 2**63)" if _kind(value) is int and not held(value, torch.int64) else ""
+        return f"{described(value)} (float32 ends at {GREATEST:.2g})"
+    return f"{described(value)} (int64 ends at 2**63)" if _kind(value) is int and not held(value, torch.int64) else ""
 
 
 def held(number: Any, dtype: torch.dtype) -> bool:
@@ -462,7 +465,7 @@ def alike(whole: Any, some: Any, rows: slice) -> bool:
     return mine.shape == some.shape and torch.allclose(mine.double(), some.double(), rtol=1e-4, atol=1e-5)
 
 
-def told(value: Any) -> str:
+def described(value: Any) -> str:
     """A value in a sentence."""
     if isinstance(value, Tensor):
         dtype = str(value.dtype).removeprefix("torch.")

@@ -18,10 +18,12 @@ class MlpPolicy(NamedTuple):
 
     flat: Tensor  # [shape.size] float32
     shape: MlpShape
-    mean: Tensor | None = None  # [D] float32, taken from observations, which are then
-    scale: Tensor | None = None  # [D] multiplied by this and clipped to ±10
-    centre: Tensor | None = None  # [d] float32 of the action's range: what is drawn, clipped to [-1, 1],
-    half: Tensor | None = None  # [d] is stretched to centre ± half
+    mean: Tensor | None = None  # [D] float32; None: observations are taken as they are
+    scale: Tensor | None = None  # [D] float32: they are normalized as (obs - mean) * scale, clipped to ±10
+    centre: Tensor | None = None  # [d] float32, the middle of the actions' range; None where they are discrete
+    half: Tensor | None = (
+        None  # [d] float32, half its width: clipped to [-1, 1], a sample is the action centre + half * sample
+    )
     precision: str = "tf32x3"  # of the kernels' tensor-core products, one of gpusim.kernels.mlp.PRECISIONS
 
     def features(self, obs: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import gpusim
 from gpusim.adapters.gymnasium_host import pictured
-from gpusim.adapters.libraries import told
+from gpusim.adapters.libraries import explained
 from gpusim.agents.train.environments import on_host
 from gpusim.agents.train.evaluate import LONGEST
 from gpusim.errors import InputError
@@ -81,7 +81,7 @@ def _record_on_host(
                 actions = policy(np.stack(seen))
                 for i, game in enumerate(games):
                     if playing[i]:
-                        with told(policy.env.id, None, "filmed"):
+                        with explained(policy.env.id, None, "filmed"):
                             seen[i], reward, terminated, truncated, _ = game.step(actions[i])
                             frames[i] = game.render()
                         returns[i] += float(reward)

@@ -15,7 +15,7 @@ from gpusim.adapters.engines.ale import Ale
 from gpusim.adapters.engines.envpool import EnvPool
 from gpusim.adapters.engines.vector import in_turn, processes, quiet
 from gpusim.adapters.engines.worker import build
-from gpusim.adapters.libraries import require_ale, sentence, told
+from gpusim.adapters.libraries import explained, require_ale, sentence
 from gpusim.errors import InputError
 from gpusim.host import HostEnv, HostVectorEnv
 from gpusim.registry import bare, either, nearest
@@ -75,7 +75,7 @@ def host_env(id: str, **kwargs: Any) -> HostEnv:
     found = _spec(id)
     atari = _is_screen(found)
     one = partial(build, id, atari, kwargs)
-    with told(id, found.entry_point):
+    with explained(id, found.entry_point):
         env = one()
         cheap = not atari and _cost(env) < COSTLY
     space, action_space = env.observation_space, env.action_space
@@ -103,11 +103,11 @@ def pictured(id: str, num_envs: int) -> tuple[list[Any], float]:
     envs: list[Any] = []
     try:
         for _ in range(num_envs):
-            with told(id, found.entry_point), quiet():
+            with explained(id, found.entry_point), quiet():
                 envs.append(build(id, atari, {"render_mode": "rgb_array"}))
         if envs[0].render_mode != "rgb_array":
             raise InputError(f"{id} does not draw itself (it has no render mode rgb_array).")
-        with told(id, None, "drawn"):  # some import only now what they draw with
+        with explained(id, None, "drawn"):  # some import only now what they draw with
             envs[0].reset()
             envs[0].render()
     except BaseException:

@@ -32,7 +32,7 @@ def require_ale(id: str) -> None:
 
 
 @contextmanager
-def told(id: str, entry_point: Any, what: str = "made") -> Iterator[None]:
+def explained(id: str, entry_point: Any, what: str = "made") -> Iterator[None]:
     """A missing library becomes a sentence, and so does whatever else keeps an environment from being made (or drawn)."""
     try:
         yield

@@ -52,7 +52,7 @@ def frames(env: Any, indices: list[int]) -> Iterator[np.ndarray]:
     if sentence := problem(venv.env):
         raise InputError(sentence)
     state, params, actions = venv.snapshot(indices)
-    if venv.env.render is None and board.drawn(venv.env):
+    if venv.env.render is None and board.drawable(venv.env):
         yield from map(board.frame, engine.observe(venv.env, state, params).numpy())
         return
     shape = None
@@ -69,12 +69,12 @@ def frames(env: Any, indices: list[int]) -> Iterator[np.ndarray]:
 
 def fps(env: Env) -> int:
     """How many steps make a second to look at."""
-    return board.FPS if env.render is None and board.drawn(env) else getattr(env.render, "fps", FPS)
+    return board.FPS if env.render is None and board.drawable(env) else getattr(env.render, "fps", FPS)
 
 
 def problem(env: Env) -> str | None:
     """Why an environment cannot be drawn, and how it could be; None where it can."""
-    if env.render is not None or board.drawn(env):
+    if env.render is not None or board.drawable(env):
         return None
     return (
         f"{env.id} cannot be drawn: give its Env a function render(state, params) "

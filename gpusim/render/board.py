@@ -30,7 +30,7 @@ PALETTE = np.array(
 BACKGROUND = np.zeros((1, 3), np.uint8)
 
 
-def drawn(env: Env) -> bool:
+def drawable(env: Env) -> bool:
     """Whether what the environment shows is a board with no more channels than there are colours."""
     space = env.observation_space
     return space.dtype == np.bool_ and len(space.shape) == 3 and space.shape[2] <= len(PALETTE)

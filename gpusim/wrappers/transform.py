@@ -44,7 +44,7 @@ class TransformObservation(Wrapper):
         shape, dtype = (self.num_envs, *space.shape), getattr(torch, space.dtype.name)  # type: ignore[misc, union-attr]
         if not isinstance(new, Tensor) or new.shape != shape or new.dtype != dtype or new.device != self.device:
             raise InputError(
-                f"the function of TransformObservation gives {_told(new)}, not {dtype} of shape {tuple(shape)} on "
+                f"the function of TransformObservation gives {_described(new)}, not {dtype} of shape {tuple(shape)} on "
                 f'"{self.device}": give the single_observation_space that it leads to.'
             )
         return new
@@ -70,13 +70,13 @@ class TransformReward(Wrapper):
         valid, new = step.valid, self.func(step.reward)
         if not isinstance(new, Tensor) or new.shape != step.reward.shape or new.device != self.device:
             raise InputError(
-                f"the function of TransformReward gives {_told(new)}, not one number for each environment, "
+                f"the function of TransformReward gives {_described(new)}, not one number for each environment, "
                 f'[{self.num_envs}] on "{self.device}".'
             )
         return step._replace(reward=torch.where(valid, new, 0.0).float())
 
 
-def _told(value: Any) -> str:
+def _described(value: Any) -> str:
     if not isinstance(value, Tensor):
         return type(value).__name__
     return f'{value.dtype} of shape {tuple(value.shape)} on "{value.device}"'

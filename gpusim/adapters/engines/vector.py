@@ -14,7 +14,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from gpusim.host import HostStep
 
-# Whatever a library has made of the default: a forked process knows the ids that were registered.
+# How processes start, in place of the default, which libraries change: a forked one knows the environments that were
+# registered in this one, a spawned one would not.
 START = "fork" if sys.platform == "linux" else None
 
 Build = Callable[[], gymnasium.Env]
@@ -88,7 +89,7 @@ class Vector:
             process.kill()
         for process in processes:
             process.join()
-        self.vector.closed = True  # there is nobody left to be told
+        self.vector.closed = True  # so that Gymnasium does not ask processes to end that are gone
 
 
 @contextmanager

@@ -19,16 +19,17 @@ from gpusim.errors import told
 
 def build(id: str, is_atari: bool, kwargs: dict[str, Any]) -> gymnasium.Env:
     if is_atari:
-        return Worker(atari.make(id, **kwargs))
+        return ForLearners(atari.make(id, **kwargs))
     env = gymnasium.make(id, disable_env_checker=True, **kwargs)
     space: Any = env.observation_space
     if not isinstance(space, Box) or len(space.shape) not in (1, 2, 3, 4):
         env = FlattenObservation(env)
-    return Worker(env)
+    return ForLearners(env)
 
 
-class Worker(gymnasium.Wrapper):
-    """The outermost wrapper: spaces as learners use them, of infos nothing but lives, errors that tell their place."""
+class ForLearners(gymnasium.Wrapper):
+    """The outermost wrapper, in the process that steps: it gives the spaces that learners use, of the infos nothing but
+    lives, and errors that say in which line they arose."""
 
     def __init__(self, env: gymnasium.Env):
         super().__init__(env)
