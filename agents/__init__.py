@@ -1,16 +1,25 @@
 """Level 2: an algorithm a file, and in the rooms beside them what they are made of, the trainer, and the command line."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpusim.agents.moved import Moved
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gpusim.agents.train.environments import Given
+    from gpusim.agents.train.evaluate import Policy
+    from gpusim.agents.train.loop import Result
 
 __all__ = ["load_policy", "resume"]
 
 sys.meta_path.append(Moved())
 
 
-def load_policy(run: Any, deterministic: bool = False, trust: bool = False, env: Any = None) -> Any:
+def load_policy(
+    run: "str | Path", deterministic: bool = False, trust: bool = False, env: "Given | None" = None
+) -> "Policy":
     """The policy of a run folder, a callable from observations `[N, *obs]` to actions; see `gpusim.agents.train.evaluate`.
 
     `trust=True` imports the environment that was trained on, where that is one's own: `mine.py:Mine-v0`. `env` stands for
@@ -21,7 +30,7 @@ def load_policy(run: Any, deterministic: bool = False, trust: bool = False, env:
     return load_policy(run, deterministic, trust=trust, env=env)
 
 
-def resume(path: Any, env: Any = None, **changes: Any) -> Any:
+def resume(path: "str | Path", env: "Given | None" = None, **changes: Any) -> "Result":
     """Goes on with the run in a folder; on the environments `env`, if such were handed to it. See
     `gpusim.agents.train.training`."""
     from gpusim.agents.train.training import resume

@@ -5,12 +5,12 @@ own. Adam takes the place of RMSProp.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_advantages
-from gpusim.agents.train.environments import Task
+from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env
 from gpusim.agents.train.ranges import Count, Share, Weight
@@ -45,7 +45,8 @@ class Config(OnPolicyConfig):
 
     def check(self, task: Task | None = None) -> None:
         super().check(task)
-        check_advantages(self)
+        if self.normalize_advantage:
+            check_advantages(self)
 
 
 # ------------------------------------------------------------------------------------------------------------ loss
@@ -99,7 +100,7 @@ class A2C(OnPolicy):
 LEARNER = A2C
 
 
-def train(config: Config, env: Any = None) -> Result:
+def train(config: Config, env: Given | None = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
 
     Args:

@@ -17,7 +17,7 @@ from gpusim.agents.parts.graph import GraphedIteration
 from gpusim.agents.parts.networks import QNetwork
 from gpusim.agents.parts.normalize import ReturnScale
 from gpusim.agents.parts.replay import Replay, memory, transition_bytes
-from gpusim.agents.train.environments import Task, describe
+from gpusim.agents.train.environments import Given, Task, describe
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env
 from gpusim.agents.train.ranges import Count, Positive, Range, Rate, Share
@@ -91,8 +91,9 @@ class Config(ExplorationConfig):
     @property
     def memory(self) -> str:
         """Of the replay, in words; known before there is one."""
-        env = describe(self.env)
-        return memory(self.held, transition_bytes(env.observation_space, env.action_space, self.prioritized))
+        task = describe(self.env)
+        assert isinstance(task.action_space, Discrete)  # as is checked
+        return memory(self.held, transition_bytes(task.observation_space, task.action_space, self.prioritized))
 
     def updates(self, iteration: int, empty_before: int = 0) -> int:
         """In iteration number `iteration`, from 0, of a replay that was empty before number `empty_before`."""
@@ -215,7 +216,7 @@ class DQN(Explorer):
             config.dueling, generator, config.network, config.layer_norm, config.precision,
         )  # fmt: skip
 
-    def __init__(self, config: Config, env: Any = None):
+    def __init__(self, config: Config, env: Given | None = None):
         super().__init__(config, env)
         task, device = self.task, self.env.device
         assert isinstance(task.action_space, Discrete)  # as the configuration was checked
@@ -229,7 +230,7 @@ class DQN(Explorer):
         self.empty_before = 0  # the iteration that began with an empty replay
         self.beta = torch.zeros((), device=device)
         self.metrics = torch.full((len(Metrics._fields),), torch.nan, device=device)
-        self.graphed = GraphedIteration(self, self._iterate, host_decides=False)
+        self.graphed = GraphedIteration(self.env, self.generator, config.num_steps, self._iterate)
 
     @property
     def path(self) -> str:
@@ -340,7 +341,7 @@ class DQN(Explorer):
 LEARNER = DQN
 
 
-def train(config: Config, env: Any = None) -> Result:
+def train(config: Config, env: Given | None = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
 
     Args:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from gymnasium.spaces import Discrete
@@ -11,10 +10,11 @@ from torch import Tensor, nn
 from gpusim import source
 from gpusim.agents.parts.networks import QNetwork
 from gpusim.agents.train.config import RunConfig
-from gpusim.agents.train.environments import Task, describe
+from gpusim.agents.train.environments import Environments, Given, Task, describe
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.ranges import Share
 from gpusim.errors import InputError
+from gpusim.rollout import Rollout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Explorer(Learner):
     script: Callable[[Tensor], Tensor] | None = None
     repeat: "Repeat | None" = None
 
-    def __init__(self, config: ExplorationConfig, env: Any = None):
+    def __init__(self, config: ExplorationConfig, env: Given | None = None):
         super().__init__(config, env)
         self.script = find(config.script) if config.script else None
         if self.script:
@@ -73,7 +73,7 @@ class Explorer(Learner):
         self.network.epsilon.fill_(linear(config.epsilon_start, config.epsilon_end, config.exploration, done))
         self.script_share.fill_(linear(config.script_start, config.script_end, config.script_until, done))
 
-    def collect(self, num_steps: int) -> Any:
+    def collect(self, num_steps: int) -> Rollout:
         if self.script:
             u = torch.rand(self.config.num_envs, device=self.env.device, generator=self.generator)
             self.scripted = u < self.script_share
@@ -132,7 +132,7 @@ def find(name: str) -> Callable[[Tensor], Tensor]:
     return found
 
 
-def check_script(name: str | None, script: Callable[[Tensor], Any], env: Any) -> None:
+def check_script(name: str | None, script: Callable[[Tensor], object], env: Environments) -> None:
     """Raises InputError where the rule's answer to the present observations is no action for each environment."""
     obs, choices = env.observe(), int(env.single_action_space.n)
     try:

@@ -9,6 +9,7 @@ from torch import Tensor
 from gpusim.agents.parts.graph import GraphedIteration
 from gpusim.agents.parts.normalize import ReturnScale
 from gpusim.agents.train.config import RunConfig
+from gpusim.agents.train.environments import Given
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.ranges import Count, Rate, Share
 from gpusim.errors import InputError
@@ -38,18 +39,18 @@ class OnPolicyConfig(RunConfig):
         return self.num_envs * self.num_steps
 
 
-def check_passes(config: Any) -> None:
-    """Raises InputError where `config.epochs` passes of `config.minibatches` updates cannot be made."""
-    if config.minibatches > config.steps_per_iteration:
+def check_passes(config: OnPolicyConfig, minibatches: int) -> None:
+    """Raises InputError where passes of so many updates cannot be made."""
+    if minibatches > config.steps_per_iteration:
         raise InputError(
-            f"{config.minibatches} minibatches cannot be made of {config.steps_per_iteration} steps "
+            f"{minibatches} minibatches cannot be made of {config.steps_per_iteration} steps "
             "(num_envs * num_steps); use fewer minibatches."
         )
 
 
-def check_advantages(config: Any, minibatches: int = 1) -> None:
+def check_advantages(config: OnPolicyConfig, minibatches: int = 1) -> None:
     """Raises InputError where an update has but one advantage, which `normalize_advantage` always makes 0."""
-    if config.normalize_advantage and config.steps_per_iteration < 2 * minibatches:
+    if config.steps_per_iteration < 2 * minibatches:
         raise InputError(
             f"normalize_advantage makes 0 of the advantage of a single step, and {config.steps_per_iteration} steps "
             f"(num_envs * num_steps) in {minibatches} minibatches leave one with a single step: use fewer minibatches or "
@@ -83,11 +84,12 @@ class OnPolicy(Learner):
 
     config: OnPolicyConfig
 
-    def __init__(self, config: OnPolicyConfig, env: Any = None):
+    def __init__(self, config: OnPolicyConfig, env: Given | None = None):
         super().__init__(config, env)
         scale = ReturnScale(config.num_envs, config.gamma).to(self.env.device)
         self.reward_scale = scale if config.normalize_reward else None
-        self.graphed = GraphedIteration(self, self._iterate, self.host_decides)
+        wanted = not self.host_decides
+        self.graphed = GraphedIteration(self.env, self.generator, config.num_steps, self._iterate, wanted)
         self.fused = self.make_fused()
         self.begin()
 
@@ -127,7 +129,7 @@ class OnPolicy(Learner):
         done = self.iteration / self.config.iterations
         return self.config.learning_rate * (1 - done if self.config.anneal else 1.0)
 
-    def _iterate(self, learning_rate: float | Tensor) -> Any:
+    def _iterate(self, learning_rate: float | Tensor) -> dict[str, Tensor]:
         rollout = self.collect(self.config.num_steps)
         losses = self.learn(rollout, learning_rate)
         if self.network.normalizer is not None:

@@ -6,13 +6,13 @@ The loss is `gpusim.kernels.loss.ppo_loss`, one for this file and for the kernel
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_advantages, check_passes
-from gpusim.agents.train.environments import Task
+from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env
 from gpusim.agents.train.ranges import Count, Passes, Positive, Weight
@@ -55,8 +55,9 @@ class Config(OnPolicyConfig):
 
     def check(self, task: Task | None = None) -> None:
         super().check(task)
-        check_passes(self)
-        check_advantages(self, self.minibatches)
+        check_passes(self, self.minibatches)
+        if self.normalize_advantage:
+            check_advantages(self, self.minibatches)
 
 
 # ---------------------------------------------------------------------------------------------------------- update
@@ -109,7 +110,7 @@ class PPO(OnPolicy):
 LEARNER = PPO
 
 
-def train(config: Config, env: Any = None) -> Result:
+def train(config: Config, env: Given | None = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
 
     Args:

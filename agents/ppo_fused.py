@@ -20,6 +20,7 @@ from gpusim.kernels.rollout_triton import collected
 from gpusim.kernels.shuffle import shuffle
 from gpusim.kernels.update import Data, make_workspace, ppo_gradient
 from gpusim.pin import Pin
+from gpusim.vector import VectorEnv
 
 LOSSES = ("total", "policy", "value", "entropy", "kl", "clipped")
 
@@ -59,8 +60,9 @@ class FusedIteration:
         shape = mlp_shape(learner)
         assert shape
         network, env = learner.network, learner.env
+        assert isinstance(env, VectorEnv)
         config: Any = learner.config  # PPO's
-        self.config = config
+        self.config, self.env = config, env
         self.learner, self.shape, self.pin = learner, shape, Pin()
         device, size = env.device, config.steps_per_iteration
 
@@ -84,7 +86,7 @@ class FusedIteration:
         if self.normalizer is not None:
             self.collect()
             self._observe()
-            self.learner.env.clock += self.config.num_steps
+            self.env.clock += self.config.num_steps
 
     def run(self, learning_rate: float) -> dict[str, Tensor]:
         """One iteration; the metrics as scalars on the device."""
@@ -93,15 +95,14 @@ class FusedIteration:
         self.epoch.fill_(learner.iteration * config.epochs)
         self.learning_rate.fill_(learning_rate)
         self.captured()
-        learner.env.clock += config.num_steps
+        self.env.clock += config.num_steps
         return dict(zip(LOSSES, self.losses.clone(), strict=False)) | {"explained_variance": self.explained.clone()}
 
     def _follow(self) -> None:
         """Takes up the environments where they are, should anybody else have moved them."""
-        env = self.learner.env
-        if not env.hold(self.pin):
-            self.captured = Captured(self._iterate, env.device)
-        self.clock.fill_(env.clock)
+        if not self.env.hold(self.pin):
+            self.captured = Captured(self._iterate, self.env.device)
+        self.clock.fill_(self.env.clock)
 
     @torch.no_grad()
     def _iterate(self) -> None:
@@ -117,7 +118,7 @@ class FusedIteration:
         self.explained.copy_(explained_variance(kept.value, advantage))
         data = Data(kept.obs, kept.sample, kept.log_prob, kept.value, advantage)
         for _ in range(config.epochs):
-            shuffle(len(self.order), learner.env.seed, self.epoch, out=self.order)
+            shuffle(len(self.order), self.env.seed, self.epoch, out=self.order)
             self.epoch.add_(1)
             self._pass(data)
         self._observe()
@@ -144,7 +145,7 @@ class FusedIteration:
     def collect(self) -> None:
         """The rollout alone, in one launch, into `kept`."""
         self._normalize()
-        self.learner.env.rollout_into(self.kept, self.policy, self.clock)
+        self.env.rollout_into(self.kept, self.policy, self.clock)
 
     def _observe(self) -> None:
         """Adds what was acted on to the statistics."""

@@ -16,7 +16,7 @@ from gpusim.agents.exploration import ExplorationConfig, Explorer
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_passes
 from gpusim.agents.parts.networks import QNetwork
 from gpusim.agents.train.config import Activation
-from gpusim.agents.train.environments import Task
+from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env
 from gpusim.agents.train.ranges import Count, Passes, Positive, Share
@@ -48,7 +48,7 @@ class Config(ExplorationConfig, OnPolicyConfig):
 
     def check(self, task: Task | None = None) -> None:
         super().check(task)
-        check_passes(self)
+        check_passes(self, self.minibatches)
 
 
 # ------------------------------------------------------------------------------------------------------------ loss
@@ -111,7 +111,7 @@ class PQN(Explorer, OnPolicy):
 LEARNER = PQN
 
 
-def train(config: Config, env: Any = None) -> Result:
+def train(config: Config, env: Given | None = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
 
     Args:

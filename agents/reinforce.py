@@ -5,14 +5,13 @@ beyond its first is masked out.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gpusim.agents.parts.optimizer import Adam
 from gpusim.agents.train.config import RunConfig
-from gpusim.agents.train.environments import Task
+from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env
@@ -112,7 +111,7 @@ class Reinforce(Learner):
 LEARNER = Reinforce
 
 
-def train(config: Config, env: Any = None) -> Result:
+def train(config: Config, env: Given | None = None) -> Result:
     """Trains as `config` says, and returns the learner and its metrics; into `config.run_dir` goes a run folder.
 
     Args:

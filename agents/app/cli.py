@@ -13,11 +13,17 @@ import typing
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from gpusim.agents.app.refusals import Helped
 from gpusim.agents.train import console, signals
 from gpusim.errors import InputError, NotFinite
+
+if TYPE_CHECKING:
+    from gpusim.agents.train.config import RunConfig
+    from gpusim.agents.train.evaluate import Policy
+    from gpusim.agents.train.learner import Learner
+    from gpusim.agents.train.run import RunFolder
 
 TRAIN = ("matplotlib", "rich", "tensorboard", "tyro")  # what gpusim[train] brings for the command line
 USAGE = """\
@@ -197,7 +203,7 @@ def _field(flag: str) -> str:
     return flag.partition("=")[0].removeprefix("--").replace("-", "_")
 
 
-def _refuse_fixed(folder: Any, names: set[str], free: set[str]) -> None:
+def _refuse_fixed(folder: "RunFolder", names: set[str], free: set[str]) -> None:
     """Raises InputError where a setting is to be changed on which stands what the run has learned."""
     known = {f.name for f in dataclasses.fields(folder.config)}
     for name in sorted((names | {name.removeprefix("no_") for name in names}) & known):
@@ -208,7 +214,7 @@ def _refuse_fixed(folder: Any, names: set[str], free: set[str]) -> None:
         )
 
 
-def _go_on(folder: Any, changes: dict[str, Any]) -> int:
+def _go_on(folder: "RunFolder", changes: dict[str, Any]) -> int:
     from gpusim.agents.train.training import keep, take_up
 
     folder.made(lambda: _tell(folder.config))
@@ -230,7 +236,7 @@ def _go_on(folder: Any, changes: dict[str, Any]) -> int:
     return _drive(learner, folder, seconds)
 
 
-def _afresh(learner: Any) -> str:
+def _afresh(learner: "Learner") -> str:
     from gpusim.agents.train.environments import on_host
 
     if not on_host(learner.env):
@@ -238,7 +244,7 @@ def _afresh(learner: Any) -> str:
     return " with new episodes: the state of the old ones went with their processes, so the unbroken run would end elsewhere"
 
 
-def _tell(config: Any) -> None:
+def _tell(config: "RunConfig") -> None:
     """What takes memory and time before anything is to be seen of a run."""
     from gpusim.agents.train.environments import compiles
 
@@ -251,7 +257,7 @@ def _tell(config: Any) -> None:
         console.say("compiling ...")
 
 
-def _drive(learner: Any, folder: Any, seconds: float) -> int:
+def _drive(learner: "Learner", folder: "RunFolder", seconds: float) -> int:
     """Runs the learner with display and folder, and says how it ended."""
     from gpusim.agents.app.display import Display
     from gpusim.agents.train.environments import remark
@@ -280,7 +286,7 @@ def _drive(learner: Any, folder: Any, seconds: float) -> int:
     return _finish(learner, folder, result.metrics[-1]["seconds"], result.metrics, result.ending == "target")
 
 
-def _stopped(learner: Any, folder: Any, code: int) -> int:
+def _stopped(learner: "Learner", folder: "RunFolder", code: int) -> int:
     if folder.gone:
         console.say(f"stopped at step {learner.steps:,}; {folder.path} is no longer there to go on with")
         return code
@@ -290,13 +296,15 @@ def _stopped(learner: Any, folder: Any, code: int) -> int:
     return code
 
 
-def _resume_command(folder: Any) -> str:
+def _resume_command(folder: "RunFolder") -> str:
     from gpusim.agents.folder.code import named
 
     return f"gpusim resume {shlex.quote(str(folder.path))}{' --trust' if named(folder.config) else ''}"
 
 
-def _finish(learner: Any, folder: Any, seconds: float, metrics: list[dict[str, float]], reached: bool) -> int:
+def _finish(
+    learner: "Learner", folder: "RunFolder", seconds: float, metrics: list[dict[str, float]], reached: bool
+) -> int:
     """The closing evaluation; what comes of it is kept before it is said."""
     from gpusim.agents.train.evaluate import closing
 
@@ -385,7 +393,7 @@ def evaluation(args: list[str]) -> int:
     return 0
 
 
-def _film(policy: Any, asked: Any) -> int:
+def _film(policy: "Policy", asked: Any) -> int:
     """The exit code; after Ctrl-C there is no video."""
     from gpusim import checks
     from gpusim.agents.app.film import record

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +10,10 @@ from torch import Tensor
 import gpusim
 from gpusim.adapters.gymnasium_host import pictured
 from gpusim.adapters.libraries import explained
-from gpusim.agents.train.environments import on_host
-from gpusim.agents.train.evaluate import LONGEST
+from gpusim.agents.train.environments import describe
+from gpusim.agents.train.evaluate import LONGEST, Policy
 from gpusim.errors import InputError
+from gpusim.host import HostEnv
 from gpusim.render import problem
 from gpusim.render.grid import grid
 from gpusim.render.video import Video
@@ -23,7 +23,7 @@ Progress = Callable[[int, int], None]
 
 @torch.no_grad()
 def record(
-    policy: Any,
+    policy: Policy,
     path: str | Path,
     num_envs: int,
     seed: int,
@@ -47,13 +47,14 @@ def record(
     Raises:
         InputError: the environment cannot be drawn, or the file not be written.
     """
-    if on_host(policy.env):
+    task = describe(policy.env)
+    if isinstance(task, HostEnv):
         return _record_on_host(policy, path, num_envs, seed, steps, seconds, progress)
-    if sentence := problem(policy.env):
+    if sentence := problem(task):
         raise InputError(sentence)
-    venv = gpusim.make(policy.env, num_envs, device=device, autoreset_mode="disabled", validate=False)
+    venv = gpusim.make(task, num_envs, device=device, autoreset_mode="disabled", validate=False)
     rate = venv.metadata["render_fps"]
-    most = _most(venv, rate, steps, seconds)
+    most = _most(venv.max_episode_steps, rate, steps, seconds)
     with Video(path, rate) as video:
         obs, _ = venv.reset(seed=seed)
         video.add(gpusim.render(venv))
@@ -67,10 +68,10 @@ def record(
 
 
 def _record_on_host(
-    policy: Any, path: str | Path, num_envs: int, seed: int, steps: int | None, seconds: float, progress: Progress
+    policy: Policy, path: str | Path, num_envs: int, seed: int, steps: int | None, seconds: float, progress: Progress
 ) -> tuple[int, Tensor]:
     games, rate = pictured(policy.env.id, num_envs)
-    most = _most(policy.env, rate, steps, seconds)
+    most = _most(policy.env.max_episode_steps, rate, steps, seconds)
     returns, playing = torch.zeros(num_envs), [True] * num_envs
     try:
         with Video(path, rate) as video:
@@ -96,6 +97,6 @@ def _record_on_host(
     return video.frames, returns
 
 
-def _most(env: Any, rate: float, steps: int | None, seconds: float) -> int:
+def _most(limit: int | None, rate: float, steps: int | None, seconds: float) -> int:
     """Steps that are filmed if no episode ends sooner."""
-    return min(env.max_episode_steps or LONGEST, steps or LONGEST, max(1, int(seconds * rate)))
+    return min(limit or LONGEST, steps or LONGEST, max(1, int(seconds * rate)))

@@ -10,8 +10,10 @@ from gymnasium.spaces import Discrete
 
 import gpusim
 from gpusim.agents.folder.drawing import panels
-from gpusim.agents.train.environments import on_host
+from gpusim.agents.train.environments import Task, describe
+from gpusim.agents.train.evaluate import Policy
 from gpusim.errors import InputError
+from gpusim.host import HostEnv
 
 
 class Trajectory(NamedTuple):
@@ -24,17 +26,16 @@ class Trajectory(NamedTuple):
 
 
 @torch.no_grad()
-def play(policy: Any, seed: int, most: int = 1000) -> Trajectory:
+def play(policy: Policy, seed: int, most: int = 1000) -> Trajectory:
     """The policy's episode from the state that the seed begins, at most so many steps of it.
 
     Raises:
         InputError: the environment steps on the host, where its state stays.
     """
-    if on_host(policy.env):
-        raise InputError(
-            f"{policy.env.id} steps on the host, where its state stays: a trajectory needs one of gpusim's own."
-        )
-    env = gpusim.make(policy.env, device=str(policy.device), autoreset_mode="disabled")
+    task = describe(policy.env)
+    if isinstance(task, HostEnv):
+        raise InputError(f"{task.id} steps on the host, where its state stays: a trajectory needs one of gpusim's own.")
+    env = gpusim.make(task, device=str(policy.device), autoreset_mode="disabled")
     obs, _ = env.reset(seed=seed)
     states, actions, rewards = [env.get_state().state], [], []
     for _ in range(most):
@@ -67,7 +68,7 @@ def described(state: type) -> dict[str, tuple[str, str]]:
     return found
 
 
-def picture(made: Trajectory, env: Any) -> Any:
+def picture(made: Trajectory, env: Task) -> Any:
     """A panel for each field of the state, with its unit where the source has one, and one for the action."""
     fields, about = made.state._asdict(), described(type(made.state))
     across = 1 if len(fields) < 7 else 3

@@ -7,7 +7,7 @@ waited for. On a CPU, where looking costs nothing, the rollout ends the run at o
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn, Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +28,19 @@ def remedy(mean_return: float) -> str:
     return f"the rewards are too large for float32 (the mean return is {mean_return:.1e}), so scale them down"
 
 
+class Watched(Protocol):
+    """Environments that steps are counted of."""
+
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def episodes(self) -> Tensor:
+        """`[N]` int64, each one's number since seeding."""
+
+    @property
+    def seeded(self) -> int: ...
+
+
 class Watch:
     """Looks at every rollout of one learner's environments, and at its weights.
 
@@ -36,8 +49,8 @@ class Watch:
         weights: gives the vectors that hold the weights.
     """
 
-    def __init__(self, env: Any, weights: Callable[[], list[Tensor]]):
-        self.env, self.weights = env.unwrapped, weights
+    def __init__(self, env: Watched, weights: Callable[[], list[Tensor]]):
+        self.env, self.weights = env, weights
         self.noted = torch.zeros(len(Found._fields), dtype=torch.int64, device=env.device)
         self.actions = deque[Tensor]()  # of the last rollouts on a CPU, `[T, N]` or `[T, N, d]` each
 
@@ -52,7 +65,7 @@ class Watch:
             self.check(self.report().tolist(), iteration)
 
     def note(
-        self, obs: Tensor, next_obs: Tensor, reward: Tensor, length: Tensor, done: Tensor, value: Any = None
+        self, obs: Tensor, next_obs: Tensor, reward: Tensor, length: Tensor, done: Tensor, value: Tensor | None = None
     ) -> None:
         """As `gpusim.kernels.finite.note_unfinite`."""
         note_unfinite(self.noted, obs, next_obs, reward, length, done, self.env.episodes, value)

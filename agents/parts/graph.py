@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gpusim.pin import Pin
+from gpusim.rollout import Steppable
 from gpusim.vector import VectorEnv
 
 
@@ -99,16 +100,24 @@ class GraphedIteration:
     """A learner's iteration by torch operations; on a GPU a graph of them, on environments whose state is held.
 
     Args:
-        learner: whose environments they are.
+        env: the learner's environments.
+        generator: its own, which it draws from.
+        num_steps: of every environment in an iteration.
         iterate: from a learning rate, on a GPU a tensor, and the number of updates, where that changes, to scalars by name.
-        host_decides: whether it looks at values, so that it cannot be captured; nor can wrappers, nor
-            environments that step on the host.
+        wanted: whether it can be captured, as it looks at no values; wrappers, and environments that step on the host,
+            cannot.
     """
 
-    def __init__(self, learner: Any, iterate: Callable[..., Any], host_decides: bool):
-        self.learner, self.iterate = learner, iterate
-        device = learner.env.device
-        self.wanted = device.type != "cpu" and not host_decides and isinstance(learner.env, VectorEnv)
+    def __init__(
+        self,
+        env: Steppable,
+        generator: torch.Generator,
+        num_steps: int,
+        iterate: Callable[..., dict[str, Tensor]],
+        wanted: bool = True,
+    ):
+        self.env, self.generator, self.num_steps, self.iterate, device = env, generator, num_steps, iterate, env.device
+        self.wanted = device.type != "cpu" and wanted and isinstance(env, VectorEnv)
         self.pin, self.rate = Pin(), torch.zeros((), device=device)
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.captured: dict[tuple[int, ...], Captured] = {}
@@ -121,7 +130,8 @@ class GraphedIteration:
 
     def _replayed(self, learning_rate: float, *updates: int) -> dict[str, Tensor]:
         """By the graph that there is for each number of updates."""
-        env, clock = self.learner.env, self.learner.env.clock
+        env = self._held()
+        clock = env.clock
         if not env.hold(self.pin):
             self.captured = {}
         if updates not in self.captured:
@@ -131,15 +141,19 @@ class GraphedIteration:
         losses = captured()
         if captured.failed:  # so would other numbers of updates, and older graphs draw from the generator's old state
             self.wanted, self.captured = False, {}
-        env.clock = clock + self.learner.config.num_steps
+        env.clock = clock + self.num_steps
         return {name: loss.clone() for name, loss in losses.items()}
 
     def _capture(self, updates: tuple[int, ...]) -> Captured:
         in_place = partial(self._in_place, updates)
-        return Captured(in_place, self.learner.env.device, (self.learner.generator,), self.stream)
+        return Captured(in_place, self.env.device, (self.generator,), self.stream)
 
-    def _in_place(self, updates: tuple[int, ...]) -> Any:
-        self.learner.env.put_back(self.pin)  # wherever a capture that failed has left it
+    def _in_place(self, updates: tuple[int, ...]) -> dict[str, Tensor]:
+        self._held().put_back(self.pin)  # wherever a capture that failed has left it
         losses = self.iterate(self.rate, *updates)
-        self.learner.env.hold(self.pin)
+        self._held().hold(self.pin)
         return losses
+
+    def _held(self) -> VectorEnv:
+        assert isinstance(self.env, VectorEnv)
+        return self.env

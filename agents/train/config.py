@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import torch
+from gymnasium.vector import AutoresetMode
 
-from gpusim import checks
+from gpusim import checks, source
 from gpusim.agents.parts.images import BOARD_FROM, is_cnn
-from gpusim.agents.train.environments import Task, describe
+from gpusim.agents.train.environments import Environments, Task, describe, name_of
 from gpusim.agents.train.ranges import Count, Natural, Number, OneOf, Positive, Range, check_field, hints, normalized
 from gpusim.errors import InputError
 from gpusim.kernels.distributions import LOG_STD_RANGE
@@ -117,6 +118,33 @@ class RunConfig:
         layers = self.hidden if is_cnn(self.network, task.observation_space) else (cells, *self.hidden)
         weights = sum(a * b for a, b in itertools.pairwise(layers))
         require(f"hidden layers of {self.hidden} units", 4 * 4 * weights, device)
+
+    def check_handed(self, env: Environments) -> None:
+        """Raises InputError where environments that were handed in are other ones than these settings say."""
+        id, meant, base = env.unwrapped.env.id, name_of(self.env), env.unwrapped
+        if source.name(meant).removeprefix("gpusim/") != id:
+            raise InputError(
+                f"the configuration is for {meant}, and the environments are {id}: say Config(env={id!r}), whose preset is "
+                "then taken."
+            )
+        if self.num_envs != env.num_envs:
+            raise InputError(
+                f"the configuration says {self.num_envs} environments, and those handed in are {env.num_envs}: say "
+                f"Config(num_envs={env.num_envs})."
+            )
+        if self.device != "auto" and checks.device(self.device) != env.device:
+            raise InputError(
+                f"the configuration says device {self.device!r}, and the environments are on {env.device}."
+            )
+        if self.backend not in ("auto", base.backend):
+            raise InputError(
+                f"the configuration says backend {self.backend!r}, and the environments step by {base.backend!r}."
+            )
+        if env.autoreset_mode is not AutoresetMode.SAME_STEP:
+            raise InputError(
+                "learners take environments that reset within the step: make them with autoreset_mode='same_step', not "
+                f"{env.autoreset_mode.name.lower()!r}."
+            )
 
 
 C = TypeVar("C")

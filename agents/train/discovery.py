@@ -8,10 +8,13 @@ import importlib
 import pkgutil
 import re
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gpusim.agents
 from gpusim.errors import InputError
+
+if TYPE_CHECKING:
+    from gpusim.agents.train.learner import Learner
 
 SAYS = re.compile(r"^LEARNER\b", re.MULTILINE)
 
@@ -42,6 +45,6 @@ def module(algorithm: str) -> ModuleType:
     return importlib.import_module(f"gpusim.agents.{algorithm}")
 
 
-def learner_class(algorithm: str) -> Any:
-    """What learns, a `gpusim.agents.train.learner.Learner`."""
+def learner_class(algorithm: str) -> "type[Learner]":
+    """What learns."""
     return module(algorithm).LEARNER

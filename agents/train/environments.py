@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
-import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
@@ -13,12 +12,13 @@ from torch import Tensor
 import gpusim
 from gpusim import checks, source
 from gpusim.adapters import gymnasium_host
+from gpusim.agents.parts.finite import Watched
 from gpusim.base import TensorVectorEnv
 from gpusim.env import Task as Task
 from gpusim.errors import InputError
 from gpusim.host import HostEnv, HostVectorEnv
 from gpusim.registry import nearest, spec, unknown
-from gpusim.rollout import Rollout
+from gpusim.rollout import Rollout, Steppable
 from gpusim.stepped import SteppedVectorEnv
 from gpusim.tree import plain
 from gpusim.wrappers import Wrapper
@@ -34,26 +34,40 @@ class Shown(NamedTuple):
     reward_threshold: float | None  # None where parameters were changed, which make another task of it
 
 
-class Environments(Protocol):
-    """N environments of one task: a `gpusim.VectorEnv`, a `gpusim.host.HostVectorEnv`, or a `gpusim.wrappers.Wrapper`."""
-
-    num_envs: int
-    device: torch.device
-    backend: str
-    single_observation_space: Any
-    single_action_space: Any
+class Made(Watched, Protocol):
+    """Environments without what is wrapped around them."""
 
     @property
-    def clock(self) -> int: ...
+    def env(self) -> Task: ...
     @property
-    def unwrapped(self) -> Any: ...
+    def backend(self) -> str: ...
+    @property
+    def max_episode_steps(self) -> int | None: ...
+
+
+class Environments(Steppable, Protocol):
+    """N environments of one task: a `gpusim.VectorEnv`, a `gpusim.sim.stateful.SimulatorVectorEnv`, a
+    `gpusim.host.HostVectorEnv`, or a `gpusim.wrappers.Wrapper` around them."""
+
+    @property
+    def backend(self) -> str: ...
+    @property
+    def autoreset_mode(self) -> AutoresetMode: ...
+    @property
+    def unwrapped(self) -> Made: ...
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]: ...
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]: ...
     def rollout(self, num_steps: int, policy: Callable[[Tensor], Any] | None = None) -> Rollout: ...
     def close(self) -> None: ...
 
 
-_HOSTED: dict[str, tuple[Any, HostEnv]] = {}  # by id, with the entry of Gymnasium's registry that each was made by
+Makeable = gpusim.Env | HostEnv
+"""A task that environments can be made of."""
+Given = Environments | Makeable
+"""What a learner may be handed."""
+
+
+_HOSTED: dict[str, tuple[object, HostEnv]] = {}  # by id, with the entry of Gymnasium's registry that each was made by
 
 
 def _hosted(id: str) -> HostEnv:
@@ -64,7 +78,7 @@ def _hosted(id: str) -> HostEnv:
     return task
 
 
-def describe(id: str | Any) -> Any:
+def describe(id: str | Task) -> Makeable:
     """The `Task` of that id, gpusim's own, else Gymnasium's; a task is returned as it is.
 
     Of `mine:Mine-v0` and `path/to/mine.py:Mine-v0` the module or file is imported, and may have registered it with either.
@@ -77,7 +91,7 @@ def describe(id: str | Any) -> Any:
     if isinstance(id, gpusim.Env):
         return spec(id)
     if not isinstance(id, str | os.PathLike):
-        return spec(id)  # which refuses it
+        return spec(id)  # type: ignore[arg-type]  # which refuses it
     name = source.loaded(str(id))
     try:
         return spec(name)
@@ -90,7 +104,7 @@ def describe(id: str | Any) -> Any:
         raise InputError(unknown(str(id), named)) from None
 
 
-def compiles(id: str | Any, device: str, backend: str) -> bool:
+def compiles(id: str | Makeable, device: str, backend: str) -> bool:
     """Whether its first step compiles, which takes seconds."""
     task = describe(id)
     return isinstance(task, gpusim.Env) and make(task, 1, device, backend).backend != "eager"
@@ -103,7 +117,7 @@ def threshold(id: str) -> float | None:
     return getattr(known, "reward_threshold", None)
 
 
-def make(id: str | Any, num_envs: int, device: Any = "auto", backend: str = "auto") -> Any:
+def make(id: str | Makeable, num_envs: int, device: str = "auto", backend: str = "auto") -> Environments:
     """The `Environments` of a task, given by its id or itself; not reset yet.
 
     Raises:
@@ -126,12 +140,7 @@ def check_bounds(task: Task) -> None:
         )
 
 
-def is_task(env: Any) -> bool:
-    """Whether `env` says what is to be learned, and is no environments yet."""
-    return isinstance(env, gpusim.Env | HostEnv)
-
-
-def shown(env: Any) -> Shown:
+def shown(env: Environments) -> Shown:
     """The task of environments that were made already.
 
     Raises:
@@ -143,7 +152,7 @@ def shown(env: Any) -> Shown:
             "SimulatorVectorEnv, a wrapper of gpusim.wrappers around any of these, or a gpusim.Env, not "
             f"{checks.told(env)}."
         )
-    base: Any = env.unwrapped
+    base: Made = env.unwrapped
     changed = changed_params(base)
     threshold = None if changed else base.env.reward_threshold
     observation, action = env.single_observation_space, env.single_action_space
@@ -153,83 +162,59 @@ def shown(env: Any) -> Shown:
     return task
 
 
-def task(env: Any) -> Any:
+def task(env: Given) -> Task:
     """What is to be learned in `env`, environments or a task itself.
 
     Raises:
         InputError: it is neither.
     """
-    return env if is_task(env) else shown(env)
+    return env if isinstance(env, Makeable) else shown(env)
 
 
-def check_handed(env: Any, config: Any) -> None:
-    """Raises InputError where environments that were handed in are other ones than the configuration says."""
-    id, meant = env.unwrapped.env.id, name_of(config.env)
-    if source.name(meant).removeprefix("gpusim/") != id:
-        raise InputError(
-            f"the configuration is for {meant}, and the environments are {id}: say Config(env={id!r}), whose preset is "
-            "then taken."
-        )
-    if config.num_envs != env.num_envs:
-        raise InputError(
-            f"the configuration says {config.num_envs} environments, and those handed in are {env.num_envs}: say "
-            f"Config(num_envs={env.num_envs})."
-        )
-    if config.device != "auto" and checks.device(config.device) != env.device:
-        raise InputError(f"the configuration says device {config.device!r}, and the environments are on {env.device}.")
-    if config.backend not in ("auto", env.unwrapped.backend):
-        raise InputError(
-            f"the configuration says backend {config.backend!r}, and the environments step by {env.unwrapped.backend!r}."
-        )
-    if env.autoreset_mode is not AutoresetMode.SAME_STEP:
-        raise InputError(
-            "learners take environments that reset within the step: make them with autoreset_mode='same_step', not "
-            f"{env.autoreset_mode.name.lower()!r}."
-        )
-
-
-def changed_params(env: Any) -> dict[str, Any]:
+def changed_params(env: Made) -> dict[str, Any]:
     """The parameters of unwrapped environments that are not their task's own."""
-    task, now = env.env, getattr(env, "params", ())
+    task: Any = env.env
+    now: Any = getattr(env, "params", ())
     if not now:
         return {}
     return {k: v for k, v in now._asdict().items() if isinstance(v, Tensor | tuple) or v != getattr(task.params, k)}
 
 
-def handed(env: Any) -> str:
+def handed(env: Given) -> str:
     """What was handed to a learner, in words: it can be made again by nobody else."""
-    if is_task(env):
+    if isinstance(env, Makeable):
         return f"the environment {env.id!r}, which no id names"
     changed = {k: "one for each" if isinstance(v, Tensor) else v for k, v in changed_params(env.unwrapped).items()}
     params = ", ".join(f"{name}={value}" for name, value in changed.items())
     return f"{env!r}{f' with {params}' if params else ''}"
 
 
-def name_of(env: Any) -> str:
+def name_of(env: object) -> str:
     """The id that a configuration's `env` is, or that its task has."""
     return env if isinstance(env, str) else str(getattr(env, "id", env))
 
 
-def on_host(env: Any) -> bool:
+def on_host(env: object) -> bool:
     """Whether environments (or a task) step on the host, where no CUDA graph and no kernel can hold them."""
     return isinstance(env, HostVectorEnv | HostEnv)
 
 
-def remark(env: Any) -> str:
+def remark(env: Environments) -> str:
     """What is to be said of environments that step on the host, in a line; nothing of others."""
-    if not on_host(env):
+    if not isinstance(env, HostVectorEnv):
         return ""
     return f"{env.env.id} is Gymnasium's: stepped on the host {env.where}, so without CUDA graphs and fused kernels\n"
 
 
-def kept(env: Any) -> Any:
+def kept(env: Environments) -> Any:
     """The state that a checkpoint keeps, in dicts of tensors and numbers; None where it lies in other processes."""
     return plain(env.get_state()) if isinstance(env, SteppedVectorEnv | Wrapper) else None
 
 
-def bring_back(env: Any, state: Any, seed: int) -> None:
+def bring_back(env: Environments, state: Any, seed: int) -> None:
     """Environments where `kept` found them; where it found nothing, new episodes, seeded by `seed`."""
     if state is None:
         env.reset(seed=seed)
     else:
+        assert isinstance(env, SteppedVectorEnv | Wrapper)
         env.set_state(state)

@@ -13,14 +13,26 @@ from torch import Tensor
 import gpusim
 from gpusim.agents.parts.networks import ActorCritic
 from gpusim.agents.train.discovery import learner_class
-from gpusim.agents.train.environments import bring_back, describe, kept, make, on_host, task
+from gpusim.agents.train.environments import (
+    Environments,
+    Given,
+    Task,
+    bring_back,
+    describe,
+    kept,
+    make,
+    on_host,
+    task,
+)
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.run import RunFolder
 from gpusim.checks import later_seed
 from gpusim.errors import InputError, NotFinite
+from gpusim.host import HostEnv
 from gpusim.kernels.finite import all_finite
 from gpusim.precision import float32
 
+Acting = Callable[[Any], Any]  # from observations `[N, *obs]` to actions, tensors or arrays
 LONGEST = 100_000  # steps of an episode without a time limit
 ON_HOST = 8  # environments that play on the host
 
@@ -28,7 +40,7 @@ ON_HOST = 8  # environments that play on the host
 class Policy:
     """Callable from observations `[N, *obs]` to actions `[N]` int64 or `[N, d]` float32, tensors or arrays as given."""
 
-    def __init__(self, network: ActorCritic, env: Any, deterministic: bool, seed: int = 0, threads: int = 0):
+    def __init__(self, network: ActorCritic, env: Task, deterministic: bool, seed: int = 0, threads: int = 0):
         self.network, self.env, self.threads = network, env, threads
         self.device = next(network.parameters()).device
         self.dtype = torch.from_numpy(np.empty(0, env.observation_space.dtype)).dtype
@@ -53,7 +65,7 @@ def load_policy(
     device: str = "auto",
     trust: bool = False,
     tell: Callable[[str], Any] = warnings.warn,
-    env: Any = None,
+    env: Given | None = None,
 ) -> Policy:
     """The policy of a run's newest checkpoint; `deterministic` takes the mode of its distribution.
 
@@ -104,7 +116,7 @@ def closing(learner: Learner) -> dict[str, Any]:
         scores = play(policy, env, episodes, seed)
         bring_back(env, before, seed)
     else:
-        scores = evaluate(policy, env.env, episodes, seed, str(env.device))
+        scores = evaluate(policy, env.unwrapped.env, episodes, seed, str(env.device))
     return {"mean": float(scores.mean()), "std": float(scores.std()), "episodes": episodes}
 
 
@@ -124,15 +136,16 @@ def _check(values: Tensor, quantity: str, seed: int, step: int | None = None) ->
 
 
 @torch.no_grad()
-def evaluate(policy: Any, env: Any, episodes: int, seed: int, device: str = "auto") -> Tensor:
+def evaluate(policy: Acting, env: str | Task, episodes: int, seed: int, device: str = "auto") -> Tensor:
     """Returns of `episodes` whole episodes, one in each of as many environments, `[episodes]` float32.
 
     Raises:
         NotFinite: an observation, a reward, a return or (on a CPU) what the policy answers is NaN or infinite.
     """
-    if on_host(describe(env)):
-        return evaluate_on_host(policy, describe(env), episodes, seed, device)
-    venv = gpusim.make(env, episodes, device=device, autoreset_mode="disabled", validate=False)
+    source = describe(env)
+    if isinstance(source, HostEnv):
+        return evaluate_on_host(policy, source, episodes, seed, device)
+    venv = gpusim.make(source, episodes, device=device, autoreset_mode="disabled", validate=False)
     obs, _ = venv.reset(seed=seed)
     for step in range(venv.max_episode_steps or LONGEST):
         _check(obs, "observation", seed, step)
@@ -145,7 +158,7 @@ def evaluate(policy: Any, env: Any, episodes: int, seed: int, device: str = "aut
 
 
 @torch.no_grad()
-def evaluate_on_host(policy: Any, env: Any, episodes: int, seed: int, device: str = "auto") -> Tensor:
+def evaluate_on_host(policy: Acting, env: HostEnv, episodes: int, seed: int, device: str = "auto") -> Tensor:
     """The same on the host: a few environments play several episodes each, as in `play`."""
     venv = make(env, min(episodes, ON_HOST), device)
     try:
@@ -155,7 +168,7 @@ def evaluate_on_host(policy: Any, env: Any, episodes: int, seed: int, device: st
 
 
 @torch.no_grad()
-def play(policy: Any, venv: Any, episodes: int, seed: int) -> Tensor:
+def play(policy: Acting, venv: Environments, episodes: int, seed: int) -> Tensor:
     """The same in environments that were made already, several episodes in each, `[episodes]` or less.
 
     None plays longer than its episodes can last (`LONGEST` steps, where they have no limit): of one that does not end, the
@@ -164,7 +177,7 @@ def play(policy: Any, venv: Any, episodes: int, seed: int) -> Tensor:
     share = [episodes // venv.num_envs + (i < episodes % venv.num_envs) for i in range(venv.num_envs)]
     returns: list[list[float]] = [[] for _ in share]
     obs, _ = venv.reset(seed=seed)
-    for _ in range(max(share) * (venv.max_episode_steps or LONGEST)):
+    for _ in range(max(share) * (venv.unwrapped.max_episode_steps or LONGEST)):
         _check(obs, "observation", seed)
         obs, reward, _, _, infos = venv.step(policy(obs))
         _check(reward, "reward", seed)
@@ -180,7 +193,7 @@ def play(policy: Any, venv: Any, episodes: int, seed: int) -> Tensor:
     return torch.tensor([r for played in returns for r in played], dtype=torch.float32)
 
 
-def evaluate_oracle(policy: Any, env_id: str, episodes: int, seed: int) -> Tensor:
+def evaluate_oracle(policy: Acting, env_id: str, episodes: int, seed: int) -> Tensor:
     """The same in Gymnasium's own environment of that id, on the CPU.
 
     Raises:

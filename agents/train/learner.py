@@ -15,7 +15,7 @@ from gpusim.agents.parts.networks import ActorCritic
 from gpusim.agents.parts.optimizer import Adam
 from gpusim.agents.train import environments
 from gpusim.agents.train.config import RunConfig
-from gpusim.agents.train.environments import Task
+from gpusim.agents.train.environments import Environments, Given, Makeable, Task
 from gpusim.errors import InputError, told
 from gpusim.precision import float32
 from gpusim.rollout import Rollout
@@ -52,19 +52,25 @@ class Learner:
             setattr(cls, name, float32(vars(cls)[name]))
 
     @float32
-    def __init__(self, config: RunConfig, env: Any = None):
+    def __init__(self, config: RunConfig, env: Given | None = None):
         check_kind(config, type(self))
-        if environments.is_task(env):
-            config, env = replace(config, env=env), None
-        self.task: Task = environments.describe(config.env) if env is None else environments.shown(env)
+        if isinstance(env, Makeable):
+            task: Any = env  # which a configuration may have where it is not written down
+            config, env = replace(config, env=task), None
+        source = environments.describe(config.env) if env is None else env
+        self.task = environments.task(source)
         config.check(self.task)
         if env is not None:
-            environments.check_handed(env, config)
+            config.check_handed(env)
         config.check_memory(self.task, None if env is None else env.device)
         if config.threads:
             torch.set_num_threads(config.threads)
         self.config, self.given = config, env is not None
-        self.env = env if self.given else environments.make(self.task, config.num_envs, config.device, config.backend)
+        self.env: Environments = (
+            environments.make(source, config.num_envs, config.device, config.backend)
+            if isinstance(source, Makeable)
+            else source
+        )
         device = self.env.device
         if device.type == "cuda":
             torch.cuda.set_device(device)  # whose streams and events are meant from here on
@@ -75,7 +81,7 @@ class Learner:
         self.window = EpisodeWindow(max(100, config.num_envs)).to(device)
         self.iteration = 0
         self.env.reset(seed=config.seed)
-        self.watch = Watch(self.env, self.weights)
+        self.watch = Watch(self.env.unwrapped, self.weights)
         if config.episodic_life and not getattr(self.env, "counts_lives", False):
             if not self.given:
                 self.env.close()
@@ -106,7 +112,7 @@ class Learner:
         """What of its environments no id names, in words; None where `config.env` is all that there is to know."""
         if self.given:
             return environments.handed(self.env)
-        return environments.handed(self.config.env) if environments.is_task(self.config.env) else None
+        return environments.handed(self.config.env) if isinstance(self.config.env, Makeable) else None
 
     @property
     def steps(self) -> int:

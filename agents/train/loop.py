@@ -3,9 +3,10 @@
 import math
 import time
 from collections import deque
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from gpusim.agents.parts.finite import remedy
 from gpusim.agents.train.learner import Learner
@@ -97,7 +98,7 @@ def run(learner: Learner, observers: tuple[Observer, ...] = (), seconds: float =
     return Result(learner, metrics, ending, interrupts.number)
 
 
-def _iterate(learner: Learner, interrupts: Interrupts) -> dict[str, Any]:
+def _iterate(learner: Learner, interrupts: Interrupts) -> dict[str, Tensor]:
     try:
         return learner.iterate()
     except Exception:
@@ -122,7 +123,7 @@ class Speed:
 class Reading:
     """The metrics of one iteration on their way to the host. A GPU is not waited for until `numbers` is asked for."""
 
-    def __init__(self, learner: Learner, losses: dict[str, Any], learning_rate: float):
+    def __init__(self, learner: Learner, losses: dict[str, Tensor], learning_rate: float):
         mean_return, mean_length = learner.window.mean()
         values = {"return": mean_return, "length": mean_length, "episodes": learner.window.count, **losses}
         self.names, self.iteration, self.steps = list(values), learner.iteration, learner.steps

@@ -25,6 +25,7 @@ from gpusim.agents.train import environments
 from gpusim.agents.train.config import RunConfig, build
 from gpusim.agents.train.console import warn
 from gpusim.agents.train.discovery import learner_class, module
+from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.loop import Observer
 from gpusim.errors import InputError, NotFinite, told
@@ -50,7 +51,7 @@ def preset(algorithm: str, env: str, **changes: Any) -> Any:
     return build(module(algorithm).Config, values, f"the preset of {algorithm} for {name}")
 
 
-def make_learner(algorithm: str, config: RunConfig, env: Any = None) -> Learner:
+def make_learner(algorithm: str, config: RunConfig, env: Given | None = None) -> Learner:
     """A new learner, of the environments that `config` names, or of `env`; see `Learner`."""
     return learner_class(algorithm)(config, env)
 
@@ -178,7 +179,7 @@ class RunFolder(Observer):
         folder.handed = handed if isinstance(handed, str) else None
         return folder
 
-    def require(self, env: Any, call: str) -> None:
+    def require(self, env: Given | None, call: str) -> None:
         """Raises InputError where the run's environments were handed in, and `env`, which stands for them, is None."""
         if self.handed is not None and env is None:
             raise InputError(
@@ -254,7 +255,7 @@ class RunFolder(Observer):
             raise InputError(f"{damages[0]}{others}: there is nothing left to go on from.")
         return None
 
-    def made(self, make: Callable[[], Made], task: Any = None) -> Made:
+    def made(self, make: Callable[[], Made], task: Task | None = None) -> Made:
         """What `make` makes of the configuration, `task` being what it is for where environments are handed in.
 
         Raises:
@@ -269,7 +270,7 @@ class RunFolder(Observer):
             why = (str(error).strip().splitlines() or [type(error).__name__])[0].removesuffix(".")
             raise InputError(f"{self.path / 'config.json'} is damaged, or was changed: {why}.") from None
 
-    def make_learner(self, env: Any = None) -> Learner:
+    def make_learner(self, env: Given | None = None) -> Learner:
         """The learner of this run, as it began, on the environments `env` where such were handed in.
 
         Raises:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gpusim.agents.train.environments import Given
 from gpusim.agents.train.evaluate import closing
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.loop import Result, on_target, run
@@ -27,7 +28,7 @@ def trained(learner: Learner) -> Result:
 
 def resume(
     path: str | Path,
-    env: Any = None,
+    env: Given | None = None,
     *,
     device: str | None = None,
     total_steps: int | None = None,
@@ -82,7 +83,7 @@ class Taken(NamedTuple):
         return self.reached or self.learner.iteration >= self.learner.config.iterations
 
 
-def take_up(folder: RunFolder, changes: dict[str, Any], env: Any = None) -> Taken:
+def take_up(folder: RunFolder, changes: dict[str, Any], env: Given | None = None) -> Taken:
     """The learner at the newest checkpoint, and the readings up to it; those after it are dropped.
 
     Args:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -132,7 +131,7 @@ def test_no_graph_is_made_of_what_steps_on_the_host():
     here, there = (environments.make(id, 2, "cpu") for id in ("CartPole-v1", "Guess-v0"))
     for env in (here, there):
         env.device = torch.device("meta")  # as a GPU: not the CPU
-    wanted = [GraphedIteration(SimpleNamespace(env=env), None, host_decides=False).wanted for env in (here, there)]
+    wanted = [GraphedIteration(env, None, 1, None).wanted for env in (here, there)]
     assert wanted == [True, False]
 
 
