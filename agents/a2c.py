@@ -88,9 +88,9 @@ class A2C(OnPolicy):
     def learn(self, rollout: Rollout, learning_rate: float | Tensor) -> Losses:
         value, advantage = self.estimate(rollout)
         steps = (rollout.obs, rollout.extras["sample"], advantage, value + advantage)
-        obs, sample, advantage, target = (x.flatten(0, 1) for x in steps)
-        distribution, value = self.network(obs)
-        losses = a2c_loss(self.config, distribution, sample, advantage, value, target)
+        obs, sample, advantage, target = self.arranged(steps)
+        output = self.output(obs, rollout)
+        losses = a2c_loss(self.config, output.distribution, sample, advantage, output.value, target)
         self.optimizer.step(losses.total, learning_rate)
         return Losses(*(x.detach() for x in losses))
 

@@ -1,7 +1,8 @@
 """What PPO, A2C and PQN have in common: they learn from a rollout by the policy that they are about to improve."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from gpusim.agents.train.ranges import Count, Rate, Share
 from gpusim.errors import InputError
 from gpusim.kernels.gae import gae
 from gpusim.rollout import Rollout
+from gpusim.tree import tree_map
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,16 @@ def check_passes(config: OnPolicyConfig, minibatches: int) -> None:
         )
 
 
+def check_columns(config: OnPolicyConfig) -> None:
+    """Raises InputError where minibatches of whole environments cannot be made."""
+    minibatches = getattr(config, "minibatches", 1)
+    if minibatches > config.num_envs:
+        raise InputError(
+            f"{minibatches} minibatches cannot be made of {config.num_envs} environments, the steps of each of which stay "
+            "together, as the network remembers them; use fewer minibatches."
+        )
+
+
 def check_advantages(config: OnPolicyConfig, minibatches: int = 1) -> None:
     """Raises InputError where an update has but one advantage, which `normalize_advantage` always makes 0."""
     if config.steps_per_iteration < 2 * minibatches:
@@ -65,6 +77,14 @@ def explained_variance(value: Tensor, advantage: Tensor) -> Tensor:
     """
     returns = (value + advantage).var(unbiased=False)
     return torch.where(returns > 0, 1 - advantage.var(unbiased=False) / returns, 0.0)
+
+
+class Output(NamedTuple):
+    """What a network makes of observations: of `[B]`, or of `[T, N]` where it remembers."""
+
+    distribution: Any
+    value: Tensor
+    state: Any = None  # [T, N, ...] after every step; None where nothing is remembered
 
 
 class Fused(Protocol):
@@ -86,6 +106,8 @@ class OnPolicy(Learner):
 
     def __init__(self, config: OnPolicyConfig, env: Given | None = None):
         super().__init__(config, env)
+        if self.recurrent:
+            check_columns(config)
         scale = ReturnScale(config.num_envs, config.gamma).to(self.env.device)
         self.reward_scale = scale if config.normalize_reward else None
         wanted = not self.host_decides
@@ -141,26 +163,51 @@ class OnPolicy(Learner):
         raise NotImplementedError
 
     def shuffled(self, minibatches: int) -> tuple[Tensor, ...]:
-        """The steps of an iteration, int64 from 0 on, in a random order, in so many parts."""
-        size = self.config.steps_per_iteration
+        """The numbers of an iteration's steps, int64 from 0 on, in a random order, in so many parts; where the network
+        remembers, whose steps stay together, of its environments."""
+        size = self.config.steps_per_iteration if self.recurrent is None else self.config.num_envs
         return torch.randperm(size, generator=self.generator, device=self.env.device).tensor_split(minibatches)
 
+    def arranged(self, steps: Sequence[Tensor]) -> list[Tensor]:
+        """Of tensors `[T, N, ...]` what is learned from: rows `[T * N, ...]`, or the same where the network remembers."""
+        return [x if self.recurrent else x.flatten(0, 1) for x in steps]
+
+    def part(self, steps: Sequence[Tensor], chosen: Tensor) -> list[Tensor]:
+        """A minibatch of what is `arranged`: some rows, or the columns `[T, n, ...]` of some environments."""
+        return [x[:, chosen] if self.recurrent else x[chosen] for x in steps]
+
+    def output(self, obs: Tensor, rollout: Rollout, chosen: Tensor | None = None) -> Output:
+        """The network's, of observations of a rollout: all of them, or the part of the environments `chosen`."""
+        if self.recurrent is None:
+            return Output(*self.network(obs))
+        state, begun = rollout.policy_state, rollout.begun
+        if chosen is not None:
+            state, begun = tree_map(lambda x: x[chosen], state), begun[:, chosen]
+        return Output(*self.recurrent.unroll(obs, state, begun))
+
     @torch.no_grad()
-    def estimate(self, rollout: Rollout, value: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def estimate(self, rollout: Rollout, known: Output | None = None) -> tuple[Tensor, Tensor]:
         """The values of a rollout's observations (given, if known) and their advantages (GAE), `[T, N]` each.
 
         The λ-return is their sum.
         """
         config, done = self.config, rollout.terminated | rollout.truncated
         reward = self.reward_scale(rollout.reward, done) if self.reward_scale else rollout.reward
-        value = self.network.value(rollout.obs) if value is None else value
-        next_value = self._next_value(rollout.next_obs, done, value)
+        if known is None and self.recurrent:
+            known = self.output(rollout.obs, rollout)
+        value = self.network.value(rollout.obs) if known is None else known.value
+        next_value = self._next_value(rollout.next_obs, done, value, known)
         advantage = gae(reward, value, next_value, rollout.terminated, done, config.gamma, config.lam)
         self.explained = explained_variance(value, advantage)
         return value, advantage
 
-    def _next_value(self, next_obs: Tensor, done: Tensor, value: Tensor) -> Tensor:
-        """Of images on the CPU, where they are dear, only those values are computed that are not the next row's."""
+    def _next_value(self, next_obs: Tensor, done: Tensor, value: Tensor, known: Output | None) -> Tensor:
+        """Of images on the CPU, where they are dear, only those values are computed that are not the next row's. A network
+        that remembers sees each observation by the state after the step before it."""
+        if self.recurrent and known:
+            state = tree_map(lambda x: x.flatten(0, 1), known.state)
+            obs = next_obs.flatten(0, 1).unsqueeze(0)
+            return self.recurrent.unroll(obs, state, torch.zeros_like(done).view(1, -1))[1].view_as(value)
         if self.network.flat or value.is_cuda:
             return self.network.value(next_obs)
         last = done.clone()

@@ -89,9 +89,10 @@ class PPO(OnPolicy):
     def learn(self, rollout: Rollout, learning_rate: float | Tensor) -> Losses:
         config, batch = self.config, self._batch(rollout)
         for _ in range(config.epochs):
-            for rows in self.shuffled(config.minibatches):
-                part = Batch(*(x[rows] for x in batch))
-                losses = ppo_loss(config.loss, part, *self.network(part.obs))
+            for chosen in self.shuffled(config.minibatches):
+                part = Batch(*self.part(batch, chosen))
+                output = self.output(part.obs, rollout, chosen)
+                losses = ppo_loss(config.loss, part, output.distribution, output.value)
                 self.optimizer.step(losses.total, learning_rate)
             if config.target_kl is not None and losses.kl > config.target_kl:
                 break
@@ -100,9 +101,9 @@ class PPO(OnPolicy):
     @torch.no_grad()
     def _batch(self, rollout: Rollout) -> Batch:
         sample = rollout.extras["sample"]
-        distribution, value = self.network(rollout.obs)
-        log_prob, (_, advantage) = distribution.log_prob(sample), self.estimate(rollout, value)
-        return Batch(*(x.flatten(0, 1) for x in (rollout.obs, sample, log_prob, value, advantage, advantage + value)))
+        output = self.output(rollout.obs, rollout)
+        log_prob, (value, advantage) = output.distribution.log_prob(sample), self.estimate(rollout, output)
+        return Batch(*self.arranged((rollout.obs, sample, log_prob, value, advantage, advantage + value)))
 
 
 # ----------------------------------------------------------------------------------------------------------- train

@@ -37,6 +37,8 @@ def problem(learner: OnPolicy) -> str | None:
     """Why the kernels cannot run the iteration of this learner, a `gpusim.agents.ppo.PPO`, or None."""
     if learner.env.backend != "triton":
         return f'environments step by backend "{learner.env.backend}"'
+    if learner.recurrent:
+        return "the network remembers"
     if len(learner.env.single_observation_space.shape or ()) != 1:
         return "an observation is an image"
     shape = mlp_shape(learner)

@@ -11,6 +11,7 @@ from torch import Tensor
 from gpusim import checks
 from gpusim.agents.parts.episodes import EpisodeWindow
 from gpusim.agents.parts.finite import Watch
+from gpusim.agents.parts.memory import Memory, MemoryPolicy, Recurrent
 from gpusim.agents.parts.networks import ActorCritic
 from gpusim.agents.parts.optimizer import Adam
 from gpusim.agents.train import environments
@@ -78,6 +79,8 @@ class Learner:
         self.network = self.make_network(config, self.task, torch.Generator().manual_seed(config.seed)).to(device)
         self.optimizers = self.make_optimizers()
         self.generator = torch.Generator(device).manual_seed(checks.later_seed(config.seed, 1))
+        self.recurrent: Recurrent | None = self.network if isinstance(self.network, Recurrent) else None
+        self.memory = Memory(self.recurrent.initial_state(config.num_envs, device)) if self.recurrent else None
         self.window = EpisodeWindow(max(100, config.num_envs)).to(device)
         self.iteration = 0
         self.env.reset(seed=config.seed)
@@ -144,6 +147,11 @@ class Learner:
         return self._as_learned(rollout)
 
     def _rollout(self, num_steps: int) -> Rollout:
+        if self.recurrent and self.memory:
+            policy = MemoryPolicy(self.recurrent, self.generator)
+            rollout = self.env.rollout(num_steps, policy, policy_state=self.memory.state)
+            self.memory.keep(rollout.last_policy_state)
+            return rollout
         try:
             return self.env.rollout(num_steps, self._policy)
         except InputError:  # actions out of bounds; such as are no numbers are the policy's, and no input
@@ -174,7 +182,8 @@ class Learner:
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """What holds the tensors that a checkpoint keeps."""
-        return {"network": self.network, **self.optimizers, "window": self.window}
+        memory = {"memory": self.memory} if self.memory else {}
+        return {"network": self.network, **self.optimizers, "window": self.window, **memory}
 
     def state(self) -> dict[str, Any]:
         """All that the next iteration depends on, as tensors and primitives."""
