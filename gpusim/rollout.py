@@ -238,17 +238,13 @@ def _act(env: Steppable, num_steps: int, actor: "Actor | RandomActor", steps: St
     return obs
 
 
-def assembled(stacked: dict[str, Tensor], last_obs: Tensor, sums: list[Tensor] | None = None) -> Rollout:
+def assembled(stacked: dict[str, Tensor], last_obs: Tensor) -> Rollout:
     """The rollout of what was kept of its steps, `[T, N, ...]`; what is no field of it came from the policy."""
     valid = stacked.pop("valid", None)
-    if sums is None:
-        ended = stacked["terminated"] | stacked["truncated"]
-        ended = ended if valid is None else ended & valid
-        totals = [
-            stacked[name].masked_fill(~ended, 0.0).sum(dtype=torch.float64)
-            for name in ("episode_return", "episode_length")
-        ]
-        sums = [ended.sum(dtype=torch.float64), *totals]
+    ended = stacked["terminated"] | stacked["truncated"]
+    ended = ended if valid is None else ended & valid
+    totals = [stacked[name].masked_fill(~ended, 0.0) for name in ("episode_return", "episode_length")]
+    sums = [x.sum(dtype=torch.float64) for x in (ended, *totals)]
     if valid is None:
         valid = torch.ones((), dtype=torch.bool, device=last_obs.device).expand(stacked["reward"].shape)
     fields = {name: stacked.pop(name) for name in TRANSITION if name != "valid"}
@@ -283,8 +279,9 @@ class Actor:
         self.policy: Any = policy
         self.first = self.state = None  # before the first step, and now
         if isinstance(policy, StatefulPolicy):
-            self.first = starting_state(policy, env.num_envs, env.device, state)
-            self.state = tree_map(torch.clone, self.first)
+            with apart():
+                self.first = starting_state(policy, env.num_envs, env.device, state)
+                self.state = tree_map(torch.clone, self.first)
         self.form = form(self.state)
 
     def act(self, obs: Tensor, begun: Callable[[], Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -323,7 +320,8 @@ class Actor:
 
     def states(self) -> dict[str, Any]:
         """Those before the first step and after the last, as a `Rollout` has them."""
-        return {"policy_state": self.first, "last_policy_state": tree_map(torch.clone, self.state)}
+        with apart():
+            return {"policy_state": self.first, "last_policy_state": tree_map(torch.clone, self.state)}
 
 
 def _kept(name: Any, value: Any, num_envs: int) -> bool:

@@ -14,6 +14,8 @@ from gpusim.envs.classic import CLASSIC
 from gpusim.envs.minatar import MINATAR
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.policy import MlpPolicy
+from gpusim.policy import begin_anew
+from tests.agents.test_memory import remembering
 from tests.fake_gpu import GPU, Waited, fake_gpu
 
 pytest.importorskip("triton", reason="Triton is not installed")
@@ -47,6 +49,21 @@ def go_on(gpu, env, given):
         env.rollout(1, transitions=False)
         env.rollout(2, lambda obs: given)
         env.rollout(1, lambda obs: given, transitions=False)
+        env.rollout(2, Counts(given))
+        env.rollout(1, Counts(given), transitions=False)
+
+
+class Counts:
+    """Remembers how long an episode has lasted."""
+
+    def __init__(self, given):
+        self.given = given
+
+    def initial_state(self, num_envs, device):
+        return torch.zeros(num_envs, device=device)
+
+    def act(self, obs, state, begun):
+        return self.given, {}, begin_anew(state, torch.zeros_like(state), begun) + 1.0
 
 
 @pytest.mark.parametrize("env", CLASSIC)
@@ -125,6 +142,7 @@ def test_wrappers(gpu, name):
             wrapped.rollout(2)
         wrapped.rollout(2, lambda obs: given)
         wrapped.rollout(2, lambda obs: given, transitions=False)
+        wrapped.rollout(2, Counts(given))
 
 
 SMALL = {"num_envs": 6, "device": "cuda", "total_steps": 10**6, "hidden": (16, 16)}
@@ -161,6 +179,19 @@ def test_learners(gpu, name, backend):
             for _ in range(2):
                 losses = learner.iterate()
             Reading(learner, losses, 0.0)
+
+
+@pytest.mark.filterwarnings("ignore:PPO runs on torch operations")
+@pytest.mark.parametrize("backend", ["eager", "triton"])
+@pytest.mark.parametrize("name", ["ppo", "a2c"])
+def test_learners_that_remember(gpu, name, backend):
+    kind, config, settings = LEARNERS[name]
+    settings = settings | {"normalize_obs": False}
+    learner = remembering(kind)(config(env="CartPole-v1", backend=backend, **(SMALL | settings)))
+    with gpu.busy():
+        for _ in range(2):
+            losses = learner.iterate()
+        Reading(learner, losses, 0.0)
 
 
 def test_what_is_looked_for_is_found(gpu):

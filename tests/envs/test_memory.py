@@ -195,6 +195,16 @@ def test_a_policy_may_reuse_its_memory():
     assert all(same(*pair) for pair in pairs)
 
 
+@pytest.mark.parametrize("transitions", [True, False])
+def test_in_inference_mode(transitions):
+    env = make(CARTPOLE)
+    env.reset(seed=0)
+    with torch.inference_mode():
+        rollout = env.rollout(5, remembering(env), transitions=transitions)
+    assert not any(x.is_inference() for x in (*rollout.policy_state, *rollout.last_policy_state))
+    env.rollout(5, remembering(env), policy_state=rollout.last_policy_state)
+
+
 def test_what_is_refused():
     env = make(CARTPOLE, 3)
     env.reset(seed=0)
