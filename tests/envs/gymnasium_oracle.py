@@ -35,9 +35,7 @@ class GymnasiumOracle:
     tolerance: Tolerance
     ranges: list[tuple[float, float]]  # where to sample each component of the state
     special: list[tuple[float, ...]]  # its values where something happens
-    attributes: dict[
-        str, tuple[str, float]
-    ]  # of a parameter: theirs, and a value for both, to see that they mean the same
+    attributes: dict[str, tuple[str, float]]  # what a parameter is called there, and a value to give to both
     controller: Callable[[Any], Any]  # from an observation to an action, so that an episode goes somewhere
     telling: str  # a parameter of which an error of 2 % shows in an episode
     derive: Callable[[Any], None] = lambda theirs: None  # makes what follows from attributes that were changed
