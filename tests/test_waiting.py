@@ -15,7 +15,7 @@ from gpusim.envs.minatar import MINATAR
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.policy import begin_anew
-from tests.agents.test_memory import remembering
+from tests.agents.test_recurrent import remembering
 from tests.fake_gpu import GPU, Waited, fake_gpu
 
 pytest.importorskip("triton", reason="Triton is not installed")

@@ -11,9 +11,9 @@ from torch import Tensor
 from gpusim import checks
 from gpusim.agents.parts.episodes import EpisodeWindow
 from gpusim.agents.parts.finite import Watch
-from gpusim.agents.parts.memory import Memory, MemoryPolicy, Recurrent
 from gpusim.agents.parts.networks import ActorCritic
 from gpusim.agents.parts.optimizer import Adam
+from gpusim.agents.parts.recurrent import Memory, MemoryPolicy, Recurrent
 from gpusim.agents.train import environments
 from gpusim.agents.train.config import RunConfig
 from gpusim.agents.train.environments import Environments, Given, Makeable, Task

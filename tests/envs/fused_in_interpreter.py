@@ -16,7 +16,7 @@ from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.kernels import simulate_triton
 from gpusim.testing import check_vector_env
-from tests.envs.test_memory import remembering
+from tests.envs.test_stateful_policy import remembering
 from tests.envs.test_vector import MODES, actions, same
 from tests.envs.toys import DRIFT, DUSK, LOWERED, SWARM, TOY, TRAIL
 from tests.interpreter import quicken

@@ -1,4 +1,4 @@
-"""Networks that remember, and what they remember of the environments in which they act."""
+"""Recurrent networks, and what they remember of the environments in which they act."""
 
 from typing import Any, Protocol, runtime_checkable
 
