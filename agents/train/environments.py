@@ -1,7 +1,6 @@
 """What learners need of environments, wherever these step: on the device (gpusim's) or on the host (any of Gymnasium's)."""
 
 import os
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -17,6 +16,7 @@ from gpusim.base import TensorVectorEnv
 from gpusim.env import Task as Task
 from gpusim.errors import InputError
 from gpusim.host import HostEnv, HostVectorEnv
+from gpusim.policy import Policy
 from gpusim.registry import nearest, spec, unknown
 from gpusim.rollout import Rollout, Steppable
 from gpusim.stepped import SteppedVectorEnv
@@ -57,7 +57,7 @@ class Environments(Steppable, Protocol):
     def unwrapped(self) -> Made: ...
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]: ...
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]: ...
-    def rollout(self, num_steps: int, policy: Callable[[Tensor], Any] | None = None) -> Rollout: ...
+    def rollout(self, num_steps: int, policy: Policy | None = None, *, policy_state: Any = None) -> Rollout: ...
     def close(self) -> None: ...
 
 
