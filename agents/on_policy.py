@@ -196,7 +196,9 @@ class OnPolicy(Learner):
         if known is None and self.recurrent:
             known = self.output(rollout.obs, rollout)
         value = self.network.value(rollout.obs) if known is None else known.value
-        next_value = self._next_value(rollout.next_obs, done, value, known)
+        next_value = rollout.extras.get("next_value")
+        if next_value is None:
+            next_value = self._next_value(rollout.next_obs, done, value, known)
         advantage = gae(reward, value, next_value, rollout.terminated, done, config.gamma, config.lam)
         self.explained = explained_variance(value, advantage)
         return value, advantage

@@ -41,7 +41,7 @@ class Config:
 
 def main(config: Config) -> None:
     common: dict[str, Any] = {"device": config.device, "rounds": config.rounds, "seconds": config.seconds}
-    backends = ("eager", "compile") if checks.device(config.device).type == "cpu" else ("compile", "triton")
+    backends = ("eager", "native") if checks.device(config.device).type == "cpu" else ("compile", "triton")
     say("CartPole-v1 at all sizes")
     sizes = (f"1024..{config.largest}",)
     result = bench(BenchConfig(num_envs=sizes, backend=backends, mode=("sim", "step"), startup=False, **common))

@@ -57,7 +57,7 @@ class Config:
     device: str = "auto"
     """auto, cpu or cuda, for ours."""
     backends: tuple[str, ...] = ()
-    """Of ours; none stands for eager and compile, on a GPU for compile and triton. MinAtar's only by the last of them."""
+    """Of ours; none stands for eager and native, on a GPU for compile and triton. MinAtar's only by the last of them."""
     modes: tuple[str, ...] = ("sim", "transitions", "step")
     """Of ours on CartPole, and of peers; elsewhere ours is measured by `sim` alone."""
     rounds: int = 7
@@ -122,7 +122,7 @@ Makers = Iterator[tuple[str, Callable[[], Contestant]]]
 def makers(config: Config, env: str, num_envs: int) -> Makers:
     """What is measured on this environment at this size: (name, function that makes it)."""
     on_cpu = checks.device(config.device).type == "cpu"
-    backends = config.backends or (("eager", "compile") if on_cpu else ("compile", "triton"))
+    backends = config.backends or (("eager", "native") if on_cpu else ("compile", "triton"))
     for backend in backends if env not in MINATAR else backends[-1:]:
         for mode in config.modes if env == CARTPOLE else config.modes[:1]:
             yield f"gpusim {env} {backend} {mode}", partial(ours, config, env, num_envs, backend, mode)

@@ -7,8 +7,8 @@ kernels is `gpusim.kernels.episode_triton.account`.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from gymnasium.vector import AutoresetMode
-from torch import Tensor
 
 from gpusim.kernels.lang import Lane, false_like, is_lane, where
 
@@ -101,7 +101,7 @@ def chooser(mask: Any, shared: bool = False) -> Callable[[Any, Any], Any]:
             return old
         return where(mask if old.ndim == 1 else mask.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
-    if isinstance(mask, Tensor):
+    if not isinstance(mask, np.ndarray):
         return by_mask
     rows = mask.nonzero()[0]  # for a few of many this is three times as fast
     if shared and not len(rows):

@@ -2,9 +2,8 @@
 
 import importlib.util
 import math
-import os
-import shutil
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from gpusim.env import Env, Task, Uniform
 from gpusim.errors import InputError, told
+from gpusim.kernels.cpp import compiler
 from gpusim.kernels.lang import BLOCKS
 from gpusim.kernels.launch import runs_on
 from gpusim.kernels.lower import LoweringError, check
@@ -22,7 +22,8 @@ from gpusim.memory import require
 from gpusim.trial import GREATEST, not_finite
 
 COUNTERS = 26  # bytes: index, elapsed steps, return, two flags and episode
-BACKENDS = ("eager", "compile", "triton")
+BACKENDS = ("eager", "native", "compile", "triton")
+FEW = 16  # environments; for fewer it does not pay to start a compiler
 MAX_STEPS = 2**24  # the largest count that float32 holds exactly
 
 
@@ -58,10 +59,12 @@ def backend_problem(name: str, where: torch.device, env: Env | None = None) -> s
                 "(TRITON_INTERPRET=1, set before Python starts, runs kernels on the CPU, slowly, for tests)"
             )
         return _not_lowered(env) if env else None
-    if name == "compile" and where.type == "cpu":
-        compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-        if not shutil.which(compiler):
-            return f'on the CPU it needs a C++ compiler and `{compiler}` is missing; install g++ or use backend="eager"'
+    if name == "native":
+        if where.type != "cpu":
+            return 'it is the CPU\'s; use device="cpu", or backend="triton" or "compile"'
+        if not compiler():
+            return 'it needs a C++ compiler; install g++ or clang++, name one in CXX, or use backend="eager"'
+        return _not_lowered(env) if env else None
     return None
 
 
@@ -74,13 +77,22 @@ def _not_lowered(env: Env) -> str | None:
     return None
 
 
-def backend(name: Any, where: torch.device, env: Env | None = None) -> str:
+def backend(name: Any, where: torch.device, env: Env | None = None, num_envs: int = FEW) -> str:
+    """The one that runs where `name` is asked for."""
     if not isinstance(name, str) or name not in ("auto", *BACKENDS):
-        raise InputError(f'backend {told(name)} is not known; use "auto", "eager", "compile" or "triton".')
+        raise InputError(f'backend {told(name)} is not known; use "auto", "eager", "native", "compile" or "triton".')
+    if name == "auto" and where.type == "cpu":
+        return "eager" if num_envs < FEW or backend_problem("native", where, env) else "native"
     if name == "auto":
-        if where.type == "cpu":
-            return "eager"
         return "compile" if backend_problem("triton", where, env) else "triton"
+    if name == "compile" and where.type == "cpu":
+        if not (problem := backend_problem("native", where, env)):
+            return "native"
+        warnings.warn(
+            f'on a CPU, backend "compile" is "native", which cannot run, so that it is "eager": {problem}.',
+            stacklevel=3,
+        )
+        return "eager"
     if problem := backend_problem(name, where, env):
         raise InputError(f'backend "{name}" cannot run on device "{where}": {problem}.')
     return name
@@ -351,7 +363,11 @@ def actions(value: Any, space: Discrete | Box, num_envs: int, where: torch.devic
 
 
 def _range(value: Tensor, space: Discrete | Box) -> None:
-    array = value.numpy() if value.device.type == "cpu" else value  # NumPy's reductions have the lesser overhead
+    array: Any = value
+    if value.device.type == "cpu":
+        array = value.numpy()  # whose reductions have the lesser overhead
+        if isinstance(space, Discrete) and array.view(f"u{array.itemsize}").max() < space.n:  # one below 0 is huge
+            return
     low, high = float(array.min()), float(array.max())
     if isinstance(space, Discrete):
         if low < 0 or high >= space.n:

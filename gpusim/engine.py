@@ -22,10 +22,8 @@ from gpusim.kernels.lang import (
     STREAM_INIT,
     STREAM_PARAMS,
     STREAM_STEP,
-    Drawn,
     Lane,
     Rng,
-    in_columns,
     is_lane,
     uniform,
     words,
@@ -53,21 +51,13 @@ class Mode(NamedTuple):
     lanes: tuple[str, ...]  # the fields of Params that are lanes
 
 
-def fresh(
-    env: Env, mode: Mode, params: Any, seed: Lane, index: Lane, episode: Lane, drawn: Any = None
-) -> tuple[Any, Any]:
-    """The state and parameters that begin episode number `episode` of the environments `index`; `drawn` as in
-    `transition`."""
-    rng = rng_at((seed, index, episode, 0, STREAM_PARAMS), drawn)
+def fresh(env: Env, mode: Mode, params: Any, seed: Lane, index: Lane, episode: Lane) -> tuple[Any, Any]:
+    """The state and parameters that begin episode number `episode` of the environments `index`."""
+    rng = Rng(seed, index, episode, 0, STREAM_PARAMS)
     if mode.random_params:
         chosen = {name: uniform(rng, i, low, high) for i, (name, low, high) in enumerate(mode.random_params)}
         params = params._replace(**chosen)
-    return env.init(rng_at((seed, index, episode, 0, STREAM_INIT), drawn), params), params
-
-
-def rng_at(place: tuple[Any, Any, Any, Any, Any], drawn: Any) -> Any:
-    """The generator at (seed, environment, episode, step, stream)."""
-    return Rng(*place) if drawn is None else Drawn(*place, words=drawn.get(place[-1]))
+    return env.init(Rng(seed, index, episode, 0, STREAM_INIT), params), params
 
 
 @by_function
@@ -81,12 +71,12 @@ def draws(step: Callable) -> bool:
     return name in code.co_cellvars or any(name == x or (isinstance(x, tuple) and name in x) for x in used)
 
 
-def advance(env: Env, mode: Mode, c: Carry, action: Any, index: Lane, drawn: Any = None) -> tuple[Carry, Step]:
+def advance(env: Env, mode: Mode, c: Carry, action: Any, index: Lane) -> tuple[Carry, Step]:
     """One step of all environments with everything but the beginnings that may be due."""
-    rng = rng_at((c.seed, index, c.episode, c.book.elapsed, STREAM_STEP), drawn) if mode.draws else None
+    rng = Rng(c.seed, index, c.episode, c.book.elapsed, STREAM_STEP) if mode.draws else None
     state, reward, terminated = env.step(c.state, action, rng, c.params)
     reward, terminated = reward + 0.0, terminated | False  # the caller's own, though they may be fields of the state
-    if not isinstance(reward, Tensor):  # NumPy makes float64 of an int beside a float
+    if isinstance(reward, np.ndarray):  # NumPy makes float64 of an int beside a float
         state, reward = _as(c.state, state), reward.astype(np.float32, copy=False)
     book, out = account(mode.rules, c.book, reward, terminated)
     if mode.rules.autoreset is AutoresetMode.DISABLED:
@@ -125,21 +115,12 @@ def observe(env: Env, state: Any, params: Any) -> Lane:
 
 
 def _picture(env: Env, state: Any, params: Any, shape: tuple[int, ...]) -> Lane:
-    """An image is computed cell by cell: environments are rows `[N, 1]`, the cells `[1, cells]` lie beside them.
-
-    Compiled for the CPU it is the other way round, so that the inner loop does not divide the number of its cell.
-    """
-    columns = in_columns(state[0])
-    beside = (lambda f: f[None]) if columns else (lambda f: f[:, None])
-    state, params = (type(x)(*(beside(f) if is_lane(f) else f for f in x)) for x in (state, params))
+    """An image is computed cell by cell: environments are rows `[N, 1]`, the cells `[1, cells]` lie beside them."""
+    state, params = (type(x)(*(f[:, None] if is_lane(f) else f for f in x)) for x in (state, params))
     cells, name = math.prod(shape), np.dtype(env.observation_space.dtype).name
     if isinstance(state[0], Tensor):
         cell = torch.arange(cells, dtype=torch.int32, device=state[0].device)
-        seen = env.observe(state, cell[:, None] if columns else cell[None], params)
-        if columns:  # bools are written as bytes, by vectors
-            seen = seen.to(torch.int32).to(torch.uint8).T if name == "bool" else seen.to(getattr(torch, name)).T
-        else:
-            seen = seen.to(getattr(torch, name))
+        seen = env.observe(state, cell[None], params).to(getattr(torch, name))
     else:
         seen = env.observe(state, np.arange(cells, dtype=np.int32)[None], params).astype(name)
     return seen.reshape(-1, *shape)
@@ -154,7 +135,6 @@ def transition(
     begun: Any,
     look: bool = True,
     tally: Tally | None = None,
-    drawn: Any = None,
 ) -> tuple[Carry, Step, Tally | None]:
     """One step and the resets due; `Carry.episode` is left to the caller.
 
@@ -162,9 +142,8 @@ def transition(
         begun: `fresh(...)` of every environment's next episode.
         look: whether observations are wanted.
         tally: what to count ended episodes in.
-        drawn: the words that the step needs, see `gpusim.kernels.lang.Drawn`; None: it draws them.
     """
-    after, out = advance(env, mode, c, action, index, drawn)
+    after, out = advance(env, mode, c, action, index)
     tally = tally and count(tally, out)
     same = mode.rules.autoreset is AutoresetMode.SAME_STEP
     final_obs = observe(env, after.state, after.params) if look else None

@@ -21,12 +21,13 @@ from gpusim.kernels.simulate_triton import Transitions, simulate
 from gpusim.random_actions import unbounded
 from gpusim.remember import by_env
 from gpusim.rollout import Policy, Rollout, assembled
+from gpusim.sim.functional import Functional
 from gpusim.tree import tree_map
 
 AUTORESET = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)
 
 
-class Fused:
+class Fused(Functional):
     """A stepper, as those of `gpusim.stepper`, and whole rollouts with random actions."""
 
     def __init__(self, env: Env, mode: Mode, index: Tensor, first: int = 0):
@@ -144,12 +145,6 @@ class Fused:
     def holds(self, policy: MlpPolicy) -> bool:
         """Whether the policy can be inside the kernel with the steps."""
         return self.same and self.flat and mlp_problem(policy.shape) is None
-
-    def settle(self, c: Carry) -> Carry:
-        return c
-
-    def lanes(self, tree: Any) -> Any:
-        return tree
 
     def observe(self, c: Carry) -> Tensor:
         obs = torch.empty_like(self._form(0).obs)

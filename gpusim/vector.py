@@ -1,6 +1,7 @@
 """`VectorEnv`: many environments behind Gymnasium's vector interface, on torch tensors."""
 
 import secrets
+import warnings
 from functools import partial
 from typing import Any
 
@@ -12,20 +13,23 @@ from torch import Tensor
 
 from gpusim import checks, engine
 from gpusim.base import apart
-from gpusim.book import Book, Rules, Step, Tally, reopened
+from gpusim.book import Book, Rules, Step, Tally
 from gpusim.engine import Carry, Mode
 from gpusim.env import Env, Uniform
 from gpusim.errors import InputError
+from gpusim.kernels.cpp import CompileError
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.pin import Pin
 from gpusim.precision import float32
 from gpusim.registry import runnable
 from gpusim.render import fps, frames, problem
 from gpusim.rollout import Policy, Rollout
+from gpusim.sim.cpu.eager import LookAhead
+from gpusim.sim.cpu.native import Native
+from gpusim.sim.functional import SyncFree, compiled_actions
 from gpusim.sim.protocol import Stepper
 from gpusim.state import Snapshot, VectorState, carry_of, fitted, possible, told
 from gpusim.stepped import SteppedVectorEnv
-from gpusim.stepper import DrawsAhead, LookAhead, SyncFree, compiled_actions
 from gpusim.tree import each_field, tree_map
 
 
@@ -33,17 +37,19 @@ class VectorEnv(SteppedVectorEnv):
     """`num_envs` environments that step together; observations, rewards and flags are torch tensors on `device`.
 
     A trajectory depends on the seed, the environment's index and the actions, and on nothing else: not on `num_envs`,
-    nor on how steps are chunked into calls. (One exception, in the last bit: a single environment under `"compile"` on the
-    CPU, which is compiled to scalar code.) Nothing is differentiated through; `Env.step` itself can be.
+    nor on how steps are chunked into calls. (Two backends may differ in the last bits of a float.) Nothing is differentiated
+    through; `Env.step` itself can be.
 
     Args:
         env: an id, with or without `gpusim/` before it, or an `Env`.
         num_envs: N.
         device: `"auto"` (CUDA where there is a GPU), `"cpu"`, `"cuda"`, `"cuda:N"`.
-        backend: `"eager"`, `"compile"` (TorchInductor, on a GPU by `torch.compile`; seconds of compilation at the first
-            step), `"triton"` (a fused kernel; needs a GPU, or TRITON_INTERPRET=1), or `"auto"`: eager on the CPU, on a GPU
-            triton where the environment can be lowered, else compile. Eagerly on the CPU, an environment made of the
-            vocabulary alone is computed by NumPy in the tensors' memory, with less overhead; any other by torch.
+        backend: `"eager"`, `"native"` (C++ for this processor, on the CPU; needs a C++ compiler, for a second or two, once),
+            `"compile"` (`torch.compile`, on a GPU; on the CPU it stands for native, or eager where that cannot be, with a
+            warning), `"triton"` (a fused kernel; needs a GPU, or TRITON_INTERPRET=1), or `"auto"`: on the CPU native from 16
+            environments on where it can be, else eager; on a GPU triton where the environment can be lowered, else compile.
+            Eagerly on the CPU, an environment made of the vocabulary alone is computed by NumPy in the tensors' memory,
+            with less overhead; any other by torch.
         autoreset_mode: what `step` does with an episode that ends (Gymnasium's `AutoresetMode` or its name).
             `"same_step"` resets it at once, `"next_step"` at the next call, whose row is then no transition,
             `"disabled"` leaves it to `reset(options={"reset_mask": mask})`; meanwhile its row repeats itself with reward 0.
@@ -84,7 +90,7 @@ class VectorEnv(SteppedVectorEnv):
         self.num_envs = checks.positive("num_envs", num_envs)
         self.device = checks.device(device)
         checks.memory(self.env.id, self.num_envs, self.env.observation_space, self.device)
-        self.backend = checks.backend(backend, self.device, self.env)
+        self._asked, self.backend = backend, checks.backend(backend, self.device, self.env, self.num_envs)
         self._declare(self.env, autoreset_mode, max_episode_steps, copy, validate, first_env)
         modes = [] if undrawn else ["rgb_array"]
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": modes, "render_fps": fps(self.env)}
@@ -114,12 +120,18 @@ class VectorEnv(SteppedVectorEnv):
             from gpusim.fused import Fused
 
             return Fused(self.env, self._mode(), self.index, self.first_env)
-        mode, compiled = self._mode(), self.backend == "compile"
+        mode = self._mode()
         if self.device.type != "cpu":
-            return SyncFree(self.env, mode, self.index, compiled)
-        if compiled and mode.draws:
-            return DrawsAhead(self.env, mode, self.index)
-        return LookAhead(self.env, mode, self.index, compiled)
+            return SyncFree(self.env, mode, self.index, self.backend == "compile")
+        if self.backend == "native":
+            try:
+                return Native(self.env, mode, self.index, self._params)
+            except CompileError as error:
+                if self._asked == "native":
+                    raise InputError(f'backend "native" cannot run: {error}.') from None
+                warnings.warn(f"gpusim steps eagerly: {error}.", stacklevel=2)
+                self.backend = "eager"
+        return LookAhead(self.env, mode, self.index)
 
     def _mode(self) -> Mode:
         lanes = tuple(k for k, v in self._params._asdict().items() if isinstance(v, Tensor))
@@ -143,7 +155,7 @@ class VectorEnv(SteppedVectorEnv):
         mask = self._masked(seed, options, self.validate)
         if mask is not None:
             with apart():
-                self._begin(mask.clone())
+                self._carry = self._stepper.begin(self._live(), mask.clone())
                 return self.observe(), {}
         if seed is not None:
             seed = checks.seed(seed)
@@ -154,7 +166,7 @@ class VectorEnv(SteppedVectorEnv):
                 self._carry = self._blank(secrets.randbits(63) if seed is None else seed)
                 self.clock = 0
             everyone, self._acted = torch.ones(self.num_envs, dtype=torch.bool, device=self.device), None
-            self._begin(everyone)
+            self._carry = self._stepper.begin(self._carry, everyone)
             return self.observe(), {}
 
     def _blank(self, seed: int) -> Carry:
@@ -166,13 +178,6 @@ class VectorEnv(SteppedVectorEnv):
         key = torch.full((), seed, dtype=torch.int64, device=self.device)
         state, _ = engine.fresh(self.env, self._mode(), params, key, self.index, episode + 1)
         return Carry(state, params, Book(zero, zero.clone(), flag, flag.clone()), episode, key)
-
-    def _begin(self, mask: Tensor) -> None:
-        c, mask = self._stepper.lanes((self._settled(), mask))
-        with np.errstate(all="ignore"):
-            begun = engine.fresh(self.env, self._mode(), c.params, c.seed, self._stepper.index, c.episode + 1)
-        c = c._replace(book=reopened(c.book, mask), episode=c.episode + mask)
-        self._carry = engine.begin_where(mask, c, begun)
 
     def _settled(self) -> Carry:
         """The carry as a whole, for whatever is not a step."""
@@ -201,8 +206,7 @@ class VectorEnv(SteppedVectorEnv):
 
     def over(self) -> Tensor:
         """`[N]` where an episode was over before this step, of a mode that leaves it so."""
-        book = self._live().book
-        return torch.as_tensor(book.terminated | book.truncated)
+        return self._stepper.over(self._live())
 
     @float32
     def advance(
@@ -230,7 +234,7 @@ class VectorEnv(SteppedVectorEnv):
         with apart():
             blocks = torch.arange(block, block + count, device=self.device)
             eager = partial(engine.random_actions, self.single_action_space)
-            draw = compiled_actions(self.env, self.device.type) if self.backend == "compile" else eager
+            draw = compiled_actions(self.env) if self.backend == "compile" else eager
             return draw(self._live().seed, self.index, blocks)
 
     @float32

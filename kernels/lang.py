@@ -97,7 +97,7 @@ def slot_words(rng: Rng, block, count) -> Lane:
     drawn = [word for i in range(-(-count // 4)) for word in words(rng, block + i)][:count]
     if isinstance(drawn[0], np.ndarray):
         return np.stack(drawn, -1)
-    return torch.stack(drawn).movedim(0, -1) if in_columns(drawn[0]) else torch.stack(drawn, -1)
+    return torch.stack(drawn, -1)
 
 
 def slot_uniform(rng: Rng, block, count, low, high) -> Lane:
@@ -138,13 +138,6 @@ LANES = (np.ndarray, Tensor)  # the first, where isinstance is quick, comes firs
 def is_lane(x) -> bool:
     """Whether `x` has an entry for each environment; otherwise it is a number."""
     return isinstance(x, LANES)
-
-
-def in_columns(x) -> bool:
-    """Whether the entities of a lane lie slot after slot, and its images cell after cell: the loops that are compiled for a
-    CPU run along the environments then."""
-    traced = torch.compiler.is_compiling() or type(x) is not Tensor
-    return isinstance(x, Tensor) and x.device.type == "cpu" and traced
 
 
 def where(condition, a, b) -> Lane:
@@ -242,8 +235,6 @@ def slots(x, count) -> Lane:
     if isinstance(x, np.ndarray):
         return np.zeros((*x.shape, 1), np.int32) + np.arange(count, dtype=np.int32)
     numbers = torch.arange(count, dtype=torch.int32, device=x.device)
-    if in_columns(x):
-        return (torch.zeros_like(x, dtype=torch.int32) + numbers.reshape(-1, *[1] * x.ndim)).movedim(0, -1)
     return torch.zeros_like(x, dtype=torch.int32)[..., None] + numbers
 
 
@@ -259,7 +250,7 @@ def to_int(x) -> Lane:
 
 def any_(x) -> Lane:
     """Whether a condition holds for any entity, or an entity is not 0; `[N]` of `[N, K]`, as all reductions."""
-    return x.to(torch.int32).amax(-1) != 0 if in_columns(x) else x.any(-1)  # a bool in memory is not read by vectors
+    return x.any(-1)
 
 
 def all_(x) -> Lane:

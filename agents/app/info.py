@@ -71,14 +71,7 @@ def _declined(m: Machine, name: str, device: str) -> str | None:
         return why
     if name == "eager":
         return None
-    return _no_kernels(m) if device == "cuda" else _no_cpp(m)
-
-
-def _no_cpp(m: Machine) -> str | None:
-    """Why torch.compile cannot build C++ for the CPU, a compiler apart."""
-    if m.python_headers:
-        return None
-    return "it needs Python.h, which is not there; install Python's headers (Debian, Ubuntu: apt install python3-dev)"
+    return _no_kernels(m) if device == "cuda" else None
 
 
 def _no_kernels(m: Machine) -> str | None:

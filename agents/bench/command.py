@@ -33,7 +33,8 @@ class BenchConfig:
     device: str = "auto"
     """auto (CUDA where there is a GPU), cpu, cuda or cuda:N."""
     backend: tuple[str, ...] = ("auto",)
-    """eager, compile, triton, or auto (eager on the CPU, on a GPU triton where it can be)."""
+    """eager, native (C++, on a CPU), compile (on a GPU), triton, or auto (native on a CPU, on a GPU triton where
+    it can be)."""
     mode: tuple[Mode, ...] = ("sim",)
     """sim: statistics returned; transitions: every transition; policy: likewise, by an actor and a critic; step: all that
     env.step gives; collect: PPO's own rollouts; train: PPO whole."""

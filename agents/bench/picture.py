@@ -5,7 +5,7 @@ from typing import Any
 
 from gpusim.agents.bench.provenance import hardware
 
-LINES = {"eager": "o-", "compile": "s-", "triton": "^-"}
+LINES = {"eager": "o-", "native": "D-", "compile": "s-", "triton": "^-"}
 PANELS = (
     ("environment steps per second", lambda row: (row["median"], row["low"], row["high"])),
     ("time of one environment's step [ns]", lambda row: tuple(1e9 / row[k] for k in ("median", "high", "low"))),

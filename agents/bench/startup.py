@@ -22,7 +22,7 @@ def startup(point: Any) -> dict[str, Any]:
         RuntimeError: the process failed; the message is the end of what it said.
     """
     with tempfile.TemporaryDirectory() as folder:
-        caches = {"TORCHINDUCTOR_CACHE_DIR": folder, "TRITON_CACHE_DIR": f"{folder}/triton"}
+        caches = {"TORCHINDUCTOR_CACHE_DIR": folder, "TRITON_CACHE_DIR": f"{folder}/triton", "GPUSIM_CACHE": folder}
         return {name: in_a_process(point, caches) for name in ("cold", "warm")}
 
 

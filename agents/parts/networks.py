@@ -17,6 +17,8 @@ from gpusim.agents.parts.images import is_cnn
 from gpusim.agents.parts.normalize import RunningMeanStd
 from gpusim.errors import NotFinite
 from gpusim.kernels.distributions import Categorical, EpsilonGreedy, Gaussian
+from gpusim.kernels.mlp import MlpShape, mlp_problem
+from gpusim.kernels.policy import MlpPolicy
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 FILTERS = 16
@@ -128,6 +130,9 @@ class ActorCritic(nn.Module):
         self.actor = build.mlp([*sizes, outputs], 0.01)
         self.critic = build.mlp([*sizes, 1], 1.0)
         self.normalizer = RunningMeanStd((inputs,)) if normalize_obs else None
+        self.shape: MlpShape | None = None
+        if self.flat and len(hidden) == 2 and not layer_norm:
+            self.shape = MlpShape(inputs, hidden[0], hidden[1], outputs, activation, not self.discrete)
         self.action_centre: Tensor
         self.action_half: Tensor
         if isinstance(action_space, Box):
@@ -168,6 +173,16 @@ class ActorCritic(nn.Module):
     def value(self, obs: Tensor) -> Tensor:
         """`[..., N]`."""
         return self.critic(self.hidden(self.features(obs))).squeeze(-1)
+
+    def as_held(self, flat: Tensor) -> MlpPolicy | None:
+        """The same policy and value, of parameters in one vector, as kernels hold them; None where they cannot."""
+        if self.shape is None or mlp_problem(self.shape):
+            return None
+        mean, scale = (
+            (None, None) if self.normalizer is None else (self.normalizer.mean.float(), self.normalizer.scale())
+        )
+        centre, half = (None, None) if self.discrete else (self.action_centre, self.action_half)
+        return MlpPolicy(flat, self.shape, mean, scale, centre, half)
 
     def trained(self) -> list[nn.Parameter]:
         """The parameters that the outputs depend on."""
@@ -234,6 +249,10 @@ class QNetwork(ActorCritic):
         self.dueling = dueling
         self.epsilon: Tensor
         self.register_buffer("epsilon", torch.ones(()))  # share of random actions
+
+    def as_held(self, flat: Tensor) -> None:
+        """None: it explores otherwise."""
+        return None
 
     def q(self, obs: Tensor) -> Tensor:
         """`[..., A]`."""

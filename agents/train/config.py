@@ -33,9 +33,10 @@ class RunConfig:
     device: str = "auto"
     """auto (CUDA where there is a GPU), cpu, cuda or cuda:N."""
     backend: str = "auto"
-    """How environments step: eager, compile, triton (fused kernels, which then learn too), or auto: eager on the CPU, on a
-    GPU triton where the environment can be lowered, else compile. Those of Gymnasium: sync (one after the other), async (a
-    process for each), for Atari ale (its own threads), envpool, or auto: ale for Atari, else sync where steps are cheap."""
+    """How environments step: eager, native (C++, on a CPU), compile (on a GPU), triton (fused kernels, which then learn
+    too), or auto: native on a CPU, on a GPU triton where the environment can be lowered, else compile. Those of Gymnasium:
+    sync (one after the other), async (a process for each), for Atari ale (its own threads), envpool, or auto: ale for Atari,
+    else sync where steps are cheap."""
     threads: Annotated[int, Range(0, 1024)] = 1
     """CPU threads of torch; small networks are fastest on one. 0 leaves torch's own choice."""
     num_envs: Count = 32

@@ -105,9 +105,9 @@ def describe(id: str | Task) -> Makeable:
 
 
 def compiles(id: str | Makeable, device: str, backend: str) -> bool:
-    """Whether its first step compiles, which takes seconds."""
+    """Whether its first step compiles by torch or Triton, which takes seconds and is not announced by them."""
     task = describe(id)
-    return isinstance(task, gpusim.Env) and make(task, 1, device, backend).backend != "eager"
+    return isinstance(task, gpusim.Env) and make(task, 1, device, backend).backend not in ("eager", "native")
 
 
 def threshold(id: str) -> float | None:

@@ -18,6 +18,7 @@ from gpusim.agents.train import environments
 from gpusim.agents.train.config import RunConfig
 from gpusim.agents.train.environments import Environments, Given, Makeable, Task
 from gpusim.errors import InputError, told
+from gpusim.kernels.policy import MlpPolicy
 from gpusim.precision import float32
 from gpusim.rollout import Rollout
 
@@ -153,11 +154,17 @@ class Learner:
             self.memory.keep(rollout.last_policy_state)
             return rollout
         try:
-            return self.env.rollout(num_steps, self._policy)
+            return self.env.rollout(num_steps, self._within() or self._policy)
         except InputError:  # actions out of bounds; such as are no numbers are the policy's, and no input
             with suppress(InputError):  # of environments that ended with the first
                 self.network.check_output(self.env.observe())
             raise
+
+    def _within(self) -> MlpPolicy | None:
+        """The policy as those environments take it that step on a CPU with the policy in the same loop."""
+        if self.env.unwrapped is not self.env or self.env.backend != "native":
+            return None
+        return self.network.as_held(self.optimizer.flat)
 
     def _as_learned(self, rollout: Rollout) -> Rollout:
         """A rollout as it is learned from, where that is not how it is reported."""

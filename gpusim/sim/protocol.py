@@ -8,39 +8,40 @@ from torch import Tensor
 from gpusim.book import Step, Tally
 from gpusim.engine import Carry
 from gpusim.env import Task
-from gpusim.kernels.lang import Lane
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.rollout import Policy, Rollout
 
 
 class Stepper(Protocol):
     """Steps environments that are written as pure functions. It may hold beginnings ready, but no part of their state: that
-    is the carry, which is handed in and out, and which nobody else looks into before `settle`."""
+    is the carry, which is handed in and out, a `Carry` or what this stepper made of one, and which nobody else looks into
+    before `settle`."""
 
-    index: Lane  # [N] the environments' numbers, in the form that steps compute with
+    def begin(self, c: Any, mask: Tensor) -> Any:
+        """New episodes of the masked environments; the carry."""
 
-    def step(self, c: Carry, action: Any, look: bool, tally: Tally | None) -> tuple[Carry, Step, Tally | None]:
+    def step(self, c: Any, action: Any, look: bool, tally: Tally | None) -> tuple[Any, Step, Tally | None]:
         """One step; `action` is what `Env.step` takes. `look`: whether observations are wanted."""
 
-    def steps(self, c: Carry, actions: list[Any], tally: Tally) -> tuple[Carry, Tally]:
+    def steps(self, c: Any, actions: list[Any], tally: Tally) -> tuple[Any, Tally]:
         """Some steps, of which nothing is wanted but the tally."""
 
     def rollout(
-        self, c: Carry, clock: int, num_steps: int, policy: Policy | None, transitions: bool
-    ) -> tuple[Carry, Rollout] | None:
+        self, c: Any, clock: int, num_steps: int, policy: Policy | None, transitions: bool
+    ) -> tuple[Any, Rollout] | None:
         """A whole rollout in one go; None where it has to be made step by step."""
 
-    def rollout_into(self, c: Carry, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
+    def rollout_into(self, c: Any, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
         """See `VectorEnv.rollout_into`."""
 
-    def settle(self, c: Carry) -> Carry:
+    def settle(self, c: Any) -> Carry:
         """The carry as a whole, in tensors: due before anything but a step touches it."""
 
-    def lanes(self, tree: Any) -> Any:
-        """Tensors in the form that steps compute with, so that all else is computed alike."""
-
-    def observe(self, c: Carry) -> Tensor:
+    def observe(self, c: Any) -> Tensor:
         """`[N, *obs]`, bit for bit what a step would give."""
+
+    def over(self, c: Any) -> Tensor:
+        """`[N]` bool, the environments that were over before this step, where nothing resets them."""
 
 
 class Simulator(Protocol):

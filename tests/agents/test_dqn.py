@@ -18,7 +18,7 @@ from gpusim.agents.train.run import RunFolder, make_learner, preset
 from gpusim.errors import InputError
 from gpusim.kernels.distributions import EpsilonGreedy
 from gpusim.kernels.launch import recording
-from gpusim.stepper import SyncFree
+from gpusim.sim.functional import SyncFree
 from tests.agents import probes
 from tests.agents.test_run import assert_same_end, readings
 from tests.agents.test_run import gpusim as command

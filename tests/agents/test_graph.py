@@ -13,6 +13,7 @@ from gpusim.agents.parts.graph import Captured
 from gpusim.agents.ppo import PPO, Config
 from gpusim.agents.train import loop
 from gpusim.pin import Pin
+from gpusim.sim import functional
 
 QUICK = {"num_envs": 8, "num_steps": 4, "minibatches": 2, "epochs": 1, "hidden": (16,), "device": "cpu"}
 
@@ -127,7 +128,7 @@ def test_environments_are_held_in_the_same_tensors():
     )
     monkey = torch.zeros(5, dtype=torch.int64)
     for each in (env, twin):
-        each._make_stepper = lambda each=each: gpusim.stepper.SyncFree(each.env, each._mode(), each.index, False)
+        each._make_stepper = lambda each=each: functional.SyncFree(each.env, each._mode(), each.index, False)
         each.reset(seed=1)
     pin = Pin()
     assert not env.hold(pin)

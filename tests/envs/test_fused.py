@@ -76,7 +76,10 @@ def test_beyond_the_vocabulary_it_is_refused_with_name_and_line():
 
 def test_auto():
     cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
-    assert checks.backend("auto", cpu, CARTPOLE) == checks.backend("auto", cpu, TOY) == "eager"
+    assert checks.backend("auto", cpu, CARTPOLE) == checks.backend("compile", cpu, CARTPOLE) == "native"
+    assert checks.backend("auto", cpu, CARTPOLE, num_envs=1) == checks.backend("auto", cpu, TOY) == "eager"
+    with pytest.warns(UserWarning, match='"compile" is "native", which cannot run, so that it is "eager"'):
+        assert checks.backend("compile", cpu, TOY) == "eager"
     assert checks.backend("auto", gpu, TOY) == "compile"
     for env in (*CLASSIC, *LOWERED):
         assert checks.backend("auto", gpu, env) == "triton"

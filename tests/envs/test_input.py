@@ -82,9 +82,13 @@ def test_a_missing_gpu():
 
 
 def test_a_missing_compiler(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(InputError, match="needs a C\\+\\+ compiler and `no-such-compiler` is missing"):
-        make(backend="compile")
+    """Nothing is lost: what is not asked for by name steps eagerly."""
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match='"native" cannot run on device "cpu": it needs a C\\+\\+ compiler'):
+        make(backend="native")
+    with pytest.warns(UserWarning, match="it needs a C\\+\\+ compiler"):
+        assert make(backend="compile").backend == "eager"
+    assert make(num_envs=64, backend="auto").backend == "eager"
 
 
 def test_gymnasium_hands_the_sentence_on():

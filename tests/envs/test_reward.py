@@ -170,8 +170,8 @@ def test_a_weight_may_be_drawn_for_every_episode():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
 @pytest.mark.xdist_group("compile")
 @pytest.mark.parametrize("env", [CLIMB, COSTLY, TOY.with_reward(minus)], ids=lambda e: e.id)
-def test_compiled(env):
-    compiled, eager = (rolled(env, steps=9, backend=backend, max_episode_steps=4) for backend in ("compile", "eager"))
+def test_native(env):
+    compiled, eager = (rolled(env, steps=9, backend=backend, max_episode_steps=4) for backend in ("native", "eager"))
     torch.testing.assert_close(compiled, eager, **WITHIN)
 
 

@@ -14,7 +14,7 @@ from gpusim import InputError
 from gpusim.envs.classic import CLASSIC
 from gpusim.envs.minatar import MINATAR
 from gpusim.kernels.lang import where, zeros_like
-from gpusim.stepper import keeps_to_vocabulary
+from gpusim.sim.cpu.eager import keeps_to_vocabulary
 from gpusim.testing import check_vector_env
 from gpusim.trial import Trial
 from tests import interpreter

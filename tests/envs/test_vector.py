@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from torch._subclasses import FakeTensorMode
 
 import gpusim
-from gpusim import Uniform, book, engine, stepper
+from gpusim import Uniform, book, engine
 from gpusim.envs.classic import CLASSIC
 from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.kernels.lang import STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Rng, uniform
+from gpusim.sim import functional
+from gpusim.sim.cpu import eager
 from gpusim.testing import check_vector_env
 from tests.envs.toys import TOY
 
@@ -56,7 +58,7 @@ class Plain:
 
     def __init__(self, env, seed, index, mode, limit, params):
         self.env, self.seed, self.mode, self.limit, self.given = env, seed, mode, limit, params
-        self.arrays = stepper.keeps_to_vocabulary(env)  # the eager step runs on NumPy arrays then
+        self.arrays = eager.keeps_to_vocabulary(env)  # the eager step runs on NumPy arrays then
         self.index = np.array([index]) if self.arrays else torch.tensor([index])
         self.episode, self.over = -1, False
         self.begin()
@@ -195,7 +197,7 @@ def test_the_time_limit_truncates_and_does_not_terminate(mode):
 def test_arrays_step_as_tensors_do(env, monkeypatch):
     """The eager step runs on NumPy arrays where it can; beginnings and actions agree bit for bit, the rest nearly."""
     vec = make(env, max_episode_steps=6)
-    monkeypatch.setattr(stepper, "keeps_to_vocabulary", lambda _: False)
+    monkeypatch.setattr(eager, "keeps_to_vocabulary", lambda _: False)
     twin = make(env, max_episode_steps=6)
     assert vec._stepper.arrays == (env is not TOY)
     vec.reset(seed=1)
@@ -632,7 +634,9 @@ def test_the_step_looks_at_no_value(env, mode):
     tally = book.Tally(*(torch.zeros(6) for _ in range(3)))
     with FakeTensorMode() as fake:
         convert = lambda tree: torch.utils._pytree.tree_map_only(torch.Tensor, fake.from_tensor, tree)  # noqa: E731
-        new, out, tally = stepper.whole(env, how, *map(convert, (carry, vec.index, action)), True, convert(tally))
+        new, out, tally = functional.whole_step(
+            env, how, *map(convert, (carry, vec.index, action)), True, convert(tally)
+        )
     assert out.obs.shape == (6, *env.observation_space.shape)
     assert new.episode.shape == tally.episodes.shape == (6,)
 
@@ -643,7 +647,7 @@ def test_the_step_is_one_graph(env, mode):
     vec, carry, how, action = dense(env, mode)
 
     def step(c, index, action):
-        return stepper.whole(env, how, c, index, action, True, None)
+        return functional.whole_step(env, how, c, index, action, True, None)
 
     torch._dynamo.reset()
     graph = torch.compile(step, fullgraph=True, backend="eager")
@@ -655,12 +659,10 @@ def test_the_step_is_one_graph(env, mode):
 def test_the_gpus_way_of_stepping_is_the_cpus(env, mode, monkeypatch):
     """A GPU draws every beginning at every step, the CPU looks ahead; the trajectories are one."""
     kwargs = {"autoreset_mode": mode, "max_episode_steps": 4, "params": RANDOM.get(env.id), "validate": False}
-    monkeypatch.setattr(
-        stepper, "keeps_to_vocabulary", lambda _: False
-    )  # else it would be NumPy's sine against torch's
+    monkeypatch.setattr(eager, "keeps_to_vocabulary", lambda _: False)  # else it would be NumPy's sine against torch's
     ahead, free = make(env, **kwargs), make(env, **kwargs)
-    assert isinstance(ahead._stepper, stepper.LookAhead)
-    monkeypatch.setattr(free, "_make_stepper", lambda: stepper.SyncFree(env, free._mode(), free.index, False))
+    assert isinstance(ahead._stepper, eager.LookAhead)
+    monkeypatch.setattr(free, "_make_stepper", lambda: functional.SyncFree(env, free._mode(), free.index, False))
     ahead.reset(seed=8)
     free.reset(seed=8)
     assert same(ahead.rollout(30), free.rollout(30))

@@ -14,11 +14,12 @@ from torch._subclasses import FakeTensorMode
 from torch._subclasses.fake_tensor import DataDependentOutputException
 
 import gpusim
-from gpusim import InputError, stepper
+from gpusim import InputError
 from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.policy import MlpPolicy
+from gpusim.sim import functional
 from gpusim.testing import check_vector_env
 from gpusim.wrappers import (
     ClipAction,
@@ -570,7 +571,7 @@ def test_a_step_through_all_wrappers_looks_at_no_value(mode, monkeypatch):
     """Fake tensors have none: a synchronization or a shape that depends on data would raise. The step is the GPU's."""
     base = make(PENDULUM, autoreset_mode=mode, validate=False, max_episode_steps=3)
     monkeypatch.setattr(
-        base, "_make_stepper", lambda: stepper.SyncFree(base.env, base._mode(), base.index, compiled=False)
+        base, "_make_stepper", lambda: functional.SyncFree(base.env, base._mode(), base.index, compiled=False)
     )
     whole = env = every(base)
     env.reset(seed=0)

@@ -54,12 +54,12 @@ def of_eager() -> Iterator[tuple[str, Case]]:
     yield "host", _host
 
 
-def of_compile() -> Iterator[tuple[str, Case]]:
-    yield from _all_ways(CARTPOLE, "same_step", 32, 40, "compile")
-    yield "compile CartPole-v1 next_step", partial(_kept, CARTPOLE, "next_step", 32, 40, "compile")
-    yield "compile Pendulum-v1 disabled", partial(_kept, PENDULUM, "disabled", 32, 20, "compile")
-    yield "compile Drift-v0, whose steps draw", partial(_kept, DRIFT, "next_step", 32, 20, "compile")
-    yield "compile MinAtar/Breakout-v1", partial(_kept, BREAKOUT, "same_step", 32, 20, "compile")
+def of_native() -> Iterator[tuple[str, Case]]:
+    for mode in MODES:
+        for env in (*CLASSIC, *GAMES, *LOWERED):
+            yield from _all_ways(env, mode, 64, 40, "native")
+        for env in (CARTPOLE, DRIFT, DUSK):
+            yield f"native {env.id} {mode} drawn parameters", partial(_drawn, env, mode, 64, 40, "native")
 
 
 def of_triton() -> Iterator[tuple[str, Case]]:

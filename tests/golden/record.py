@@ -1,4 +1,4 @@
-"""`python -m tests.golden.record` writes `trajectories.json` anew: after a change that is meant to change trajectories."""
+"""`python -m tests.golden.record [KIND ...]` writes `trajectories.json` anew: after what is meant to change trajectories."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import torch
 from tests.golden import cases
 from tests.golden.fingerprint import fingerprint, machine
 
+KINDS = ("eager", "native", "triton")
 FILE = Path(__file__).with_name("trajectories.json")
 
 
@@ -24,14 +25,26 @@ def recorded() -> dict[str, Any]:
 
 
 def main() -> None:
+    """Those of the kinds that are named, or all; named "interpreted", Triton's are printed, by whoever interprets."""
     torch.set_num_threads(1)
-    if sys.argv[1:] == ["triton"]:
+    if sys.argv[1:] == ["interpreted"]:
         print(json.dumps(trajectories("triton")))
         return
-    command, variables = [sys.executable, "-m", "tests.golden.record", "triton"], os.environ | {"TRITON_INTERPRET": "1"}
-    interpreted = subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True).stdout
-    found = {kind: trajectories(kind) for kind in ("eager", "compile")} | {"triton": json.loads(interpreted)}
+    chosen = sys.argv[1:] or KINDS
+    kept = recorded() if FILE.exists() else {}
+    found = {kind: _recorded(kind) if kind in chosen else kept[kind] for kind in KINDS}
     FILE.write_text(told({"machine": machine()} | found))
+
+
+def _recorded(kind: str) -> dict[str, Any]:
+    return json.loads(interpreted()) if kind == "triton" else trajectories(kind)
+
+
+def interpreted() -> str:
+    """What Triton's interpreter makes, in a process of its own."""
+    command = [sys.executable, "-m", "tests.golden.record", "interpreted"]
+    variables = os.environ | {"TRITON_INTERPRET": "1"}
+    return subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def told(found: dict[str, dict[str, Any]]) -> str:

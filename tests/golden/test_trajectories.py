@@ -17,9 +17,7 @@ HERE = machine() == RECORDED["machine"]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
 
 
-@pytest.mark.parametrize(
-    "kind", ["eager", pytest.param("compile", marks=[pytest.mark.xdist_group("compile"), pytest.mark.slow])]
-)
+@pytest.mark.parametrize("kind", ["eager", pytest.param("native", marks=pytest.mark.slow)])
 def test_trajectories_are_what_they_were(kind):
     compare(record.trajectories(kind), RECORDED[kind])
 
@@ -28,7 +26,10 @@ def test_trajectories_are_what_they_were(kind):
 def test_kernels_go_where_they_went():
     if why := interpreter.problem():
         pytest.skip(why)
-    command, variables = [sys.executable, "-m", "tests.golden.record", "triton"], os.environ | {"TRITON_INTERPRET": "1"}
+    command, variables = (
+        [sys.executable, "-m", "tests.golden.record", "interpreted"],
+        os.environ | {"TRITON_INTERPRET": "1"},
+    )
     done = subprocess.run(command, env=variables, capture_output=True, text=True, cwd=interpreter.ROOT, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     compare(json.loads(done.stdout), RECORDED["triton"])

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from gpusim.env import Env
-from gpusim.kernels.lang import Lane, Rng, absolute, ceil, clip, cos, sin, uniform4, where
+from gpusim.kernels.lang import Lane, Rng, absolute, ceil, clip, cos, sin, to_float, uniform4, where
 from gpusim.render.classic import gymnasium_renderer
 
 PI = math.pi
@@ -45,7 +45,7 @@ def init(rng: Rng, p: Params) -> State:
 
 
 def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane]:
-    torque = (action - 1) * p.torque
+    torque = to_float(action - 1) * p.torque
     k1 = _derivative(s, torque, p)
     k2 = _derivative(_move(s, k1, 0.5 * p.dt), torque, p)
     k3 = _derivative(_move(s, k2, 0.5 * p.dt), torque, p)

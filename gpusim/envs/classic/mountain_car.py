@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from gpusim.env import Env
-from gpusim.kernels.lang import Lane, Rng, clip, cos, ones_like, uniform, where, zeros_like
+from gpusim.kernels.lang import Lane, Rng, clip, cos, ones_like, to_float, uniform, where, zeros_like
 from gpusim.render.classic import gymnasium_renderer
 
 
@@ -34,7 +34,7 @@ def init(rng: Rng, p: Params) -> State:
 
 
 def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane]:
-    velocity = s.velocity + (action - 1) * p.force - cos(3.0 * s.position) * p.gravity
+    velocity = s.velocity + to_float(action - 1) * p.force - cos(3.0 * s.position) * p.gravity
     velocity = clip(velocity, -p.max_speed, p.max_speed)
     position = clip(s.position + velocity, p.min_position, p.max_position)
     velocity = where((position <= p.min_position) & (velocity < 0.0), 0.0, velocity)

@@ -1,0 +1,358 @@
+"""The CPU's own stepper: environments as C++, as many steps a call as are asked for."""
+
+import ctypes
+import os
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from gpusim import checks
+from gpusim.book import Book, Step, Tally
+from gpusim.engine import Carry, Mode
+from gpusim.env import Env
+from gpusim.errors import InputError
+from gpusim.kernels.cpp import CompileError, loaded
+from gpusim.kernels.lang import STREAM_INIT, Rng
+from gpusim.kernels.mlp import mlp_problem
+from gpusim.kernels.policy import MlpPolicy
+from gpusim.policy import Policy
+from gpusim.random_actions import unbounded
+from gpusim.remember import by_env
+from gpusim.rollout import SUMS, Rollout
+from gpusim.sim.cpu import emit
+from gpusim.sim.cpu.emit import Field, Layout
+
+LANES = 64  # environments of a tile, as in loop.h
+ALONE = 1e-3  # seconds of work that are not worth a second thread
+CALL = 0.2  # seconds of one call, so that an interrupt is heard
+POINTERS = (
+    "actions", "obs", "next_obs", "last_obs", "action", "reward", "terminated", "truncated", "reset", "valid",
+    "ended", "ended_too", "episode_return", "episode_length", "episode_steps", "episodes", "return_sum", "length_sum",
+)  # fmt: skip
+
+
+TOLD = {
+    "reward": torch.float32, "episode_return": torch.float32, "episode_steps": torch.int32,
+    **dict.fromkeys(("terminated", "truncated", "reset", "valid", "ended", "ended_too"), torch.bool),
+}  # fmt: skip
+"""What one step tells beside observations."""
+
+
+class Job(ctypes.Structure):
+    """As in loop.h."""
+
+    _fields_ = [
+        ("tiles", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("next", "count", "num_envs", "steps", "clock")),
+        ("seed", ctypes.c_uint64),
+        ("begin", ctypes.c_void_p),
+        ("wide", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in POINTERS),
+        *((name, ctypes.c_int64) for name in ("hidden1", "hidden2", "outputs", "gaussian", "relu")),
+        *((name, ctypes.c_void_p) for name in ("weights", "mean", "scale", "centre", "half")),
+        *((name, ctypes.c_void_p) for name in ("sample", "log_prob", "value", "next_value")),
+    ]
+
+
+class Tiles(NamedTuple):
+    """The carry, as C++ has it."""
+
+    arrays: dict[str, np.ndarray]  # of each field of the layout `[tiles, slots, 64]`, in one memory
+    address: int
+    params: Any  # the environment's, with None for lanes
+    seed: Tensor
+    key: int  # the same
+
+
+class Native:
+    """A stepper, see `gpusim.sim.protocol`, which steps in place.
+
+    Raises:
+        CompileError: there is no compiler, it fails, or the environment has no meaning in C++; the sentence says which.
+    """
+
+    def __init__(self, env: Env, mode: Mode, index: Tensor, params: Any):
+        self.env, self.mode, self.index, self.num_envs = env, mode, index, len(index)
+        self.same, self.flat = mode.rules.autoreset is AutoresetMode.SAME_STEP, len(env.observation_space.shape) == 1
+        self.discrete = isinstance(env.action_space, Discrete)
+        self.numbers = type(params)(*(p if isinstance(p, int | float) else None for p in params))
+        self.layout, self.state = _kinds(env, mode)
+        self.run = _library(env, mode, self.numbers, "tell")
+        shape, kind = env.observation_space.shape, torch.from_numpy(env.observation_space.low[:0]).dtype
+        self.obs_form = _form((*shape, self.num_envs) if self.flat else (self.num_envs, *shape), kind)
+        self.told_form = {k: _form((self.num_envs,), x) for k, x in TOLD.items() if not (self.same and k == "valid")}
+        self.seconds = 2e-8  # of a step of one environment, as last measured
+        self.settled: tuple[Any, Any] = None, None  # a carry of tensors, and the same as tiles
+
+    # The carry.
+
+    def settle(self, c: Any) -> Carry:
+        """As tensors."""
+        if isinstance(c, Carry):
+            return c
+        whole = self._tensors(c)
+        self.settled = whole, c
+        return whole
+
+    def _tensors(self, c: Tiles) -> Carry:
+        state = self.state(*(self._out(c, f) for f in self.layout.state))
+        lanes = {f.name[2:]: self._out(c, f) for f in self.layout.params}
+        book = Book(*(self._out(c, f) for f in self.layout.kept[:4]))
+        return Carry(state, c.params._replace(**lanes), book, self._out(c, self.layout.kept[4]), c.seed)
+
+    def _out(self, c: Tiles, field: Field) -> Tensor:
+        shape = (-1, field.width) if field.width else (-1,)
+        flat = c.arrays[field.name].swapaxes(1, 2).reshape(shape)[: self.num_envs]
+        if field.dtype == "w":
+            return torch.from_numpy(flat.astype(np.int64))
+        return torch.from_numpy(flat != 0 if field.dtype == "b" else np.array(flat))
+
+    def _tiles(self, c: Any) -> Tiles:
+        if isinstance(c, Tiles):
+            return c
+        if c is self.settled[0]:
+            return self.settled[1]
+        new = self._room(c)
+        lanes = tuple(getattr(c.params, f.name[2:]) for f in self.layout.params)
+        values = (*c.state, *lanes, *c.book, c.episode, self.index)
+        for field, x in zip((*self.layout.state, *self.layout.params, *self.layout.kept), values, strict=True):
+            array = new.arrays[field.name]
+            flat = np.zeros((array.shape[0] * LANES, field.slots), array.dtype)
+            flat[: self.num_envs] = x.numpy().reshape(-1, field.slots)
+            array[...] = (-flat if field.dtype == "b" else flat).reshape(-1, LANES, field.slots).swapaxes(1, 2)
+        return new
+
+    def _room(self, c: Carry) -> Tiles:
+        fields = (*self.layout.state, *self.layout.params, *self.layout.kept)
+        sizes = [f.slots * LANES * DTYPES[f.dtype].itemsize for f in fields]
+        count, size = -(-self.num_envs // LANES), sum(sizes)
+        memory = np.zeros(count * size + 64, np.uint8)
+        start = -memory.ctypes.data % 64  # vectors are read whole
+        arrays = {
+            f.name: np.ndarray(
+                (count, f.slots, LANES), DTYPES[f.dtype], memory, start + sum(sizes[:k]),
+                (size, LANES * DTYPES[f.dtype].itemsize, DTYPES[f.dtype].itemsize),
+            )
+            for k, f in enumerate(fields)
+        }  # fmt: skip
+        return Tiles(arrays, memory.ctypes.data + start, self.numbers, c.seed, int(c.seed))
+
+    def over(self, c: Any) -> Tensor:
+        if isinstance(c, Carry):
+            return c.book.terminated | c.book.truncated
+        return self._out(c, self.layout.kept[2]) | self._out(c, self.layout.kept[3])
+
+    # What is asked of it.
+
+    def begin(self, c: Any, mask: Tensor) -> Tiles:
+        """New episodes of the masked environments."""
+        tiles = self._tiles(c)
+        self._go(self.run, tiles, 0, 0, begin=mask.data_ptr())
+        return tiles
+
+    def observe(self, c: Any) -> Tensor:
+        obs = self._empty_obs()
+        self._go(self.run, self._tiles(c), 0, 0, last_obs=obs.data_ptr())
+        return self._shaped(obs)
+
+    def step(self, c: Any, action: Any, look: bool, tally: Tally | None) -> tuple[Tiles, Step, Tally | None]:
+        tiles = self._tiles(c)
+        given = torch.stack(action) if isinstance(action, tuple) else action.contiguous()
+        told = {name: torch.empty_like(form) for name, form in self.told_form.items()}
+        obs = self._empty_obs() if look else None
+        final = self._empty_obs() if look and self.same else None
+        counted = tally and Tally(*(x.clone() for x in tally))
+        places = {name: x.data_ptr() for name, x in told.items()}
+        if obs is not None:
+            places["last_obs"] = obs.data_ptr()
+        if final is not None:
+            places["next_obs"] = final.data_ptr()
+        if counted:
+            places |= {name: x.data_ptr() for name, x in counted._asdict().items()}
+        self._go(self.run, tiles, 0, 1, wide=given.dtype is torch.int64, actions=given.data_ptr(), **places)
+        out = Step(
+            self._shaped(obs), self._shaped(final), told["reward"], told["terminated"], told["truncated"], told["reset"],
+            told.get("valid"), told["episode_return"], told["episode_steps"], (told["ended"], told["ended_too"]),
+        )  # fmt: skip
+        return tiles, out, counted
+
+    def steps(self, c: Any, actions: list, tally: Tally) -> tuple[Tiles, Tally]:
+        for action in actions:
+            c, _, tally = self.step(c, action, False, tally)  # type: ignore[assignment]
+        return c, tally
+
+    def rollout(
+        self, c: Any, clock: int, num_steps: int, policy: Policy | None, transitions: bool
+    ) -> tuple[Tiles, Rollout] | None:
+        if isinstance(policy, MlpPolicy) and transitions and self.holds(policy):
+            return self._by_policy(c, clock, num_steps, policy)
+        return None if policy else self._at_random(c, clock, num_steps, transitions)
+
+    def _at_random(self, c: Any, clock: int, num_steps: int, transitions: bool) -> tuple[Tiles, Rollout]:
+        space: Any = self.env.action_space
+        if not (self.discrete or checks.bounded(space)):
+            raise unbounded(space)
+        kept = self._kept(num_steps) if transitions else {}
+        run = self.run if kept else _library(self.env, self.mode, self.numbers, "count")
+        tallied = self._tallied()
+        tiles = self._several(run, c, clock, num_steps, kept, _places(Tally(*tallied.unbind())._asdict()))
+        return tiles, self._rolled(tiles, kept, num_steps, tallied)
+
+    def holds(self, policy: MlpPolicy) -> bool:
+        """Whether the policy can be inside the loop with the steps."""
+        return self.same and self.flat and mlp_problem(policy.shape) is None
+
+    def _by_policy(self, c: Any, clock: int, num_steps: int, policy: MlpPolicy) -> tuple[Tiles, Rollout]:
+        shape = policy.shape
+        kept = self._kept(num_steps)
+        sample = kept["action"] if policy.centre is None else torch.empty_like(kept["action"])
+        kept |= {"sample": sample} | {
+            name: torch.empty_like(kept["reward"]) for name in ("log_prob", "value", "next_value")
+        }
+        run = _library(self.env, self.mode, self.numbers, "act")
+        tensors = {
+            "weights": policy.flat.detach(),
+            **{k: getattr(policy, k) for k in ("mean", "scale", "centre", "half")},
+        }
+        given = {k: x.contiguous() for k, x in tensors.items() if x is not None}
+        facts = {
+            "hidden1": shape.hidden1, "hidden2": shape.hidden2, "outputs": shape.outputs, "gaussian": shape.gaussian,
+            "relu": shape.activation == "relu",
+        }  # fmt: skip
+        tallied = self._tallied()
+        told = _places(given | Tally(*tallied.unbind())._asdict()) | facts
+        tiles = self._several(run, c, clock, num_steps, kept, told)
+        extras = {name: kept.pop(name) for name in ("log_prob", "value", "next_value")}
+        extras["sample"] = kept.pop("sample") if self.discrete else kept.pop("sample").movedim(1, -1)
+        return tiles, self._rolled(tiles, kept, num_steps, tallied, extras)
+
+    def _tallied(self) -> Tensor:
+        return room((3, self.num_envs), torch.float32).zero_()
+
+    def _rolled(self, tiles: Tiles, kept: dict, steps: int, tallied: Tensor, extras: dict | None = None) -> Rollout:
+        sums = dict(zip(SUMS, tallied.sum(1, dtype=torch.float64).unbind(), strict=True))
+        return Rollout(**self._told(kept, steps), extras=extras or {}, last_obs=self.observe(tiles), **sums)
+
+    def rollout_into(self, c: Any, kept: Any, policy: Any, clock: Tensor) -> None:
+        raise InputError('only the backend "triton" makes a rollout in place.')
+
+    def _several(self, run: Any, c: Any, clock: int, steps: int, kept: dict[str, Tensor], told: dict) -> Tiles:
+        """Steps in calls that are short; should they be interrupted, none was made."""
+        tiles, done, n = self._tiles(c), 0, self.num_envs
+        before = {name: x.copy() for name, x in tiles.arrays.items()} if steps * n * self.seconds > CALL else {}
+        try:
+            while done < steps:
+                some = min(steps - done, max(1, int(CALL / (n * self.seconds))))
+                places = _places({name: x[done] for name, x in kept.items()})
+                self._go(run, tiles, clock + done, some, **places, **told)
+                done += some
+        except BaseException:
+            for name, x in before.items():
+                tiles.arrays[name][...] = x
+            raise
+        return tiles
+
+    def _go(self, run: Any, tiles: Tiles, clock: int, steps: int, **told: int | None) -> None:
+        """`steps` steps; `told` holds fields of `Job`."""
+        n, count = self.num_envs, -(-self.num_envs // LANES)
+        job = Job(tiles.address, 0, count, n, steps, clock, tiles.key, **told)
+        expected = max(steps, 1) * n * self.seconds
+        threads = min(torch.get_num_threads(), count) if expected > ALONE else 1
+        begun = perf_counter()
+        on_threads(run, job, threads)
+        if steps:
+            self.seconds = (perf_counter() - begun) * threads / (steps * n)
+
+    # Memory for what is told.
+
+    def _empty_obs(self, *before: int) -> Tensor:
+        return torch.empty_like(self.obs_form.expand(*before, *self.obs_form.shape) if before else self.obs_form)
+
+    def _kept(self, steps: int) -> dict[str, Tensor]:
+        n = self.num_envs
+        flags = ("terminated", "truncated") if self.same else ("terminated", "truncated", "valid")
+        shape = () if self.discrete else self.env.action_space.shape
+        return {
+            **{name: self._empty_obs(steps) for name in ("obs", "next_obs")},
+            "action": room((steps, *shape, n), torch.int32 if self.discrete else torch.float32),  # type: ignore[misc]
+            **{name: room((steps, n), torch.float32) for name in ("reward", "episode_return", "episode_length")},
+            **{name: room((steps, n), torch.bool) for name in flags},
+        }
+
+    def _told(self, kept: dict[str, Tensor], steps: int) -> dict[str, Any]:
+        """What was kept, `[T, N, ...]`, as a `Rollout` has it."""
+        if not kept:
+            return dict.fromkeys(Rollout._fields[:9])
+        action = kept["action"]
+        everywhere = torch.ones((), dtype=torch.bool, device=self.index.device).expand(steps, self.num_envs)
+        return kept | {
+            "obs": self._shaped(kept["obs"]),
+            "next_obs": self._shaped(kept["next_obs"]),
+            "action": action if self.discrete else action.movedim(1, -1),
+            "valid": kept.get("valid", everywhere),
+        }
+
+    def _shaped(self, obs: Tensor | None) -> Any:
+        """`[..., N, *obs]` of what was filled."""
+        return obs.mT if obs is not None and self.flat else obs
+
+
+def _places(tensors: dict[str, Tensor]) -> dict[str, int]:
+    return {name: x.data_ptr() for name, x in tensors.items()}
+
+
+def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """On the CPU, whatever torch's default device is."""
+    return torch.empty(shape, dtype=dtype, device="cpu")
+
+
+def _form(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Without memory: to make room like something takes half the time of describing it."""
+    return torch.empty((), dtype=dtype, device="cpu").expand(shape)
+
+
+DTYPES = {k: np.dtype(x) for k, x in {"f": "f4", "i": "i4", "l": "i8", "b": "i4", "w": "u4"}.items()}
+_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}  # by process: a fork has none of its parent's threads
+
+
+def on_threads(run: Any, job: Job, threads: int) -> None:
+    """Tiles are taken one after the other by whoever is free."""
+    if threads == 1:
+        run(ctypes.byref(job))
+        return
+    here = os.getpid(), threads - 1
+    if here not in _pools:
+        _pools[here] = ThreadPoolExecutor(threads - 1, "gpusim")
+    others = [_pools[here].submit(run, ctypes.byref(job)) for _ in range(threads - 1)]
+    try:
+        run(ctypes.byref(job))
+    finally:
+        for other in others:
+            if not other.cancel():  # it has begun
+                other.result()
+
+
+@by_env
+def _kinds(env: Env, mode: Mode) -> tuple[Layout, type]:
+    """Of environments of this kind, found by beginning one."""
+    one = torch.zeros(1, dtype=torch.int64, device="cpu")
+    lanes = dict.fromkeys([*mode.lanes, *(name for name, _, _ in mode.random_params)], one.to(torch.float32))
+    with torch.no_grad():
+        state = env.init(Rng(0, one, one, 0, STREAM_INIT), env.params._replace(**lanes))
+    return emit.layout(state, mode), type(state)
+
+
+@by_env
+def _library(env: Env, mode: Mode, numbers: Any, kind: str) -> Any:
+    of, state = _kinds(env, mode)
+    try:
+        source = emit.source(env, mode, numbers, of, state, kind)
+    except Exception as error:
+        raise CompileError(f"{env.id} has no meaning in C++: {error}") from error
+    return loaded(source, env.id).run

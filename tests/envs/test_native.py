@@ -1,0 +1,181 @@
+"""`backend="native"`: the same episodes as eagerly, bit for bit where only whole numbers and draws are concerned."""
+
+import pytest
+import torch
+
+import gpusim
+from gpusim import Uniform
+from gpusim.envs.classic import CLASSIC
+from gpusim.envs.classic.cartpole import CARTPOLE
+from gpusim.envs.classic.pendulum import PENDULUM
+from gpusim.envs.minatar import ALL_ACTIONS, GAMES
+from gpusim.sim.cpu import native as native_stepper
+from gpusim.testing import check_vector_env
+from gpusim.tree import tensors
+from tests.envs.toys import DRIFT, DUSK, SWARM, TRAIL
+
+each_mode = pytest.mark.parametrize("mode", ["same_step", "next_step", "disabled"])
+RANDOM = {
+    "CartPole-v1": {"gravity": Uniform(5.0, 20.0), "force": torch.linspace(5.0, 9.0, 67)},
+    "Drift-v0": {"edge": Uniform(0.6, 1.0)},
+    "Dusk-v0": {"fade": Uniform(0.1, 0.2)},
+}
+WITHIN = {"rtol": 1e-5, "atol": 1e-5}  # float32, other instructions for sine and cosine, sums in another order
+
+
+def make(env=CARTPOLE, num_envs=7, **kwargs):
+    return gpusim.make(env, num_envs, **({"device": "cpu", "backend": "native", "max_episode_steps": 9} | kwargs))
+
+
+def pair(env=CARTPOLE, **kwargs):
+    """The same as C++ and eagerly, at the same beginning."""
+    both = make(env, **kwargs), make(env, backend="eager", **kwargs)
+    for vec in both:
+        vec.reset(seed=11)
+    return both
+
+
+def same(a, b):
+    """Bit for bit, two trees of tensors."""
+    return all(torch.equal(x, y) for x, y in zip(tensors(a), tensors(b), strict=True))
+
+
+def close(a, b, **within):
+    torch.testing.assert_close(a, b, **(within or WITHIN))
+
+
+@each_mode
+def test_native_is_eager(mode):
+    native, eager = pair(autoreset_mode=mode, validate=False)
+    ours, theirs = native.rollout(30), eager.rollout(30)
+    close(ours[:9], theirs[:9])
+    assert torch.equal(ours.action, theirs.action)
+    for field in ("terminated", "truncated", "valid", "episode_length", "episodes"):
+        assert torch.equal(getattr(ours, field), getattr(theirs, field)), field
+    assert ours.episodes >= 7
+    close(native.get_state()[:-1], eager.get_state()[:-1])
+
+
+def test_beginnings_are_the_same_bit_for_bit():
+    native, eager = pair(max_episode_steps=1)
+    for _ in range(3):
+        action = torch.zeros(7, dtype=torch.int64)
+        assert torch.equal(native.step(action)[0], eager.step(action)[0])
+
+
+@pytest.mark.parametrize("env", [CARTPOLE, PENDULUM], ids=lambda e: e.id)
+def test_it_keeps_the_contract(env):
+    """To the last bit of a sine: after a masked reset the observations of the others are what they were."""
+    check_vector_env(make(env))
+
+
+def test_the_number_of_environments_does_not_matter():
+    walks = {}
+    for n in (1, 2, 7, 4096):
+        vec = make(num_envs=n)
+        obs = [vec.reset(seed=3)[0]]
+        obs += [vec.step(torch.arange(n) % 2)[0] for _ in range(12)]
+        walks[n] = torch.stack(obs)
+    assert torch.equal(walks[2], walks[7][:, :2])
+    assert torch.equal(walks[7], walks[4096][:, :7])
+    assert torch.equal(walks[1], walks[7][:, :1])
+
+
+@pytest.mark.parametrize("chunks", [(1,) * 27, (8, 16, 3), (5, 22)], ids=str)
+def test_chunks_do_not_matter(chunks):
+    vec, twin = make(), make()
+    vec.reset(seed=1)
+    twin.reset(seed=1)
+    whole = vec.rollout(27)
+    parts = [twin.rollout(count, transitions=False) for count in chunks]
+    for field in ("episodes", "return_sum", "length_sum"):
+        assert torch.equal(getattr(whole, field), sum(getattr(p, field) for p in parts)), field
+    assert torch.equal(whole.last_obs, parts[-1].last_obs)
+    for a, b in zip(vec.get_state().state, twin.get_state().state, strict=True):
+        assert torch.equal(a, b)
+
+
+@each_mode
+@pytest.mark.parametrize("env", [*GAMES, *ALL_ACTIONS], ids=lambda e: e.id)
+def test_games_are_what_they_are_eagerly_bit_for_bit(env, mode):
+    """More than a tile, and a part of one."""
+    native, eager = pair(env, num_envs=67, autoreset_mode=mode, validate=False, max_episode_steps=None)
+    assert same(native.rollout(12), eager.rollout(12))
+    assert same(native.rollout(150, transitions=False), eager.rollout(150, transitions=False))
+    assert same(native.get_state(), eager.get_state())
+
+
+@each_mode
+@pytest.mark.parametrize("env", [*CLASSIC, DRIFT, SWARM, DUSK, TRAIL], ids=lambda e: e.id)
+def test_given_actions_are_taken(env, mode):
+    """Steps and their infos, with masked resets where nothing else resets."""
+    params = RANDOM.get(env.id)
+    native, eager = pair(env, num_envs=67, autoreset_mode=mode, params=params)
+    for _ in range(12):
+        action = torch.as_tensor(native.action_space.sample())
+        ours, theirs = native.step(action), eager.step(action)
+        close(ours, theirs)
+        assert [x.dtype for x in tensors(ours)] == [x.dtype for x in tensors(theirs)]
+        if mode == "disabled" and (over := native.over()).any():
+            assert torch.equal(over, eager.over())
+            close(*(vec.reset(options={"reset_mask": over})[0] for vec in (native, eager)))
+    for a, b in zip(native.get_state().params, eager.get_state().params, strict=True):
+        assert torch.equal(torch.as_tensor(a), torch.as_tensor(b))
+
+
+def test_threads_do_not_matter(monkeypatch):
+    monkeypatch.setattr(native_stepper, "ALONE", 0.0)
+    runs, threads = [], torch.get_num_threads()
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            vec = make(num_envs=1000, max_episode_steps=None)
+            vec.reset(seed=5)
+            runs.append((vec.rollout(40), vec.rollout(40, transitions=False), vec.get_state()))
+    finally:
+        torch.set_num_threads(threads)
+    assert same(*runs)
+
+
+def test_an_interrupted_rollout_was_not_made(monkeypatch):
+    vec, twin = make(), make()
+    vec.reset(seed=1)
+    twin.reset(seed=1)
+    monkeypatch.setattr(native_stepper, "CALL", 0.0)  # each step is a call
+    calls, go = [], native_stepper.on_threads
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        go(*args)
+
+    monkeypatch.setattr(native_stepper, "on_threads", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        vec.rollout(9, transitions=False)
+    monkeypatch.undo()
+    assert same(vec.rollout(20), twin.rollout(20))
+
+
+def test_boards_are_computed_cell_by_cell():
+    native, eager = pair(TRAIL)
+    ours, theirs = native.rollout(20), eager.rollout(20)
+    assert ours.obs.dtype == torch.bool
+    for a, b in ((ours.obs, theirs.obs), (ours.next_obs, theirs.next_obs), (ours.last_obs, theirs.last_obs)):
+        assert torch.equal(a, b)
+        assert a.is_contiguous()
+
+
+def test_parameters_may_change():
+    native, eager = pair(max_episode_steps=8)
+    for value in (3.0, 5.0, torch.linspace(1, 9, 7)):
+        for vec in (native, eager):
+            vec.set_attr("gravity", value)
+        close(native.rollout(3).next_obs, eager.rollout(3).next_obs)
+
+
+def test_state_goes_from_one_backend_to_the_other():
+    native, eager = pair()
+    native.rollout(13)
+    eager.set_state(native.get_state())
+    close(native.rollout(12)[:9], eager.rollout(12)[:9])
