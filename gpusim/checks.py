@@ -59,6 +59,8 @@ def backend_problem(name: str, where: torch.device, env: Env | None = None) -> s
                 "(TRITON_INTERPRET=1, set before Python starts, runs kernels on the CPU, slowly, for tests)"
             )
         return _not_lowered(env) if env else None
+    if name == "compile" and where.type == "cpu":
+        return backend_problem("native", where, env)
     if name == "native":
         if where.type != "cpu":
             return 'it is the CPU\'s; use device="cpu", or backend="triton" or "compile"'

@@ -10,6 +10,7 @@ from gpusim.version import __version__
 
 CUDA_NEEDS_DRIVER = {11: (450, 80), 12: (525, 60), 13: (580, 65)}  # Linux, for any minor version of that CUDA
 CHOOSE = "choose at https://pytorch.org/get-started/locally"
+NATIVELY = f"on the CPU, backend auto is native from {checks.FEW} environments on"
 COMPILE_NEEDS = (7, 0)  # the compute capability that torch.compile and Triton ask for
 
 
@@ -42,6 +43,7 @@ def describe(m: Machine) -> list[tuple[str, str]]:
         ("NVIDIA driver", m.driver or "none found"),
         ("torch", f"{m.torch} ({_built_for(m)})" if m.torch else "not installed"),
         ("triton", m.triton or "not installed"),
+        ("C++ compiler", f"{m.cpp_compiler} ({NATIVELY})" if m.cpp_compiler else "none found"),
         ("Gymnasium", m.gymnasium or "not installed"),
         ("ale-py", m.ale_py or "not installed"),
         ("Box2D", m.box2d or "not installed"),

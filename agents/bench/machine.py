@@ -56,6 +56,7 @@ class Machine:
     visible_devices: str | None = None  # CUDA_VISIBLE_DEVICES
     gpus: tuple[Gpu, ...] = ()
     c_compiler: str | None = None
+    cpp_compiler: str | None = None
     wants: tuple[tuple[str, str, str], ...] = ()  # (who, package, range): what gpusim and torch ask of packages
     declined: tuple[tuple[str, str, str], ...] = ()  # (backend, device type, why), as `gpusim.make` sees it
 
@@ -83,10 +84,17 @@ def probe() -> Machine:
         device_files=bool(_try(lambda: [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")])),
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         c_compiler=next(filter(None, map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))), None),
+        cpp_compiler=_try(_cpp_compiler),
         wants=(*_wants("gpusim", ("torch", "triton", "gymnasium")), *_wants("torch", ("triton",))),
         declined=_try(_refusals) or (),
         **{"gpus": gpus, **torch},
     )
+
+
+def _cpp_compiler() -> str | None:
+    from gpusim.kernels.cpp import compiler
+
+    return compiler()
 
 
 def _torch_facts() -> dict:

@@ -26,7 +26,7 @@ GPU_BOX = Machine(
     gpus=(H100,),
     c_compiler="/usr/bin/cc",
     wants=WANTS,
-    declined=(("triton", "cpu", "it needs a CUDA GPU"),),
+    declined=(("triton", "cpu", "it needs a CUDA GPU"), ("native", "cuda", "it is the CPU's")),
 )
 CPU_BOX = dataclasses.replace(
     GPU_BOX,
@@ -55,9 +55,11 @@ def test_backends_where_there_is_a_gpu_and_where_there_is_none():
     gpu = works(GPU_BOX)
     assert gpu == {
         ("eager", "cpu"): True,
+        ("native", "cpu"): True,
         ("compile", "cpu"): True,
         ("triton", "cpu"): False,
         ("eager", "cuda"): True,
+        ("native", "cuda"): False,
         ("compile", "cuda"): True,
         ("triton", "cuda"): True,
     }
@@ -99,7 +101,6 @@ def test_each_mismatch_is_told_in_words(box, change, words):
 @pytest.mark.parametrize(
     ("change", "device", "word"),
     [
-        ({"python_headers": False}, "cpu", "Python.h"),
         ({"python_headers": False}, "cuda", "Python.h"),
         ({"c_compiler": None}, "cuda", "C compiler"),
         ({"triton": None}, "cuda", "triton is not installed"),
@@ -168,6 +169,12 @@ def test_the_report_names_what_was_asked_for():
 def test_libraries_of_the_host_are_told_with_their_versions():
     told = dict(info.describe(dataclasses.replace(GPU_BOX, ale_py="0.12.1", box2d="2.3.10")))
     assert [told[name] for name in ("ale-py", "Box2D", "EnvPool")] == ["0.12.1", "2.3.10", "not installed"]
+
+
+def test_what_compiles_for_the_cpu_is_told():
+    told = dict(info.describe(dataclasses.replace(GPU_BOX, cpp_compiler="/usr/bin/g++")))
+    assert told["C++ compiler"] == "/usr/bin/g++ (on the CPU, backend auto is native from 16 environments on)"
+    assert dict(info.describe(GPU_BOX))["C++ compiler"] == "none found"
 
 
 def test_this_machine_is_found_and_described():

@@ -168,14 +168,8 @@ class Native:
         obs = self._empty_obs() if look else None
         final = self._empty_obs() if look and self.same else None
         counted = tally and Tally(*(x.clone() for x in tally))
-        places = {name: x.data_ptr() for name, x in told.items()}
-        if obs is not None:
-            places["last_obs"] = obs.data_ptr()
-        if final is not None:
-            places["next_obs"] = final.data_ptr()
-        if counted:
-            places |= {name: x.data_ptr() for name, x in counted._asdict().items()}
-        self._go(self.run, tiles, 0, 1, wide=given.dtype is torch.int64, actions=given.data_ptr(), **places)
+        wanted = told | {"last_obs": obs, "next_obs": final, "actions": given} | (counted._asdict() if counted else {})
+        self._go(self.run, tiles, 0, 1, wide=given.dtype is torch.int64, **_places(wanted))
         out = Step(
             self._shaped(obs), self._shaped(final), told["reward"], told["terminated"], told["truncated"], told["reset"],
             told.get("valid"), told["episode_return"], told["episode_steps"], (told["ended"], told["ended_too"]),
@@ -220,7 +214,7 @@ class Native:
             "weights": policy.flat.detach(),
             **{k: getattr(policy, k) for k in ("mean", "scale", "centre", "half")},
         }
-        given = {k: x.contiguous() for k, x in tensors.items() if x is not None}
+        given = {k: x if x is None else x.contiguous() for k, x in tensors.items()}
         facts = {
             "hidden1": shape.hidden1, "hidden2": shape.hidden2, "outputs": shape.outputs, "gaussian": shape.gaussian,
             "relu": shape.activation == "relu",
@@ -303,8 +297,9 @@ class Native:
         return obs.mT if obs is not None and self.flat else obs
 
 
-def _places(tensors: dict[str, Tensor]) -> dict[str, int]:
-    return {name: x.data_ptr() for name, x in tensors.items()}
+def _places(tensors: dict[str, Any]) -> dict[str, int]:
+    """Addresses; of None, none."""
+    return {name: x.data_ptr() for name, x in tensors.items() if x is not None}
 
 
 def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
