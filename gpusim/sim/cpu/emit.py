@@ -8,10 +8,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
 
@@ -23,45 +22,13 @@ from gpusim.kernels import lang_native
 from gpusim.kernels.distributions import LOG_STD_RANGE
 from gpusim.kernels.lang import BLOCKS, STREAM_ACTION
 from gpusim.kernels.lang_native import TYPES, Code, Lane, Symbol, respelled, written
+from gpusim.sim.cpu.tiles import KEPT, Field, Layout
 
 HEADERS = (
     Path(lang_native.__file__).with_suffix(".h"),
     *(Path(__file__).with_name(name) for name in ("job.h", "policy.h", "loop.h")),
 )
 NUMBERS = {"f": "float", "i": "int32_t", "l": "int64_t", "b": "int32_t", "w": "uint32_t"}
-DTYPES = {torch.float32: "f", torch.int32: "i", torch.int64: "l", torch.bool: "b"}
-KEPT = {"elapsed": "f", "total": "f", "terminated": "b", "truncated": "b", "episode": "w", "index": "w"}
-
-
-class Field(NamedTuple):
-    """One array of a tile."""
-
-    name: str
-    dtype: str
-    width: int  # entities; 0: a lane
-
-    @property
-    def slots(self) -> int:
-        return max(self.width, 1)
-
-
-class Layout(NamedTuple):
-    """The arrays of a tile, in their order in memory: the state, the parameters that are lanes, what the engine keeps."""
-
-    state: tuple[Field, ...]
-    params: tuple[Field, ...]
-    kept: tuple[Field, ...]
-
-
-def layout(state: Any, mode: Mode) -> Layout:
-    """That of environments whose state is `state`, of tensors."""
-    fields = zip(state._fields, state, strict=True)
-    lanes = [*mode.lanes, *(name for name, _, _ in mode.random_params)]
-    return Layout(
-        tuple(Field(f"s_{name}", DTYPES[x.dtype], 0 if x.ndim == 1 else x.shape[1]) for name, x in fields),
-        tuple(Field(f"p_{name}", "f", 0) for name in lanes),
-        tuple(Field(name, dtype, 0) for name, dtype in KEPT.items()),
-    )
 
 
 def source(env: Env, mode: Mode, params: Any, of: Layout, state: type, kind: str) -> str:

@@ -4,16 +4,15 @@ import ctypes
 import os
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from gpusim import checks
-from gpusim.book import Book, Step, Tally
+from gpusim.book import Step, Tally
 from gpusim.engine import Carry, Mode
 from gpusim.env import Env
 from gpusim.errors import InputError
@@ -26,9 +25,8 @@ from gpusim.random_actions import unbounded
 from gpusim.remember import by_env
 from gpusim.rollout import SUMS, Rollout
 from gpusim.sim.cpu import emit
-from gpusim.sim.cpu.emit import Field, Layout
+from gpusim.sim.cpu.tiles import LANES, Layout, Tiles, layout, tiled
 
-LANES = 64  # environments of a tile, as in loop.h
 ALONE = 1e-3  # seconds of work that are not worth a second thread
 CALL = 0.2  # seconds of one call, so that an interrupt is heard
 POINTERS = (
@@ -60,16 +58,6 @@ class Job(ctypes.Structure):
     ]
 
 
-class Tiles(NamedTuple):
-    """The carry, as C++ has it."""
-
-    arrays: dict[str, np.ndarray]  # of each field of the layout `[tiles, slots, 64]`, in one memory
-    address: int
-    params: Any  # the environment's, with None for lanes
-    seed: Tensor
-    key: int  # the same
-
-
 class Native:
     """A stepper, see `gpusim.sim.protocol`, which steps in place.
 
@@ -88,67 +76,27 @@ class Native:
         self.obs_form = _form((*shape, self.num_envs) if self.flat else (self.num_envs, *shape), kind)
         self.told_form = {k: _form((self.num_envs,), x) for k, x in TOLD.items() if not (self.same and k == "valid")}
         self.seconds = 2e-8  # of a step of one environment, as last measured
-        self.settled: tuple[Any, Any] = None, None  # a carry of tensors, and the same as tiles
+        self.settled: tuple[Carry | None, Tiles | None] = None, None  # as tensors, and the same as tiles
 
-    # The carry.
-
-    def settle(self, c: Any) -> Carry:
+    def settle(self, c: Carry | Tiles) -> Carry:
         """As tensors."""
         if isinstance(c, Carry):
             return c
-        whole = self._tensors(c)
+        whole = c.carry(self.num_envs, self.state, self.numbers)
         self.settled = whole, c
         return whole
 
-    def _tensors(self, c: Tiles) -> Carry:
-        state = self.state(*(self._out(c, f) for f in self.layout.state))
-        lanes = {f.name[2:]: self._out(c, f) for f in self.layout.params}
-        book = Book(*(self._out(c, f) for f in self.layout.kept[:4]))
-        return Carry(state, c.params._replace(**lanes), book, self._out(c, self.layout.kept[4]), c.seed)
-
-    def _out(self, c: Tiles, field: Field) -> Tensor:
-        shape = (-1, field.width) if field.width else (-1,)
-        flat = c.arrays[field.name].swapaxes(1, 2).reshape(shape)[: self.num_envs]
-        if field.dtype == "w":
-            return torch.from_numpy(flat.astype(np.int64))
-        return torch.from_numpy(flat != 0 if field.dtype == "b" else np.array(flat))
-
-    def _tiles(self, c: Any) -> Tiles:
+    def _tiles(self, c: Carry | Tiles) -> Tiles:
         if isinstance(c, Tiles):
             return c
-        if c is self.settled[0]:
+        if c is self.settled[0] and self.settled[1]:
             return self.settled[1]
-        new = self._room(c)
-        lanes = tuple(getattr(c.params, f.name[2:]) for f in self.layout.params)
-        values = (*c.state, *lanes, *c.book, c.episode, self.index)
-        for field, x in zip((*self.layout.state, *self.layout.params, *self.layout.kept), values, strict=True):
-            array = new.arrays[field.name]
-            flat = np.zeros((array.shape[0] * LANES, field.slots), array.dtype)
-            flat[: self.num_envs] = x.numpy().reshape(-1, field.slots)
-            array[...] = (-flat if field.dtype == "b" else flat).reshape(-1, LANES, field.slots).swapaxes(1, 2)
-        return new
+        return tiled(c, self.layout, self.index)
 
-    def _room(self, c: Carry) -> Tiles:
-        fields = (*self.layout.state, *self.layout.params, *self.layout.kept)
-        sizes = [f.slots * LANES * DTYPES[f.dtype].itemsize for f in fields]
-        count, size = -(-self.num_envs // LANES), sum(sizes)
-        memory = np.zeros(count * size + 64, np.uint8)
-        start = -memory.ctypes.data % 64  # vectors are read whole
-        arrays = {
-            f.name: np.ndarray(
-                (count, f.slots, LANES), DTYPES[f.dtype], memory, start + sum(sizes[:k]),
-                (size, LANES * DTYPES[f.dtype].itemsize, DTYPES[f.dtype].itemsize),
-            )
-            for k, f in enumerate(fields)
-        }  # fmt: skip
-        return Tiles(arrays, memory.ctypes.data + start, self.numbers, c.seed, int(c.seed))
-
-    def over(self, c: Any) -> Tensor:
+    def over(self, c: Carry | Tiles) -> Tensor:
         if isinstance(c, Carry):
             return c.book.terminated | c.book.truncated
-        return self._out(c, self.layout.kept[2]) | self._out(c, self.layout.kept[3])
-
-    # What is asked of it.
+        return (c.lane("terminated", self.num_envs) | c.lane("truncated", self.num_envs)) != 0
 
     def begin(self, c: Any, mask: Tensor) -> Tiles:
         """New episodes of the masked environments."""
@@ -263,8 +211,6 @@ class Native:
         if steps:
             self.seconds = (perf_counter() - begun) * threads / (steps * n)
 
-    # Memory for what is told.
-
     def _empty_obs(self, *before: int) -> Tensor:
         return torch.empty_like(self.obs_form.expand(*before, *self.obs_form.shape) if before else self.obs_form)
 
@@ -312,7 +258,6 @@ def _form(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.empty((), dtype=dtype, device="cpu").expand(shape)
 
 
-DTYPES = {k: np.dtype(x) for k, x in {"f": "f4", "i": "i4", "l": "i8", "b": "i4", "w": "u4"}.items()}
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}  # by process: a fork has none of its parent's threads
 
 
@@ -340,7 +285,7 @@ def _kinds(env: Env, mode: Mode) -> tuple[Layout, type]:
     lanes = dict.fromkeys([*mode.lanes, *(name for name, _, _ in mode.random_params)], one.to(torch.float32))
     with torch.no_grad():
         state = env.init(Rng(0, one, one, 0, STREAM_INIT), env.params._replace(**lanes))
-    return emit.layout(state, mode), type(state)
+    return layout(state, mode), type(state)
 
 
 @by_env
