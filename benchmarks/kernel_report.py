@@ -169,12 +169,12 @@ def launch_gradient(env: str, precision: str, hidden: tuple[int, int] = (64, 64)
 
 
 def launch_adam(env: str) -> None:
-    from gpusim.kernels.adam_triton import adam_step_triton, sum_parts_triton
+    from gpusim.kernels.adam_triton import adam_step_triton, sum_rows_triton
     from gpusim.kernels.update import METRICS, make_workspace
 
     shape, number = network(env), torch.zeros(())
     flat, workspace = torch.zeros(shape.size), make_workspace(shape, ENVS, "cpu", 132)
-    sum_parts_triton(workspace.partials, workspace.grad, workspace.squares)
+    sum_rows_triton(workspace.partials, workspace.grad, workspace.squares)
     adam_step_triton(
         workspace, flat, flat.clone(), flat.clone(), number, number.clone(), 0.5, 1e-5, torch.zeros(METRICS)
     )  # fmt: skip

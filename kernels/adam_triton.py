@@ -16,8 +16,8 @@ ROWS = 64  # of the parts at a time
 BLOCK = 256  # parameters that a program steps
 
 
-def sum_parts_triton(parts, grad, squares) -> None:
-    """As `gpusim.kernels.adam.sum_parts_torch`, on a CUDA device (or under Triton's interpreter)."""
+def sum_rows_triton(parts, grad, squares) -> None:
+    """As `gpusim.kernels.adam.sum_rows_torch`, on a CUDA device (or under Triton's interpreter)."""
     launch(
         sum_parts_kernel, (triton.cdiv(grad.numel(), COLUMNS),), parts, len(parts), grad.numel(), grad, squares,
         COLUMNS=COLUMNS, ROWS=ROWS, num_warps=8,

@@ -10,7 +10,7 @@ from gpusim.kernels.launch import launch
 BLOCK = 4096
 
 
-def note_unfinite_triton(noted, obs, next_obs, reward, length, done, episode, value) -> None:
+def note_unfinite_triton(noted, obs, next_obs, reward, length, done, episode, value=None) -> None:
     """As `gpusim.kernels.finite.note_unfinite_torch`: one launch that looks, and one of a single program that writes."""
     steps, envs = reward.shape
     first = torch.full((), NONE, dtype=torch.int64, device=reward.device)

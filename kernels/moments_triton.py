@@ -10,9 +10,11 @@ BLOCK = 4096
 LANES = 128
 
 
-def minibatch_moments_triton(advantage, order, minibatches, out):
+def minibatch_moments_triton(advantage, order, minibatches, out=None):
     """As `gpusim.kernels.moments.minibatch_moments_torch`."""
     size = order.numel()
+    if out is None:
+        out = torch.empty(minibatches, 2, device=advantage.device)
     block = min(BLOCK, triton.next_power_of_2(-(-size // minibatches)))
     launch(
         minibatch_moments_kernel, (minibatches,), advantage, order, size // minibatches, size % minibatches, out,
@@ -35,8 +37,10 @@ def update_moments_triton(mean, var, count, batch) -> None:
     )  # fmt: skip
 
 
-def discounted_returns_triton(reward, done, running, gamma, out):
+def discounted_returns_triton(reward, done, running, gamma, out=None):
     """As `gpusim.kernels.moments.discounted_returns_torch`."""
+    if out is None:
+        out = torch.empty_like(reward)
     steps, envs = reward.shape
     launch(
         discounted_returns_kernel, (programs(envs, LANES),), reward, done, running, out, gamma, steps, envs,

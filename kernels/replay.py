@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gpusim.kernels.launch import runs_on
+from gpusim.kernels.twin import bit_for_bit, twin, within
 
 SMALLEST = 1e-6  # what is added to |δ|, so that nothing is never drawn again
 UNIT = 2.0**20  # weight of a priority of 1
@@ -77,7 +77,7 @@ class Sample(NamedTuple):
 # ---------------------------------------------------------------------------------------------------------- insert
 
 
-def insert(
+def insert_torch(
     ring: Transitions, steps: Transitions, count: Tensor, priorities: Priorities | None = None, late: int = 0
 ) -> None:
     """Writes M = T · N new transitions over the oldest.
@@ -91,20 +91,6 @@ def insert(
         ValueError: there are more transitions than places.
     """
     size, new = len(ring.reward), steps.reward.numel()
-    if new + late > size:
-        raise ValueError(f"{new + late} transitions do not fit into a ring of {size}.")
-    if runs_on(count.device):
-        from gpusim.kernels.replay_triton import insert_triton
-
-        return insert_triton(ring, steps, count, priorities, late)
-    return insert_torch(ring, steps, count, priorities, late)
-
-
-def insert_torch(
-    ring: Transitions, steps: Transitions, count: Tensor, priorities: Priorities | None = None, late: int = 0
-) -> None:
-    """The specification of `insert`."""
-    size, new = len(ring.reward), steps.reward.numel()
     place = (count + torch.arange(new, device=count.device)) % size
     for kept, step in zip(ring, steps, strict=True):
         step = step.flatten(0, 1)
@@ -115,6 +101,14 @@ def insert_torch(
         complete = count - late + torch.arange(new, device=count.device)
         priorities.value.index_copy_(0, complete % size, torch.where(complete >= 0, priorities.greatest, 0.0))
     count.add_(new)
+
+
+def _check_insert(
+    ring: Transitions, steps: Transitions, count: Tensor, priorities: Priorities | None = None, late: int = 0
+) -> None:
+    size, new = len(ring.reward), steps.reward.numel()
+    if new + late > size:
+        raise ValueError(f"{new + late} transitions do not fit into a ring of {size}.")
 
 
 def pack(cells: Tensor) -> Tensor:
@@ -135,7 +129,7 @@ def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
 # ---------------------------------------------------------------------------------------------------------- sample
 
 
-def sample_uniform(
+def sample_uniform_torch(
     u: Tensor, ring: Transitions, form: Form, count: Tensor, num_envs: int, n_step: int, gamma: float
 ) -> Sample:
     """Transitions of which each is as likely as another.
@@ -144,38 +138,16 @@ def sample_uniform(
         u: float64 `[B]` in [0, 1).
         count: of transitions ever put in, at least `num_envs * n_step`.
     """
-    if runs_on(u.device):
-        from gpusim.kernels.replay_triton import sample_uniform_triton
-
-        return sample_uniform_triton(u, ring, form, count, num_envs, n_step, gamma)
-    return sample_uniform_torch(u, ring, form, count, num_envs, n_step, gamma)
-
-
-def sample_uniform_torch(
-    u: Tensor, ring: Transitions, form: Form, count: Tensor, num_envs: int, n_step: int, gamma: float
-) -> Sample:
-    """The specification of `sample_uniform`."""
     size = len(ring.reward)
     place = draw_uniform(u, count, size, num_envs, n_step)
     held = count.clamp(max=size) - (n_step - 1) * num_envs
     return _gather(ring, form, place, (1.0 / held).float().expand(len(u)), num_envs, n_step, gamma)
 
 
-def sample_prioritized(
-    u: Tensor, ring: Transitions, form: Form, priority: Tensor, num_envs: int, n_step: int, gamma: float
-) -> Sample:
-    """Transitions drawn in proportion to `priority`, as `draw_prioritized` does."""
-    if runs_on(u.device):
-        from gpusim.kernels.replay_triton import sample_prioritized_triton
-
-        return sample_prioritized_triton(u, ring, form, priority, num_envs, n_step, gamma)
-    return sample_prioritized_torch(u, ring, form, priority, num_envs, n_step, gamma)
-
-
 def sample_prioritized_torch(
     u: Tensor, ring: Transitions, form: Form, priority: Tensor, num_envs: int, n_step: int, gamma: float
 ) -> Sample:
-    """The specification of `sample_prioritized`."""
+    """Transitions drawn in proportion to `priority`, as `draw_prioritized` does."""
     return _gather(ring, form, *draw_prioritized(u, priority), num_envs, n_step, gamma)
 
 
@@ -250,22 +222,197 @@ def n_step_return(
 # ------------------------------------------------------------------------------------------------------ priorities
 
 
-def update_priorities(priorities: Priorities, place: Tensor, error: Tensor, alpha: float) -> None:
+def update_priorities_torch(priorities: Priorities, place: Tensor, error: Tensor, alpha: float) -> None:
     """Sets |δ|^α of what was drawn; of a transition drawn twice, one of the two.
 
     Args:
         place: int64 `[B]`.
         error: δ, float32 `[B]`.
     """
-    if runs_on(place.device):
-        from gpusim.kernels.replay_triton import update_priorities_triton
-
-        return update_priorities_triton(priorities, place, error, alpha)
-    return update_priorities_torch(priorities, place, error, alpha)
-
-
-def update_priorities_torch(priorities: Priorities, place: Tensor, error: Tensor, alpha: float) -> None:
-    """The specification of `update_priorities`."""
     priority = (error.abs() + SMALLEST) ** alpha
     priorities.value.index_copy_(0, place, priority)
     priorities.greatest.copy_(torch.maximum(priorities.greatest, priority.max()))
+
+
+# -------------------------------------------------------------------------------------------------------- examples
+
+_VECTOR, _NUMBER, _BOARD = Form((3,), torch.float32), Form((1,), torch.float32), Form((3, 3, 2), torch.bool)
+_FORMS = (
+    _VECTOR, _NUMBER, _BOARD, Form((10, 10, 4), torch.bool), Form((7, 5, 3), torch.uint8), Form((23, 31), torch.uint8),
+)  # fmt: skip
+_LARGE = (
+    Form((4,), torch.float32), Form((10, 10, 4), torch.bool), Form((3, 3, 5), torch.bool), Form((84, 84, 4), torch.uint8),
+)  # fmt: skip
+
+
+def played(steps: int, envs: int, form: Form = _VECTOR, first: int = 0) -> Transitions:
+    """Steps of which each differs from all others: the reward is its number, from `first` on, its action that modulo 7."""
+    which = first + torch.arange(steps * envs).view(steps, envs)
+    generator = torch.Generator().manual_seed(first)
+    seen = [torch.randn(steps, envs, *form.shape, generator=generator) * 9 for _ in range(2)]
+    obs, next_obs = ((x > 0 if form.bits else x).to(form.dtype) for x in seen)
+    terminated, truncated = torch.rand(2, steps, envs, generator=generator) < 0.1
+    return Transitions(obs, next_obs, which % 7, which.float(), terminated, terminated | truncated)
+
+
+def full_ring(capacity: int, form: Form = _VECTOR) -> Transitions:
+    """Of which no two transitions are alike."""
+    shape, dtype = form.kept
+    generator = torch.Generator().manual_seed(1)
+    if dtype.is_floating_point:
+        obs = torch.randn(2, capacity, *shape, generator=generator, dtype=dtype)
+    else:
+        obs = torch.randint(0, 256, (2, capacity, *shape), generator=generator, dtype=dtype)
+    action = torch.randint(0, 7, (capacity,), generator=generator, dtype=torch.uint8)
+    terminated, truncated = torch.rand(2, capacity, generator=generator) < 0.1
+    reward = torch.arange(capacity) + 0.5
+    return Transitions(obs[0], obs[1], action, reward, terminated, terminated | truncated)
+
+
+def _by_entry(x: Tensor) -> Tensor:
+    """Laid out as environments give vectors: one entry of all environments beside the other."""
+    return x.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+def _insert(
+    form: Form = _VECTOR, capacity: int = 66, envs: int = 6, steps: int = 5, put: int = 66, by_entry: bool = False,
+    mixed: bool = False, prioritized: bool = False, late: int = 0,
+) -> tuple:  # fmt: skip
+    """`steps` steps after `put` transitions; of `mixed` ones the fields lie in memory each in another way."""
+    new = played(steps, envs, form, 100)
+    if by_entry:
+        new = new._replace(obs=_by_entry(new.obs), next_obs=_by_entry(new.next_obs))
+    if mixed:
+        new = new._replace(next_obs=_by_entry(new.next_obs), action=new.action.T.contiguous().T.int())
+    ring, count = full_ring(capacity, form), torch.tensor(put)
+    if not prioritized:
+        return ring, new, count
+    return ring, new, count, Priorities(torch.full((capacity,), 0.5), torch.tensor(3.5)), late
+
+
+insert = twin(
+    insert_torch, "replay_triton", on="count", check=_check_insert, example=_insert, close=bit_for_bit,
+    cases=[
+        *(
+            {"form": form, "put": put, "steps": steps, "by_entry": put == 18}
+            for form in _FORMS
+            for put, steps in ((0, 3), (18, 8), (66, 5))
+        ),
+        *(
+            {"put": put, "steps": steps, "by_entry": put == 18, "prioritized": True, "late": late}
+            for late in (0, 1, 6, 18, 24)
+            for put, steps in ((0, 2), (0, 3), (18, 7), (84, 7))
+        ),
+        {"form": _BOARD, "put": 0, "steps": 11},
+        {"form": _BOARD, "put": 66, "steps": 11, "by_entry": True},
+        {"capacity": 30, "put": 17, "mixed": True},
+    ],
+    large=[
+        {"form": form, "capacity": 33 * 99, "envs": 99, "steps": 8, "put": put, "prioritized": True, "late": late}
+        for form in _LARGE for late in (0, 99, 198) for put in (0, 8 * 99, 32 * 99)
+    ],
+    pieces={"replay": {"WIDE": 64}},
+)  # fmt: skip
+
+
+def _uniform(batch: int) -> Tensor:
+    return torch.rand(batch, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def _sample_uniform(
+    form: Form, capacity: int = 66, envs: int = 6, put: int = 96, n_step: int = 3, batch: int = 37, gamma: float = 0.97
+) -> tuple:
+    u = _uniform(batch)
+    u[0] = 0.0
+    return u, full_ring(capacity, form), form, torch.tensor(put), envs, n_step, gamma
+
+
+sample_uniform = twin(
+    sample_uniform_torch, "replay_triton", on="u", example=_sample_uniform, close=bit_for_bit,
+    cases=[
+        *({"form": f, "n_step": n, "batch": b} for f in _FORMS for n, b in ((1, 1), (3, 37), (10, 70))),
+        *({"form": _VECTOR, "put": 24, "n_step": 4, "batch": 200, "gamma": gamma} for gamma in (0.0, 1.0, 0.9)),
+    ],
+    large=[
+        {"form": form, "capacity": 33 * 99, "envs": 99, "put": 40 * 99, "n_step": n, "batch": b}
+        for form in _LARGE for n, b in ((1, 4096), (3, 257), (10, 1))
+    ],
+    pieces={"replay": {"WIDE": 64}},
+)  # fmt: skip
+
+
+def _priority(kind: str, size: int) -> Tensor:
+    generator = torch.Generator().manual_seed(size)
+    numbers = torch.rand(size, generator=generator)
+    if kind == "some":
+        return torch.where(torch.arange(size) < size - 12, numbers, 0.0)
+    if kind in ("first", "last"):
+        return torch.eye(1, size)[0].flip(0) if kind == "last" else torch.eye(1, size)[0]
+    if kind == "gaps":
+        return numbers * (torch.rand(size, generator=generator) < 0.05)
+    if kind == "far apart":
+        return 10.0 ** (numbers * 60 - 30)
+    if kind == "not finite":
+        return torch.tensor([1e-30, 0.0, torch.inf, torch.nan, 1e30])
+    if kind == "steep":
+        numbers = numbers**8 * (torch.rand(size, generator=generator) < 0.7)
+        numbers[size // 2] = 0.3
+    return {"ones": torch.ones(size), "none": torch.full((size,), torch.nan)}.get(kind, numbers)
+
+
+def _sample_prioritized(
+    form: Form = _NUMBER, priority: str = "any", capacity: int = 66, envs: int = 1, n_step: int = 1, batch: int = 25,
+    gamma: float = 0.97, borders: bool = False,
+) -> tuple:  # fmt: skip
+    """By numbers from 0 to 1, some at the `borders` of blocks, where a rounded sum would fall on the other side."""
+    weights = _priority(priority, capacity)
+    ends = torch.tensor([0.0, 0.25, 0.5, 1 - 2.0**-53, 1.0]).double()
+    if borders:
+        upto = _weight(weights).cumsum(0)
+        at = upto[1023::150_000] / upto[-1]
+        ends = torch.cat([ends, at, at.nextafter(torch.zeros(1).double())])
+    u = torch.cat([ends, _uniform(batch)])[: max(batch, len(ends) if borders else 0)]
+    return u, full_ring(capacity, form), form, weights, envs, n_step, gamma
+
+
+sample_prioritized = twin(
+    sample_prioritized_torch, "replay_triton", on="u", example=_sample_prioritized, close=bit_for_bit,
+    cases=[
+        *({"form": f, "priority": "some", "envs": 6, "n_step": 3, "batch": 40} for f in (_VECTOR, _BOARD)),
+        *(
+            {"priority": kind, "capacity": size}
+            for kind, size in (
+                ("any", 1), ("first", 100), ("last", 100), ("ones", 257), ("gaps", 1000), ("far apart", 1000),
+                ("not finite", 5), ("none", 40), ("any", 4096),
+            )
+        ),
+        {"priority": "steep", "capacity": 1_000_000, "borders": True},
+    ],
+    large=[
+        *({"priority": "steep", "capacity": n, "batch": 4096} for n in (1, 1000, 1_000_000, 5_000_001)),
+        *(
+            {"form": form, "priority": "steep", "capacity": 33 * 99, "envs": 99, "n_step": n, "batch": b}
+            for form in _LARGE for n, b in ((1, 4096), (3, 257), (10, 1))
+        ),
+    ],
+    pieces={"replay": {"WIDE": 64}, "draw": {"LANES": 16}},
+)  # fmt: skip
+
+
+def _update_priorities(batch: int, alpha: float = 0.6, capacity: int = 500, scale: float = 10.0) -> tuple:
+    generator = torch.Generator().manual_seed(0)
+    place = torch.randperm(capacity, generator=generator)[:batch]
+    error = torch.randn(batch, generator=generator) * scale
+    error[0] = 0.0
+    return Priorities(torch.full((capacity,), 0.25), torch.tensor(0.5)), place, error, alpha
+
+
+update_priorities = twin(
+    update_priorities_torch, "replay_triton", on="place", example=_update_priorities,
+    close=within(2e-6, 1e-9, on_gpu=(1e-5, 1e-7)),
+    cases=[
+        *({"batch": b, "alpha": alpha} for b in (1, 37, 300) for alpha in (0.0, 0.6, 1.0)),
+        {"batch": 37, "scale": 0.0},
+    ],
+    large=[{"batch": 999, "alpha": alpha, "capacity": 5000} for alpha in (0.0, 0.6, 1.0)],
+)  # fmt: skip

@@ -6,7 +6,7 @@ Gaussian noise by the transform of Box & Muller (1958).
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from gpusim.kernels.distributions import HALF_LOG_TAU, LOG_STD_RANGE, Gaussian
 from gpusim.kernels.lang import BLOCKS, STREAM_POLICY
 from gpusim.kernels.philox import philox
+from gpusim.kernels.twin import twin, within
 
 
 class Drawn(NamedTuple):
@@ -24,7 +25,7 @@ class Drawn(NamedTuple):
     entropy: Tensor  # [N]
 
 
-def categorical(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
+def categorical_torch(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
     """Draws from `logits` `[N, A]`.
 
     Args:
@@ -32,24 +33,6 @@ def categorical(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> D
         index: int64 `[N]`, the environments' numbers.
         clock: int64 scalar, the step.
     """
-    if logits.device.type == "cuda":
-        from gpusim.kernels.sampling_triton import categorical_triton
-
-        return categorical_triton(logits, seed, index, clock)
-    return categorical_torch(logits, seed, index, clock)
-
-
-def gaussian(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
-    """Draws from independent normals, `mean` `[N, d]`, `log_std` `[d]` (kept within `LOG_STD_RANGE`); else as
-    `categorical`."""
-    if mean.device.type == "cuda":
-        from gpusim.kernels.sampling_triton import gaussian_triton
-
-        return gaussian_triton(mean, log_std, seed, index, clock)
-    return gaussian_torch(mean, log_std, seed, index, clock)
-
-
-def categorical_torch(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
     shifted = logits - logits.amax(-1, keepdim=True)
     weight = shifted.exp()
     total = weight.sum(-1)
@@ -62,6 +45,8 @@ def categorical_torch(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor
 
 
 def gaussian_torch(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
+    """Draws from independent normals, `mean` `[N, d]`, `log_std` `[d]` (kept within `LOG_STD_RANGE`); else as
+    `categorical`."""
     entropy, log_std = Gaussian(mean, log_std).entropy(), log_std.clamp(*LOG_STD_RANGE)
     noise = torch.stack([_normal(_words(seed, index, clock, k // 2), k % 2) for k in range(mean.shape[1])], -1)
     log_prob = (-0.5 * noise * noise - log_std - HALF_LOG_TAU).sum(-1)
@@ -81,3 +66,43 @@ def _uniform(word: Tensor) -> Tensor:
 def _normal(four: tuple, pair: int) -> Tensor:
     radius, turn = ((four[2 * pair] >> 8) + 1).to(torch.float32) * 2.0**-24, _uniform(four[2 * pair + 1])
     return (-2.0 * radius.log()).sqrt() * (2.0 * math.pi * turn).cos()
+
+
+# --------------------------------------------------------------------------------------------------------- examples
+
+
+def _who(envs: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Seed, index and clock, none of them of 32 bits only."""
+    return torch.tensor(2**62 + 5), torch.arange(envs) + 5, torch.tensor(2**33 + 11)
+
+
+def _categorical_example(envs: int, actions: int) -> tuple:
+    return 2 * torch.randn(envs, actions, generator=torch.Generator().manual_seed(0)), *_who(envs)
+
+
+def _gaussian_example(envs: int, entries: int) -> tuple:
+    mean = torch.randn(envs, entries, generator=torch.Generator().manual_seed(0))
+    return mean, torch.linspace(-6.0, 2.5, entries), *_who(envs)
+
+
+def _but_on_borders(ours: Any, theirs: Any, sizes: Any, gpu: bool) -> None:
+    """One sample in a thousand may be another, where the number that was drawn lies on the border between two actions."""
+    same = ours[0] == theirs[0]
+    assert (~same).float().mean() < 1e-3
+    near = within(1e-5, 2e-6, on_gpu=(1e-5, 1e-5))
+    near((ours[1][same], ours[2]), (theirs[1][same], theirs[2]), sizes, gpu)
+
+
+_SIZES = [(n, width) for n in (1, 7, 300) for width in (1, 2, 3, 7)]
+_LARGE = [(n, width) for n in (100, 4099) for width in (2, 3, 7)]
+
+categorical = twin(
+    categorical_torch, "sampling_triton", on="logits", example=_categorical_example, close=_but_on_borders,
+    compared=lambda arguments, drawn: drawn,
+    cases=[{"envs": n, "actions": a} for n, a in _SIZES], large=[{"envs": n, "actions": a} for n, a in _LARGE],
+)  # fmt: skip
+gaussian = twin(
+    gaussian_torch, "sampling_triton", on="mean", example=_gaussian_example,
+    close=within(1e-5, 5e-6, on_gpu=(1e-4, 1e-4)),
+    cases=[{"envs": n, "entries": d} for n, d in _SIZES], large=[{"envs": n, "entries": d} for n, d in _LARGE],
+)  # fmt: skip

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from gpusim.kernels.launch import runs_on
 from gpusim.kernels.philox import philox
+from gpusim.kernels.twin import bit_for_bit, twin
 
 ROUNDS = 6  # even, so that halves of unequal width are back in their places
 STREAM = 0x53484600  # of the philox counter; those of environments stay below 1024
@@ -15,7 +15,7 @@ def domain_bits(size: int) -> int:
     return max(2, (size - 1).bit_length())
 
 
-def shuffle(size: int, seed: Tensor, counter: Tensor, out: Tensor | None = None) -> Tensor:
+def shuffle_torch(size: int, seed: Tensor, counter: Tensor, out: Tensor | None = None) -> Tensor:
     """A permutation of 0 ... size − 1, int32 `[size]`: another one for every `seed` and `counter`.
 
     A Feistel network of 6 rounds (Luby & Rackoff, 1988), its round function the first word of Philox, permutes the next
@@ -28,28 +28,11 @@ def shuffle(size: int, seed: Tensor, counter: Tensor, out: Tensor | None = None)
     Raises:
         ValueError: an argument has another dtype or shape.
     """
-    if not 1 <= size < 2**31:
-        raise ValueError(f"size is {size}; it must be in [1, 2**31).")
-    if any(x.dtype != torch.int64 or x.ndim != 0 for x in (seed, counter)):
-        raise ValueError("seed and counter must be 0-dim int64 tensors.")
-    if out is None:
-        out = torch.empty(size, dtype=torch.int32, device=seed.device)
-    if out.shape != (size,) or out.dtype != torch.int32 or not out.is_contiguous():
-        raise ValueError(f"out must be contiguous int32 [{size}], not {out.dtype} {list(out.shape)}.")
-    if runs_on(seed.device):
-        from gpusim.kernels.shuffle_triton import shuffle_triton
-
-        return shuffle_triton(size, seed, counter, out)
-    return out.copy_(shuffle_torch(size, seed, counter))
-
-
-def shuffle_torch(size: int, seed: Tensor, counter: Tensor) -> Tensor:
-    """The specification; for the CPU, as it looks whether all places have arrived."""
     bits = domain_bits(size)
     places = _network(torch.arange(size, device=seed.device), bits, seed, counter)
-    while bool((far := places >= size).any()):
+    while bool((far := places >= size).any()):  # on a GPU the host would wait here
         places = torch.where(far, _network(places, bits, seed, counter), places)
-    return places.int()
+    return places.int() if out is None else out.copy_(places)
 
 
 def _network(x: Tensor, bits: int, seed: Tensor, counter: Tensor) -> Tensor:
@@ -59,3 +42,23 @@ def _network(x: Tensor, bits: int, seed: Tensor, counter: Tensor) -> Tensor:
         left, right = right, left ^ (philox(seed, right, i, counter, STREAM)[0] & ((1 << high) - 1))
         low, high = high, low
     return left << low | right
+
+
+def _check(size: int, seed: Tensor, counter: Tensor, out: Tensor | None = None) -> None:
+    if not 1 <= size < 2**31:
+        raise ValueError(f"size is {size}; it must be in [1, 2**31).")
+    if any(x.dtype != torch.int64 or x.ndim != 0 for x in (seed, counter)):
+        raise ValueError("seed and counter must be 0-dim int64 tensors.")
+    if out is not None and (out.shape != (size,) or out.dtype != torch.int32 or not out.is_contiguous()):
+        raise ValueError(f"out must be contiguous int32 [{size}], not {out.dtype} {list(out.shape)}.")
+
+
+def _example(size: int, seed: int = 2**40 + 3) -> tuple:
+    return size, torch.tensor(seed), torch.tensor(5), torch.full((size,), -7, dtype=torch.int32)
+
+
+shuffle = twin(
+    shuffle_torch, "shuffle_triton", on="seed", check=_check, example=_example, close=bit_for_bit,
+    cases=[{"size": n} for n in (1, 2, 3, 5, 300, 512, 1000)],
+    large=[{"size": n, "seed": 2**62 + 5} for n in (1, 5, 1000, 4099, 2**20 + 1)],
+)  # fmt: skip

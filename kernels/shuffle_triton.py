@@ -1,5 +1,6 @@
 """The kernel beside `shuffle_torch`: bit for bit the same."""
 
+import torch
 import triton
 import triton.language as tl
 
@@ -11,8 +12,10 @@ WORD = tl.constexpr(STREAM)
 BLOCK = 256
 
 
-def shuffle_triton(size, seed, counter, out):
+def shuffle_triton(size, seed, counter, out=None):
     """As `gpusim.kernels.shuffle.shuffle_torch`, on a CUDA device (or under Triton's interpreter)."""
+    if out is None:
+        out = torch.empty(size, dtype=torch.int32, device=seed.device)
     launch(shuffle_kernel, (programs(size, BLOCK),), out, size, seed, counter, BITS=domain_bits(size), BLOCK=BLOCK)
     return out
 

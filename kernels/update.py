@@ -1,15 +1,16 @@
 """The gradient of PPO's loss over a minibatch, straight from the buffers of a rollout."""
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gpusim.kernels.distributions import Categorical, Gaussian
-from gpusim.kernels.launch import runs_on
 from gpusim.kernels.loss import Batch, Loss, ppo_loss
 from gpusim.kernels.mlp import PRECISIONS, MlpShape, actor_torch, critic_torch, mlp_problem
 from gpusim.kernels.moments import normalized
+from gpusim.kernels.twin import of_largest, twin, within
 
 ROWS = 32  # of a block, where the layers stay in registers
 NARROW = 64  # hidden layers that do
@@ -60,7 +61,7 @@ def make_workspace(shape: MlpShape, size: int, device: torch.device | str, progr
     )
 
 
-def ppo_gradient(
+def ppo_gradient_torch(
     flat: Tensor,
     shape: MlpShape,
     data: Data,
@@ -75,7 +76,9 @@ def ppo_gradient(
 ) -> None:
     """Fills `workspace.partials`: their sum over the first axis is the gradient of the minibatch's loss, then 8 numbers.
 
-    These are the actor's share of the loss (policy − entropy_coef · entropy), the means of the policy loss, the value
+    Here it is autograd's, in the dtype of what it is given, and all in the first row.
+
+    The numbers are the actor's share of the loss (policy − entropy_coef · entropy), the means of the policy loss, the value
     loss, the entropy, the KL estimate and the share of clipped samples (as `gpusim.kernels.loss.Losses`), the critic's
     share of the loss, and 0.
 
@@ -85,22 +88,25 @@ def ppo_gradient(
         moments: float32 `[2]`, mean and (biased) standard deviation of the minibatch's advantages, by which they are
             normalized; needed if `loss.normalize_advantage`.
         normalizer: of observations, float32 `[D]` each: the mean, and the reciprocal of the standard deviation.
-        precision: one of `gpusim.kernels.mlp.PRECISIONS`, of the hidden layers' products; the twin takes all in float32.
+        precision: one of `gpusim.kernels.mlp.PRECISIONS`, of the kernel's products of hidden layers.
 
     Raises:
         ValueError: shapes, dtypes or settings do not fit.
     """
-    _check(flat, shape, data, order, start, size, loss, workspace, moments, normalizer, precision)
-    arguments = (flat, shape, data, order, start, size, loss, workspace, moments, normalizer)
-    if runs_on(flat.device):
-        from gpusim.kernels.update_triton import ppo_gradient_triton
+    partials = workspace.partials
+    rows = order[start : start + size].long()
+    with torch.enable_grad():
+        parameters = flat.detach().requires_grad_()
+        metrics = _losses(parameters, shape, _gathered(data, rows), loss, moments, normalizer)
+        (gradient,) = torch.autograd.grad(metrics[0] + metrics[6], parameters)
+    partials.zero_()
+    partials[0, : shape.size] = gradient
+    partials[0, shape.size :] = metrics.detach()
 
-        ppo_gradient_triton(*arguments, precision)
-    else:
-        ppo_gradient_torch(*arguments)
 
-
-def _check(flat, shape, data, order, start, size, loss, workspace, moments, normalizer, precision) -> None:
+def _check(
+    flat, shape, data, order, start, size, loss, workspace, moments=None, normalizer=None, precision="tf32x3"
+) -> None:
     if problem := mlp_problem(shape):
         raise ValueError(f"ppo_gradient cannot run this network: {problem}.")
     if precision not in PRECISIONS:
@@ -122,30 +128,6 @@ def _check(flat, shape, data, order, start, size, loss, workspace, moments, norm
         )
     if loss.normalize_advantage and moments is None:
         raise ValueError("moments are needed where advantages are normalized.")
-
-
-def ppo_gradient_torch(
-    flat: Tensor,
-    shape: MlpShape,
-    data: Data,
-    order: Tensor,
-    start: int,
-    size: int,
-    loss: Loss,
-    workspace: Workspace,
-    moments: Tensor | None = None,
-    normalizer: tuple[Tensor, Tensor] | None = None,
-) -> None:
-    """The specification, in the dtype of what it is given: autograd's gradient, in the first row of the partials."""
-    partials = workspace.partials
-    rows = order[start : start + size].long()
-    with torch.enable_grad():
-        parameters = flat.detach().requires_grad_()
-        metrics = _losses(parameters, shape, _gathered(data, rows), loss, moments, normalizer)
-        (gradient,) = torch.autograd.grad(metrics[0] + metrics[6], parameters)
-    partials.zero_()
-    partials[0, : shape.size] = gradient
-    partials[0, shape.size :] = metrics.detach()
 
 
 def _gathered(data: Data, rows: Tensor) -> Data:
@@ -173,3 +155,114 @@ def _policy(flat, shape: MlpShape, out: Tensor, sample: Tensor) -> tuple[Tensor,
     """Log-probability of the samples and entropy, `[B]` each."""
     policy = _distribution(flat, shape, out)
     return policy.log_prob(sample), policy.entropy()
+
+
+# --------------------------------------------------------------------------------------------------------- examples
+
+
+_SHAPE = MlpShape(4, 64, 64, 2, "tanh", False)
+
+
+def _example(
+    shape: MlpShape = _SHAPE, precision: str = "tf32x3", steps: int = 5, envs: int = 60,
+    rows: int = 100, start: int = 7, programs: int = 2, room: int = 0, normalize_obs: bool = False,
+    clip_value: bool = False, normalize_advantage: bool = True, entropy_coef: float = 0.01,
+) -> tuple:  # fmt: skip
+    """A minibatch of `rows`: ratios and values on either side of their clips, a log_std beyond its range.
+
+    The workspace is for `room` rows, if those are more, and all of it is NaN.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*sizes: int) -> Tensor:
+        return torch.randn(*sizes, generator=generator)
+
+    flat = normal(shape.size) * 0.15
+    if shape.gaussian and shape.outputs > 1:
+        flat[0] = 2.5
+    obs = normal(steps, shape.inputs, envs)
+    if shape.gaussian:
+        sample = normal(steps, shape.outputs, envs)
+    else:
+        sample = torch.randint(0, shape.outputs, (steps, envs), generator=generator).int()
+    normalizer = None
+    if normalize_obs:
+        normalizer = normal(shape.inputs) * 0.3, torch.rand(shape.inputs, generator=generator) + 0.5
+    data, off = Data(obs, sample, *normal(3, steps, envs)), [normal(steps * envs), normal(steps * envs)]
+    order = torch.randperm(steps * envs, generator=generator).int()
+    rows = min(rows, steps * envs - start)
+    chosen = order[start : start + rows].long()
+    batch = _gathered(data, chosen)
+    features = batch.obs if normalizer is None else normalized(batch.obs, *normalizer)
+    log_prob, _ = _policy(flat, shape, actor_torch(flat, shape, features), batch.sample)
+    data.log_prob.view(-1)[chosen] = log_prob + 0.2 * off[0][chosen]
+    data.value.view(-1)[chosen] = critic_torch(flat, shape, features) + 0.3 * off[1][chosen]
+    moments = torch.stack([batch.advantage.mean(), batch.advantage.std(unbiased=False)])
+    loss = Loss(0.2, 0.5, entropy_coef, clip_value, normalize_advantage)
+    workspace = make_workspace(shape, max(rows, room), "cpu", programs)
+    for tensor in (workspace.partials, workspace.grad, workspace.squares, workspace.scratch):
+        if tensor is not None:
+            tensor.fill_(math.nan)
+    return flat, shape, data, order, start, rows, loss, workspace, moments, normalizer, precision
+
+
+_NEAR = {"tf32x3": (2e-6, 2e-5), "tf32": (2e-6, 8e-3), "bf16": (2e-2, 2e-2)}  # in the interpreter, and on a GPU
+
+
+def _near(ours: Any, theirs: Any, sizes: Any, gpu: bool) -> None:
+    """On a GPU within a share of the largest entry; in the interpreter, which multiplies tf32 in float32, of the norm."""
+    precision = sizes.get("precision", "tf32x3")
+    share, got, want = _NEAR[precision][gpu], ours[0], theirs[0]
+    of_largest(share)([got[:-METRICS]], [want[:-METRICS]], sizes, gpu)
+    off = float((got - want)[:-METRICS].norm() / want[:-METRICS].norm())
+    assert gpu or off <= share, off
+    assert precision != "bf16" or off > 1e-5, "products of bf16 are not as near as this"
+    if precision == "tf32x3" and not gpu:
+        within(1e-5, 1e-6)([got[-METRICS:]], [want[-METRICS:]], sizes, gpu)
+    else:
+        of_largest(share)(ours, theirs, sizes, gpu)
+
+
+def _wide(inputs: int, hidden1: int, hidden2: int, outputs: int = 2, activation: str = "tanh") -> MlpShape:
+    return MlpShape(inputs, hidden1, hidden2, outputs, activation, False)
+
+
+_RELU, _GAUSSIAN = _SHAPE._replace(activation="relu"), MlpShape(4, 64, 64, 1, "tanh", True)
+_SHAPES = (
+    _SHAPE,
+    _wide(6, 32, 48, 3, "relu"),
+    MlpShape(3, 64, 64, 1, "tanh", True),
+    MlpShape(11, 100, 17, 4, "tanh", True),
+    _wide(8, 128, 128, 5),
+    _wide(4, 256, 256, activation="relu"),
+)
+
+ppo_gradient = twin(
+    ppo_gradient_torch, "update_triton", on="flat", check=_check, example=_example, exact=True, close=_near,
+    compared=lambda arguments, returned: [arguments[7].partials.double().sum(0)],
+    cases=[
+        {},
+        {"shape": _RELU, "rows": 1},
+        {"shape": _GAUSSIAN, "rows": 37, "envs": 1, "steps": 50},
+        {"shape": _GAUSSIAN._replace(outputs=3, activation="relu"), "normalize_obs": True, "clip_value": True},
+        {"normalize_obs": True, "clip_value": True, "rows": 257, "start": 0},
+        {"normalize_advantage": False, "entropy_coef": 0.1},
+        {"shape": _wide(1, 16, 16), "rows": 33, "room": 200, "programs": 3},
+        {"shape": _wide(17, 32, 64, 5)},
+        {"shape": _wide(4, 50, 33), "steps": 1, "envs": 300},
+        {"shape": _wide(4, 65, 65), "rows": 130, "programs": 1},
+        {"shape": _wide(40, 256, 256), "rows": 33},
+        {"shape": _wide(4, 128, 64, activation="relu"), "rows": 1, "clip_value": True, "room": 200, "programs": 3},
+        {"shape": _GAUSSIAN._replace(hidden2=128), "envs": 1, "steps": 150, "rows": 129, "start": 0},
+        {"shape": MlpShape(4, 100, 256, 3, "tanh", True), "normalize_obs": True, "clip_value": True, "rows": 257},
+        {"shape": _wide(31, 256, 16, 5, "relu"), "entropy_coef": 0.1},
+        {"shape": _wide(64, 20, 192), "normalize_advantage": False, "programs": 3, "rows": 290, "start": 3},
+        {"precision": "bf16"},
+        {"precision": "bf16", "shape": _wide(4, 80, 16)},
+    ],
+    large=[
+        {"shape": shape, "precision": precision, "rows": rows, "steps": 8, "envs": 50, "start": 3, "programs": 132,
+         "normalize_obs": True, "clip_value": True}
+        for shape in _SHAPES for precision in PRECISIONS for rows in (1, 130, 350)
+    ],
+)  # fmt: skip

@@ -126,14 +126,15 @@ def circles(sources):
     return sorted(found)
 
 
-AGENTS = {named(p): p.read_text() for p in FILES if p.relative_to(ROOT).parts[0] == "agents"}
-DOORS = {"gpusim.agents", "gpusim.agents.__main__"}  # every import of the others names the first
-INSIDE = {name: source for name, source in AGENTS.items() if name not in DOORS}
+DOORS = {"gpusim.agents", "gpusim.agents.__main__", "gpusim.kernels"}  # every import of the others names the room
 
 
-def test_no_learner_and_nothing_around_it_imports_itself_by_way_of_others():
-    assert len(INSIDE) > 40
-    assert circles(INSIDE) == []
+@pytest.mark.parametrize(("room", "files"), [("agents", 40), ("kernels", 30)])
+def test_nothing_in_a_room_imports_itself_by_way_of_others(room, files):
+    inside = {named(p): p.read_text() for p in FILES if p.relative_to(ROOT).parts[0] == room}
+    inside = {name: source for name, source in inside.items() if name not in DOORS}
+    assert len(inside) > files
+    assert circles(inside) == []
 
 
 def test_a_circle_is_seen():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import gpusim
-from gpusim.kernels.adam import adam_step, adam_step_torch, sum_parts, sum_parts_torch
+from gpusim.kernels.adam import adam_step, adam_step_torch, sum_parts, sum_rows_torch
 from gpusim.kernels.gae import gae, gae_torch
 from gpusim.kernels.mlp import PRECISIONS, MlpShape
 from gpusim.kernels.moments import (
@@ -145,7 +145,7 @@ def test_adam(shape, max_norm):
     exact = workspace._replace(
         partials=workspace.partials.double(), grad=workspace.grad.double(), squares=workspace.squares.double()
     )
-    sum_parts_torch(exact.partials, exact.grad, exact.squares)
+    sum_rows_torch(exact.partials, exact.grad, exact.squares)
     sum_parts(workspace)
     ours = [parameters(shape), *torch.zeros(2, shape.size, device="cuda"), torch.zeros((), device="cuda")]
     theirs = [x.double() for x in ours]

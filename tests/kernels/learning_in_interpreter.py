@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from gpusim.kernels.adam import adam_step, adam_step_torch, sum_parts, sum_parts_torch
+from gpusim.kernels.adam import adam_step, adam_step_torch, sum_parts, sum_rows_torch
 from gpusim.kernels.finite import note_unfinite_torch
 from gpusim.kernels.finite_triton import note_unfinite_triton
 from gpusim.kernels.launch import launch, recording
@@ -197,7 +197,7 @@ def test_one_launch():
 def summed(workspace):
     """In float64, by the twin."""
     exact = double(workspace)
-    sum_parts_torch(exact.partials, exact.grad, exact.squares)
+    sum_rows_torch(exact.partials, exact.grad, exact.squares)
     return exact
 
 
