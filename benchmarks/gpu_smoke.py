@@ -25,8 +25,8 @@ from gpusim.agents.dqn import DQN
 from gpusim.agents.dqn import Config as DQNConfig
 from gpusim.agents.ppo import PPO
 from gpusim.agents.ppo import Config as PPOConfig
-from gpusim.kernels.mlp import PRECISIONS
-from tests.gpu import test_kernels
+from gpusim.kernels.twin import twins
+from tests.kernels.twins import agree
 
 STEPS, ENVS = 20, 1000
 NEAR = 1e-3
@@ -45,7 +45,8 @@ def compared(env: str) -> str:
 
 def gradient() -> str:
     """PPO's against autograd in float64."""
-    test_kernels.test_gradient(test_kernels.SHAPES[0], PRECISIONS[0], 350)
+    twin = twins()["ppo_gradient"]
+    agree(twin, twin.cases[0], "cuda")
     return "PPO's is float64's"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from kernel_report import launch_gradient, made, network
+from kernel_report import call, learning, made, network
 from report import RESULTS, say
 from sass import turn
 
@@ -27,6 +27,7 @@ from gpusim.envs.classic import CLASSIC
 from gpusim.kernels.launch import Launch, recording
 from gpusim.kernels.mlp import PRECISIONS
 from gpusim.kernels.offline import compile_for
+from gpusim.kernels.twin import twins
 
 TARGET = "sm_90"
 RATE = 132 * 4 * 1.755e9  # warp instructions/s of an H100: multiprocessors × schedulers × clock
@@ -47,6 +48,10 @@ def launch_rollout(
     outputs = torch.ones(shape.outputs) if shape.gaussian else None
     policy = MlpPolicy(torch.zeros(shape.size), shape, entries, entries, outputs, outputs, precision)
     made(env).rollout(STEPS, policy)
+
+
+def launch_gradient(env: str, precision: str) -> None:
+    call(twins()["ppo_gradient"], learning(env, precision))
 
 
 def cases() -> dict[str, Callable[[], Any]]:

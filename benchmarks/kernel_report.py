@@ -2,15 +2,16 @@
 
     python benchmarks/kernel_report.py [--kernels WORD] [--targets sm_90 gfx942 | --all-targets] [--processes 2]
 
-Each kernel is compiled for each target, sm_90 where none is named, as the launcher would compile it, found by running the
-functions that launch it and writing their launches down. Of a game only the smallest set of actions is compiled: with
-all of them its kernels differ in a comparison and a number. What comes out depends on Triton, whose version names the
-result files: `make gpu-kernel-report` makes those of the Triton that a GPU's machine has. Ends with code 1 where a kernel
-spills registers on sm_90, or does not compile there.
+Each kernel is compiled for each target, sm_90 where none is named, as the launcher would compile it: whatever launches one,
+every environment and every function of `gpusim.kernels.twin.twins()`, is run, and the launches are written down. Of a game
+only the smallest set of actions is compiled: with all of them its kernels differ in a comparison and a number. What comes
+out depends on Triton, whose version names the result files: `make gpu-kernel-report` makes those of the Triton that a GPU's
+machine has. Ends with code 1 where a kernel spills registers on sm_90, or does not compile there.
 """
 
 import argparse
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -27,9 +28,12 @@ from report import RESULTS, say
 import gpusim
 from gpusim.agents.bench.distinct import distinct
 from gpusim.agents.bench.provenance import provenance, write_json
+from gpusim.kernels import tune
 from gpusim.kernels.launch import Launch, recording
 from gpusim.kernels.mlp import PRECISIONS, MlpShape
 from gpusim.kernels.offline import TARGETS, compile_for
+from gpusim.kernels.replay import Form
+from gpusim.kernels.twin import Twin, twins
 
 STRICT = "sm_90"  # where nothing may spill
 CARTPOLE = "CartPole-v1"
@@ -52,18 +56,18 @@ class Case(NamedTuple):
 
 
 @functools.cache
-def cases() -> tuple[Case, ...]:
-    """Every kernel that is launched, once for each set of types and constants."""
+def cases(target: str = STRICT) -> tuple[Case, ...]:
+    """Every kernel that is launched there, once for each set of types and constants."""
     found: dict[str, Case] = {}
     for title, env, function in launchers():
         try:
-            with recording() as launches:
+            with tune.assumed(target), recording() as launches:
                 function()
         except Exception as error:
             found[f"{title} {env}"] = Case(title, env, {}, None, f"{type(error).__name__}: {error}")
         for launch in launches:
             case = Case(title, env, configuration(launch), launch)
-            found.setdefault(f"{env} {kinds(launch)}", case)
+            found.setdefault(kinds(launch), case)
     return tuple(found.values())
 
 
@@ -89,26 +93,73 @@ def configuration(launch: Launch) -> dict[str, Any]:
 
 
 def launchers() -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """(kernel in words, environment, function that launches it), for all that differ."""
-    for env in distinct():
+    """(kernel in words, environment, function that launches it), for all that may differ."""
+    yield from environments()
+    for env, sizes in learners():
+        for twin in twins().values():
+            taken = inspect.signature(twin.example).parameters
+            if ("capacity" in taken) == ("capacity" in sizes) and needed(twin) <= sizes.keys():
+                depends = "capacity" in taken or not taken.keys().isdisjoint(OF_ENVIRONMENT)
+                yield twin.name, env if depends else EVERY, functools.partial(call, twin, sizes)
+
+
+def environments() -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """The kernels that hold an environment, CartPole's first."""
+    for env in ordered():
         image = len(gpusim.spec(env).observation_space.shape) > 1
         for title, function in SIMULATE.items():
             if not image or title.startswith("simulate"):
                 yield title, env, functools.partial(function, env)
-        if image:  # which no kernel learns from
-            continue
-        for precision in PRECISIONS if env == CARTPOLE else PRECISIONS[:1]:
-            yield "rollout", env, functools.partial(launch_rollout, env, precision)
-            yield "gradient", env, functools.partial(launch_gradient, env, precision)
-        yield "adam", env, functools.partial(launch_adam, env)
-        yield "sampling", env, functools.partial(launch_sampling, env)
+        if not image:  # which no kernel with a network holds
+            for precision in PRECISIONS if env == CARTPOLE else PRECISIONS[:1]:
+                yield "rollout", env, functools.partial(launch_rollout, env, precision)
+
+
+def learners() -> Iterator[tuple[str, dict[str, Any]]]:
+    """What kernels are called with: for an environment, sizes by the names that the kernels' examples take."""
+    for env in ordered():
+        seen: Any = gpusim.spec(env).observation_space
+        if len(seen.shape) == 1:
+            for precision in PRECISIONS if env == CARTPOLE else PRECISIONS[:1]:
+                yield env, learning(env, precision)
+        if env in REPLAYED:
+            form = Form(seen.shape, torch.from_numpy(np.empty(0, seen.dtype)).dtype)
+            for prioritized in (False, True):
+                yield env, REPLAY | {"form": form, "prioritized": prioritized}
     for env, precision in WIDE:
-        yield "wide gradient", env, functools.partial(launch_gradient, env, precision, (256, 256))
-    yield "advantages", EVERY, launch_gae
-    yield "shuffle", EVERY, launch_shuffle
-    yield "moments", EVERY, launch_moments
-    for env in REPLAYED:
-        yield "replay", env, functools.partial(launch_replay, env)
+        yield f"{env}, 2×256", learning(env, precision, (256, 256))
+
+
+def ordered() -> list[str]:
+    """CartPole first."""
+    return sorted(distinct(), key=lambda env: env != CARTPOLE)
+
+
+COMMON = {
+    "steps": STEPS, "envs": ENVS, "size": STEPS * ENVS, "minibatches": 16, "rows": STEPS * ENVS // 16, "start": 0,
+    "programs": 132, "normalize_obs": True,
+}  # fmt: skip
+REPLAY = {"capacity": 2**20, "envs": ENVS, "steps": 2, "put": 2**20, "n_step": 3, "batch": ENVS, "late": 2 * ENVS}
+
+
+OF_ENVIRONMENT = ("shape", "inputs", "actions", "entries")
+
+
+def learning(env: str, precision: str, hidden: tuple[int, int] = (64, 64)) -> dict[str, Any]:
+    """The sizes of PPO."""
+    shape = network(env, hidden)
+    outputs = {"entries" if shape.gaussian else "actions": shape.outputs}
+    return COMMON | {"shape": shape, "inputs": shape.inputs, "precision": precision} | outputs
+
+
+def needed(twin: Twin) -> set[str]:
+    """The sizes without which there is no example."""
+    return {p.name for p in inspect.signature(twin.example).parameters.values() if p.default is p.empty}
+
+
+def call(twin: Twin, sizes: dict[str, Any]) -> None:
+    taken = inspect.signature(twin.example).parameters
+    twin.function(*twin.example(**{name: x for name, x in sizes.items() if name in taken}))
 
 
 def made(env: str) -> gpusim.VectorEnv:
@@ -130,13 +181,6 @@ SIMULATE: dict[str, Callable[[str], Any]] = {
 }
 
 
-def launch_gae() -> None:
-    from gpusim.kernels.gae_triton import gae_triton
-
-    x, flag = torch.zeros(STEPS, ENVS), torch.zeros(STEPS, ENVS, dtype=torch.bool)
-    gae_triton(x, x, x, flag, flag, 0.99, 0.95)
-
-
 def network(env: str, hidden: tuple[int, int] = (64, 64)) -> MlpShape:
     """The network that fits the environment."""
     spec = gpusim.spec(env)
@@ -152,79 +196,9 @@ def launch_rollout(env: str, precision: str) -> None:
     made(env).rollout(STEPS, policy)
 
 
-def launch_gradient(env: str, precision: str, hidden: tuple[int, int] = (64, 64)) -> None:
-    from gpusim.kernels.update import Data, Loss, make_workspace
-    from gpusim.kernels.update_triton import ppo_gradient_triton
-
-    shape = network(env, hidden)
-    lanes = torch.zeros(STEPS, ENVS)
-    sample = torch.zeros(STEPS, shape.outputs, ENVS) if shape.gaussian else lanes.int()
-    data = Data(torch.zeros(STEPS, shape.inputs, ENVS), sample, lanes, lanes, lanes)
-    order, size = torch.arange(lanes.numel(), dtype=torch.int32), lanes.numel() // 16
-    normalizer = (torch.zeros(shape.inputs), torch.ones(shape.inputs))
-    ppo_gradient_triton(
-        torch.zeros(shape.size), shape, data, order, 0, size, Loss(0.2, 0.5, 0.0, False, True),
-        make_workspace(shape, size, "cpu", 132), torch.zeros(2), normalizer, precision,
-    )  # fmt: skip
-
-
-def launch_adam(env: str) -> None:
-    from gpusim.kernels.adam_triton import adam_step_triton, sum_rows_triton
-    from gpusim.kernels.update import METRICS, make_workspace
-
-    shape, number = network(env), torch.zeros(())
-    flat, workspace = torch.zeros(shape.size), make_workspace(shape, ENVS, "cpu", 132)
-    sum_rows_triton(workspace.partials, workspace.grad, workspace.squares)
-    adam_step_triton(
-        workspace, flat, flat.clone(), flat.clone(), number, number.clone(), 0.5, 1e-5, torch.zeros(METRICS)
-    )  # fmt: skip
-
-
-def launch_shuffle() -> None:
-    from gpusim.kernels.shuffle_triton import shuffle_triton
-
-    size, count = STEPS * ENVS, torch.zeros((), dtype=torch.int64)
-    shuffle_triton(size, count, count, torch.empty(size, dtype=torch.int32))
-
-
-def launch_moments() -> None:
-    from gpusim.kernels import moments_triton as moments
-
-    lanes, rows = torch.zeros(STEPS, ENVS), torch.arange(STEPS * ENVS, dtype=torch.int32)
-    running, count = torch.zeros(2, 4, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    moments.minibatch_moments_triton(lanes, rows, 16, torch.zeros(16, 2))
-    moments.update_moments_triton(running[0], running[1], count, torch.zeros(STEPS, 4, ENVS))
-    moments.discounted_returns_triton(lanes, lanes > 0, lanes[0].clone(), 0.99, lanes.clone())
-
-
-def launch_replay(env: str) -> None:
-    """A ring of a million transitions with returns of three steps, drawn from uniformly and by priority."""
-    from gpusim.agents.parts.replay import Replay
-
-    space: Any = gpusim.spec(env).action_space
-    rollout = made(env).rollout(2)
-    for alpha in (None, 0.6):
-        kept = Replay(2**20, ENVS, gpusim.spec(env).observation_space, space, 3, 0.99, alpha, torch.device("cpu"))
-        kept.add(rollout._replace(action=rollout.action.long()))
-        sample = kept.sample(ENVS, torch.Generator())
-        if alpha:
-            kept.update_priority(torch.zeros_like(sample.place), sample.returns)
-
-
-def launch_sampling(env: str) -> None:
-    from gpusim.kernels.sampling_triton import categorical_triton, gaussian_triton
-
-    shape, count = network(env), torch.zeros((), dtype=torch.int64)
-    outputs, index = torch.zeros(ENVS, shape.outputs), torch.arange(ENVS)
-    if shape.gaussian:
-        gaussian_triton(outputs, torch.zeros(shape.outputs), count, index, count)
-    else:
-        categorical_triton(outputs, count, index, count)
-
-
 def compile_case(number: int, target: str) -> dict[str, Any]:
     """The figures of one case on one target, or its error."""
-    case = cases()[number]
+    case = cases(target)[number]
     if case.launch is None:
         return {"error": case.problem}
     try:
@@ -266,8 +240,7 @@ def report(chosen: list[int], targets: list[str], processes: int) -> dict[str, A
 
 def of_cartpole(case: Case) -> bool:
     """Whether training on CartPole, as it is set by default, uses it."""
-    wide = case.kernel.startswith("wide")
-    return not wide and case.env in (CARTPOLE, EVERY) and case.config.get("PRECISION", PRECISIONS[0]) == PRECISIONS[0]
+    return case.env in (CARTPOLE, EVERY) and case.config.get("PRECISION", PRECISIONS[0]) == PRECISIONS[0]
 
 
 def row(case: Case, figures: dict[str, dict[str, Any]]) -> dict[str, Any]:

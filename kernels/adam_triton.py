@@ -7,30 +7,28 @@ import triton
 import triton.language as tl
 
 from gpusim.kernels.adam import BETAS
-from gpusim.kernels.launch import launch
+from gpusim.kernels.launch import launch, programs
+from gpusim.kernels.tune import sizes
 
 BETA1 = tl.constexpr(BETAS[0])
 BETA2 = tl.constexpr(BETAS[1])
-COLUMNS = 64  # of the parts, in one program
-ROWS = 64  # of the parts at a time
-BLOCK = 256  # parameters that a program steps
 
 
 def sum_rows_triton(parts, grad, squares) -> None:
     """As `gpusim.kernels.adam.sum_rows_torch`, on a CUDA device (or under Triton's interpreter)."""
-    launch(
-        sum_parts_kernel, (triton.cdiv(grad.numel(), COLUMNS),), parts, len(parts), grad.numel(), grad, squares,
-        COLUMNS=COLUMNS, ROWS=ROWS, num_warps=8,
-    )  # fmt: skip
+    block = sizes("sum_rows", parts.device)
+    grid = (programs(grad.numel(), block["COLUMNS"]),)
+    launch(sum_parts_kernel, grid, parts, len(parts), grad.numel(), grad, squares, **block)
 
 
 def adam_step_triton(workspace, flat, moment1, moment2, steps, learning_rate, max_grad_norm, eps, losses) -> None:
     """As `gpusim.kernels.adam.adam_step_torch`, on a CUDA device (or under Triton's interpreter)."""
     size, squares = flat.numel(), workspace.squares.numel()
+    block = sizes("adam_step", flat.device)
     launch(
-        adam_kernel, (triton.cdiv(size, BLOCK),), workspace.grad, workspace.squares, squares, workspace.arrived, size,
+        adam_kernel, (programs(size, block["BLOCK"]),), workspace.grad, workspace.squares, squares, workspace.arrived, size,
         flat, moment1, moment2, steps, learning_rate, max_grad_norm, eps, losses,
-        BLOCK=BLOCK, SQUARES=triton.next_power_of_2(squares),
+        SQUARES=triton.next_power_of_2(squares), **block,
     )  # fmt: skip
 
 
@@ -51,7 +49,7 @@ def sum_parts_kernel(parts, count, size, grad, squares, COLUMNS: tl.constexpr, R
 @triton.jit
 def adam_kernel(
     grad, squares, count, arrived, size, flat, moment1, moment2, steps, learning_rate, max_grad_norm, eps, losses,
-    BLOCK: tl.constexpr, SQUARES: tl.constexpr,
+    SQUARES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     each = tl.arange(0, SQUARES)

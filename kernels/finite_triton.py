@@ -6,8 +6,8 @@ import triton.language as tl
 
 from gpusim.kernels.finite import NONE
 from gpusim.kernels.launch import launch
-
-BLOCK = 4096
+from gpusim.kernels.launch import programs as programs_for
+from gpusim.kernels.tune import sizes
 
 
 def note_unfinite_triton(noted, obs, next_obs, reward, length, done, episode, value=None) -> None:
@@ -15,11 +15,15 @@ def note_unfinite_triton(noted, obs, next_obs, reward, length, done, episode, va
     steps, envs = reward.shape
     first = torch.full((), NONE, dtype=torch.int64, device=reward.device)
     looks = [_laid_out(x, reward) for x in (obs, next_obs, reward)]
-    programs = [triton.cdiv(size, BLOCK) for _, size, _, _ in looks]
+    block = sizes("look", reward.device)
+    programs = [programs_for(size, block["BLOCK"]) for _, size, _, _ in looks]
     flat = [x for look in looks for x in look]
-    launch(look_kernel, (sum(programs),), first, value, *flat, *programs[:2], envs, BLOCK=BLOCK, num_warps=8)
-    block = min(BLOCK, triton.next_power_of_2(steps))
-    launch(note_kernel, (1,), noted, first, length, done, episode, steps, envs, NONE=NONE, BLOCK=block)
+    launch(look_kernel, (sum(programs),), first, value, *flat, *programs[:2], envs, **block)
+    block = sizes("note", reward.device)
+    size = min(block["BLOCK"], triton.next_power_of_2(steps))
+    launch(
+        note_kernel, (1,), noted, first, length, done, episode, steps, envs, NONE=NONE, **block | {"BLOCK": size}
+    )  # fmt: skip
 
 
 def _laid_out(x, reward):

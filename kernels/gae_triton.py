@@ -6,8 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gpusim.kernels.launch import launch, programs
-
-BLOCK = 128
+from gpusim.kernels.tune import sizes
 
 
 def gae_triton(
@@ -17,8 +16,9 @@ def gae_triton(
     steps, envs = reward.shape
     tensors = [x.contiguous() for x in (reward, value, next_value, terminated, done)]
     advantage = torch.empty_like(tensors[0])
-    grid = (programs(envs, BLOCK),)
-    launch(gae_kernel, grid, *tensors, advantage, steps, envs, gamma, gamma * lam, BLOCK=BLOCK)
+    block = sizes("gae", reward.device)
+    grid = (programs(envs, block["BLOCK"]),)
+    launch(gae_kernel, grid, *tensors, advantage, steps, envs, gamma, gamma * lam, **block)
     return advantage
 
 

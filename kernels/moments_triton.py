@@ -5,9 +5,7 @@ import triton
 import triton.language as tl
 
 from gpusim.kernels.launch import launch, programs
-
-BLOCK = 4096
-LANES = 128
+from gpusim.kernels.tune import sizes
 
 
 def minibatch_moments_triton(advantage, order, minibatches, out=None):
@@ -15,10 +13,11 @@ def minibatch_moments_triton(advantage, order, minibatches, out=None):
     size = order.numel()
     if out is None:
         out = torch.empty(minibatches, 2, device=advantage.device)
-    block = min(BLOCK, triton.next_power_of_2(-(-size // minibatches)))
+    most = sizes("minibatch_moments", advantage.device)
+    block = min(most["BLOCK"], triton.next_power_of_2(programs(size, minibatches)))
     launch(
         minibatch_moments_kernel, (minibatches,), advantage, order, size // minibatches, size % minibatches, out,
-        BLOCK=block, num_warps=8,
+        BLOCK=block, num_warps=most["num_warps"],
     )  # fmt: skip
     return out
 
@@ -27,10 +26,14 @@ def update_moments_triton(mean, var, count, batch) -> None:
     """As `gpusim.kernels.moments.update_moments_torch`."""
     steps, features, envs = batch.shape
     rows = steps * envs
-    block = min(BLOCK, triton.next_power_of_2(rows))
-    chunks = min(64, programs(rows, block))
+    most = sizes("update_moments", batch.device)
+    block = min(most["BLOCK"], triton.next_power_of_2(rows))
+    chunks = min(most["PROGRAMS"], programs(rows, block))
     parts = torch.empty(chunks, features, 2, dtype=torch.float64, device=batch.device)
-    launch(moment_parts_kernel, (features, chunks), mean, batch, features, envs, rows, parts, BLOCK=block, num_warps=8)
+    launch(
+        moment_parts_kernel, (features, chunks), mean, batch, features, envs, rows, parts,
+        BLOCK=block, num_warps=most["num_warps"],
+    )  # fmt: skip
     launch(
         update_moments_kernel, (1,), mean, var, count, features, rows, parts, chunks,
         CHUNKS=triton.next_power_of_2(chunks), PD=triton.next_power_of_2(features),
@@ -42,10 +45,9 @@ def discounted_returns_triton(reward, done, running, gamma, out=None):
     if out is None:
         out = torch.empty_like(reward)
     steps, envs = reward.shape
-    launch(
-        discounted_returns_kernel, (programs(envs, LANES),), reward, done, running, out, gamma, steps, envs,
-        BLOCK=LANES,
-    )  # fmt: skip
+    block = sizes("discounted_returns", reward.device)
+    grid = (programs(envs, block["BLOCK"]),)
+    launch(discounted_returns_kernel, grid, reward, done, running, out, gamma, steps, envs, **block)
     return out
 
 

@@ -399,7 +399,7 @@ sample_prioritized = twin(
 )  # fmt: skip
 
 
-def _update_priorities(batch: int, alpha: float = 0.6, capacity: int = 500, scale: float = 10.0) -> tuple:
+def _update_priorities(batch: int, capacity: int = 500, alpha: float = 0.6, scale: float = 10.0) -> tuple:
     generator = torch.Generator().manual_seed(0)
     place = torch.randperm(capacity, generator=generator)[:batch]
     error = torch.randn(batch, generator=generator) * scale

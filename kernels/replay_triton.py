@@ -11,11 +11,8 @@ from torch import Tensor
 from gpusim.kernels import replay
 from gpusim.kernels.launch import launch, programs
 from gpusim.kernels.replay import Form, Priorities, Sample, Transitions
+from gpusim.kernels.tune import sizes
 
-BLOCK = 256
-TILE = 2048  # entries of observations that a program moves at once
-WIDEST = 512  # of them, of one observation
-LANES = 1024  # priorities that are added up at once
 SMALLEST, UNIT, HEAVIEST = map(tl.constexpr, (replay.SMALLEST, replay.UNIT, replay.HEAVIEST))
 
 
@@ -30,7 +27,7 @@ def insert_triton(
         obs, next_obs = obs.contiguous(), next_obs.contiguous()
     cells, width = obs.shape[2], ring.obs[0].numel()
     steps = Transitions(obs, next_obs, *(x.contiguous() for x in steps[2:]))
-    grid, tile = _tiles(rows, width, 8 if bits else 1)
+    grid, tile = _tiles(rows, width, count.device, 8 if bits else 1)
     launch(
         insert_kernel, grid, ring, steps, *obs.stride(), count, priorities, rows, envs, size, late,
         CELLS=cells, BITS=bits, **tile,
@@ -61,21 +58,21 @@ def draw_prioritized_triton(u: Tensor, priority: Tensor, place: Tensor, probabil
     """As `draw_prioritized`, into `place` and `probability`: sums of some √C blocks, then a program for each draw."""
     size = len(priority)
     across = max(16, triton.next_power_of_2(math.isqrt(size)))
-    lanes = min(LANES, across)
-    chunks = across // lanes
+    most = sizes("draw", u.device)
+    lanes = min(most["LANES"], across)
+    block = {"CHUNKS": across // lanes, "LANES": lanes, "num_warps": most["num_warps"]}
     sums = torch.empty(programs(size, across), dtype=torch.int64, device=u.device)
-    launch(weights_kernel, (len(sums),), priority, sums, size, CHUNKS=chunks, LANES=lanes)
-    launch(
-        draw_kernel, (len(u),), u, priority, sums, place, probability, size, len(sums), CHUNKS=chunks, LANES=lanes
-    )  # fmt: skip
+    launch(weights_kernel, (len(sums),), priority, sums, size, **block)
+    launch(draw_kernel, (len(u),), u, priority, sums, place, probability, size, len(sums), **block)
 
 
 def update_priorities_triton(priorities: Priorities, place: Tensor, error: Tensor, alpha: float) -> None:
     """As `update_priorities_torch`."""
     size = len(place)
+    block = sizes("update_priorities", place.device)
     launch(
-        update_kernel, (programs(size, BLOCK),), priorities, place, error.contiguous(), alpha, size, BLOCK=BLOCK
-    )  # fmt: skip
+        update_kernel, (programs(size, block["BLOCK"]),), priorities, place, error.contiguous(), alpha, size, **block
+    )
 
 
 def _lanes(obs: Tensor) -> Tensor:
@@ -83,11 +80,12 @@ def _lanes(obs: Tensor) -> Tensor:
     return obs.reshape(*obs.shape[:2], -1)
 
 
-def _tiles(rows: int, width: int, each: int = 1) -> tuple[tuple[int, int], dict[str, Any]]:
-    """The grid over `rows` of `width` entries, `each` of which stands for so many, and the size of a program's tile."""
-    wide = min(WIDEST, triton.next_power_of_2(width))
-    high = max(1, min(BLOCK, TILE // (wide * each)))
-    return (programs(rows, high), programs(width, wide)), {"ROWS": high, "WIDE": wide}
+def _tiles(rows: int, width: int, device: torch.device, each: int = 1) -> tuple[tuple[int, int], dict[str, Any]]:
+    """The grid over `rows` of `width` entries, each of which stands for `each` cells, and the size of a program's tile."""
+    most = sizes("replay", device)
+    wide = min(most["WIDE"], triton.next_power_of_2(width))
+    high = max(1, min(most["ROWS"], most["TILE"] // (wide * each)))
+    return (programs(rows, high), programs(width, wide)), {"ROWS": high, "WIDE": wide, "num_warps": most["num_warps"]}
 
 
 def _empty(batch: int, form: Form, device: torch.device) -> Sample:
@@ -105,7 +103,7 @@ def _gather(
 ) -> None:  # fmt: skip
     """All but place and probability, which without `u` are there already."""
     batch = len(out.place)
-    grid, tile = _tiles(batch, form.cells)
+    grid, tile = _tiles(batch, form.cells, out.place.device)
     powers = tuple(gamma ** (i + 1) for i in range(n_step))
     arguments: tuple[Any, ...] = (u, count, ring, out, powers, batch, len(ring.reward), envs)
     # as the twin rounds: each product by itself

@@ -11,14 +11,12 @@ import triton.language as tl
 from torch import Tensor
 
 from gpusim.kernels.episode_triton import Episodes, Game, advance, bare, nothing_ahead, observed, restart
-from gpusim.kernels.launch import launch
+from gpusim.kernels.launch import launch, programs
 from gpusim.kernels.mlp_triton import forward_in_pieces, normalized
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.kernels.sampling_triton import draw_categorical, draw_gaussian
 from gpusim.kernels.simulate_triton import load_episodes, store_episodes, store_taken
-
-BLOCK, WARPS = 64, 4
-PIECES = 16, 64  # units of the two hidden layers that are in registers at once
+from gpusim.kernels.tune import Sizes, sizes
 
 
 class Collected(NamedTuple):
@@ -68,28 +66,31 @@ def rollout(
         first: the number of the first environment, from which on they draw.
     """
     steps, n = kept.reward.shape
+    block = sizes("rollout", seed.device)
     launch(
-        rollout_kernel, (triton.cdiv(n, BLOCK),), e, after, seed, first, clock, n, steps, policy.flat,
+        rollout_kernel, (programs(n, block["BLOCK"]),), e, after, seed, first, clock, n, steps, policy.flat,
         (policy.mean, policy.scale), (policy.centre, policy.half), kept,
-        num_warps=WARPS, fp_fusion=False, GAME=game, BLOCK=BLOCK, PRECISION=policy.precision, **_constants(policy),
+        fp_fusion=False, GAME=game, PRECISION=policy.precision, **_constants(policy, block),
     )  # fmt: skip
 
 
-def _constants(policy: MlpPolicy) -> dict[str, Any]:
+def _constants(policy: MlpPolicy, block: Sizes) -> dict[str, Any]:
+    """Of the kernel's two layers at most so many units at once."""
     s = policy.shape
     return {
         "ACTOR": s.actor, "CRITIC": s.critic, "INPUTS": s.inputs, "HIDDEN1": s.hidden1, "HIDDEN2": s.hidden2,
         "OUTPUTS": s.outputs, "RELU": s.activation == "relu", "GAUSSIAN": s.gaussian,
-        "C1": min(PIECES[0], triton.next_power_of_2(s.hidden1)), "C2": min(PIECES[1], triton.next_power_of_2(s.hidden2)),
+        **block,
+        "C1": min(block["C1"], triton.next_power_of_2(s.hidden1)), "C2": min(block["C2"], triton.next_power_of_2(s.hidden2)),
     }  # fmt: skip
 
 
 @triton.jit(do_not_specialize=["first"])
 def rollout_kernel(
     before, after, seed, first, clock, n, steps, weights, scaling, stretch, kept,
-    GAME: tl.constexpr, BLOCK: tl.constexpr, PRECISION: tl.constexpr, ACTOR: tl.constexpr, CRITIC: tl.constexpr,
+    GAME: tl.constexpr, PRECISION: tl.constexpr, ACTOR: tl.constexpr, CRITIC: tl.constexpr,
     INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr, OUTPUTS: tl.constexpr, RELU: tl.constexpr,
-    GAUSSIAN: tl.constexpr, C1: tl.constexpr, C2: tl.constexpr,
+    GAUSSIAN: tl.constexpr, BLOCK: tl.constexpr, C1: tl.constexpr, C2: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside, index = at < n, at + first  # by which an environment draws

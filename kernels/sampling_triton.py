@@ -13,8 +13,8 @@ from gpusim.kernels.lang import STREAM_POLICY, Rng
 from gpusim.kernels.lang_triton import words
 from gpusim.kernels.launch import launch, programs
 from gpusim.kernels.sampling import Drawn
+from gpusim.kernels.tune import sizes
 
-BLOCK = 128
 POLICY = tl.constexpr(STREAM_POLICY)
 LOWEST, HIGHEST = map(tl.constexpr, LOG_STD_RANGE)
 TWO_PI = tl.constexpr(2 * math.pi)
@@ -25,10 +25,9 @@ def categorical_triton(logits: Tensor, seed: Tensor, index: Tensor, clock: Tenso
     """As `categorical_torch`."""
     n, actions = logits.shape
     out = Drawn(torch.empty(n, dtype=torch.int32, device=logits.device), *logits.new_empty(2, n))
-    launch(
-        categorical_kernel, (programs(n, BLOCK),), logits.contiguous(), seed, index, clock, out, n,
-        ACTIONS=actions, BLOCK=BLOCK,
-    )  # fmt: skip
+    block = sizes("sampling", logits.device)
+    grid = (programs(n, block["BLOCK"]),)
+    launch(categorical_kernel, grid, logits.contiguous(), seed, index, clock, out, n, ACTIONS=actions, **block)
     return out
 
 
@@ -37,10 +36,9 @@ def gaussian_triton(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, 
     n, entries = mean.shape
     mean = mean.contiguous()
     out = Drawn(torch.empty_like(mean), *mean.new_empty(2, n))
-    launch(
-        gaussian_kernel, (programs(n, BLOCK),), mean, log_std, seed, index, clock, out, n,
-        ENTRIES=entries, BLOCK=BLOCK,
-    )  # fmt: skip
+    block = sizes("sampling", mean.device)
+    grid = (programs(n, block["BLOCK"]),)
+    launch(gaussian_kernel, grid, mean, log_std, seed, index, clock, out, n, ENTRIES=entries, **block)
     return out
 
 

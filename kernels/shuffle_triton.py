@@ -6,17 +6,19 @@ import triton.language as tl
 
 from gpusim.kernels.launch import launch, programs
 from gpusim.kernels.shuffle import ROUNDS, STREAM, domain_bits
+from gpusim.kernels.tune import sizes
 
 COUNT = tl.constexpr(ROUNDS)
 WORD = tl.constexpr(STREAM)
-BLOCK = 256
 
 
 def shuffle_triton(size, seed, counter, out=None):
     """As `gpusim.kernels.shuffle.shuffle_torch`, on a CUDA device (or under Triton's interpreter)."""
     if out is None:
         out = torch.empty(size, dtype=torch.int32, device=seed.device)
-    launch(shuffle_kernel, (programs(size, BLOCK),), out, size, seed, counter, BITS=domain_bits(size), BLOCK=BLOCK)
+    block = sizes("shuffle", seed.device)
+    grid = (programs(size, block["BLOCK"]),)
+    launch(shuffle_kernel, grid, out, size, seed, counter, BITS=domain_bits(size), **block)
     return out
 
 

@@ -27,9 +27,7 @@ from gpusim.kernels.episode_triton import (
     word_block,
 )
 from gpusim.kernels.launch import launch, programs
-
-BLOCK, WARPS = 32, 1  # with one warp, whether any environment needs a draw is a vote, and no barrier
-IMAGE_BLOCK, IMAGE_WARPS, CHUNK = 32, 1, 32
+from gpusim.kernels.tune import of_state
 
 
 class Transitions(NamedTuple):
@@ -78,12 +76,11 @@ def simulate(
     """
     after = Episodes(*(tuple(map(torch.empty_like, x)) if isinstance(x, tuple) else torch.empty_like(x) for x in e))
     n = e.elapsed.shape[0]
-    block, warps = (IMAGE_BLOCK, IMAGE_WARPS) if game.cells else (BLOCK, WARPS)
-    chunk = CHUNK // 2 if len(game.widths) > 24 else CHUNK  # a large state leaves few registers for cells
-    warps = 8 if max(game.widths) > 16 else warps  # many entities of one environment are shared among threads
+    block = of_state(game.widths, seed.device)
+    grid = (programs(n, block["BLOCK"]),)
     launch(
-        simulate_kernel, (programs(n, block),), e, after, seed, first, clock, n, steps, actions, kept, last_obs, tally,
-        counted, num_warps=warps, fp_fusion=False, GAME=game, BLOCK=block, CHUNK=chunk,
+        simulate_kernel, grid, e, after, seed, first, clock, n, steps, actions, kept, last_obs, tally, counted,
+        fp_fusion=False, GAME=game, **block,
     )  # fmt: skip
     return after
 

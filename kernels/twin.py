@@ -16,12 +16,12 @@ import torch
 
 import gpusim.kernels
 from gpusim.kernels.launch import runs_on
+from gpusim.kernels.tune import Sizes
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Sizes = dict[str, Any]
 Close = Callable[[Any, Any, Sizes, bool], None]
-Pieces = Mapping[str, Mapping[str, int]]
+Pieces = Mapping[str, Sizes]
 
 
 class Twin(NamedTuple):

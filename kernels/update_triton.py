@@ -17,17 +17,15 @@ from gpusim.kernels.launch import launch
 from gpusim.kernels.loss_triton import by_hidden2, features_and_one, first_weights, head, packed, rows, store_sums
 from gpusim.kernels.mlp_triton import activate, last_layer, second_bias, second_weights, slope
 from gpusim.kernels.product_triton import multiply, prepared, transposed
-from gpusim.kernels.update import ROWS, WIDE_ROWS
+from gpusim.kernels.tune import sizes
 from gpusim.kernels.update_wide_triton import wide_network
-
-NARROW = {"bf16": (64, 4), "tf32": (ROWS, 4), "tf32x3": (ROWS, 8)}  # rows of a block, and its warps
 
 
 def ppo_gradient_triton(
     flat, shape, data, order, start, size, loss, workspace, moments=None, normalizer=None, precision="tf32x3"
 ) -> None:
     """As `gpusim.kernels.update.ppo_gradient_torch`, on a CUDA device (or under Triton's interpreter)."""
-    rows, warps = NARROW[precision] if workspace.scratch is None else (WIDE_ROWS, 4)
+    block = sizes(f"ppo_gradient, {precision if workspace.scratch is None else 'wide'}", flat.device)
     launch(
         ppo_gradient_kernel,
         (len(workspace.partials), 2),
@@ -54,8 +52,7 @@ def ppo_gradient_triton(
         GAUSSIAN=shape.gaussian,
         CLIP_VALUE=loss.clip_value,
         PRECISION=precision,
-        BLOCK=rows,
-        num_warps=warps,
+        **block,
     )
 
 

@@ -127,6 +127,8 @@ def circles(sources):
 
 
 DOORS = {"gpusim.agents", "gpusim.agents.__main__", "gpusim.kernels"}  # every import of the others names the room
+AGENTS = {named(p): p.read_text() for p in FILES if p.relative_to(ROOT).parts[0] == "agents"}
+INSIDE = {name: source for name, source in AGENTS.items() if name not in DOORS}
 
 
 @pytest.mark.parametrize(("room", "files"), [("agents", 40), ("kernels", 30)])

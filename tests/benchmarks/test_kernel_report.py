@@ -11,6 +11,7 @@ import torch
 
 import gpusim
 from gpusim.agents.bench.distinct import distinct
+from gpusim.kernels.twin import twins
 
 pytest.importorskip("triton")
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -52,8 +53,9 @@ def test_every_environment_has_its_kernels():
         kernels = {c.kernel for c in cases if c.env == env}
         wanted = {"simulate, statistics", "simulate, transitions"}
         if len(gpusim.spec(env).observation_space.shape) == 1:
-            wanted |= {"step", "rollout", "gradient"}
+            wanted |= {"step", "rollout", "ppo_gradient"}
         assert wanted <= kernels, env
+    assert twins().keys() <= {c.kernel for c in cases}
     assert not {c.env for c in cases} & {"MinAtar/Breakout-v0", "MinAtar/Seaquest-v0"}  # the same kernels again
     assert {c.config["PRECISION"] for c in cases if c.kernel == "rollout" and c.env == "CartPole-v1"} == {
         "tf32x3",
@@ -103,7 +105,7 @@ def test_the_table():
 
 @pytest.mark.slow
 def test_the_command_writes_its_files(tmp_path):
-    command = [sys.executable, str(FOLDER / "kernel_report.py"), "--kernels", "sampling (CartPole"]
+    command = [sys.executable, str(FOLDER / "kernel_report.py"), "--kernels", "categorical (CartPole"]
     done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     (file,) = tmp_path.glob("*.json")

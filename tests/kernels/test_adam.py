@@ -1,4 +1,4 @@
-"""The twin against the learner's optimizer. The kernel: learning_in_interpreter.py."""
+"""The specification against the learner's optimizer."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from gpusim.kernels.update import make_workspace
 SHAPE = MlpShape(1, 16, 16, 1, "tanh", False)
 
 
-def test_the_twin_is_the_learners_optimizer():
+def test_it_is_the_learners_optimizer():
     """Clipped and not, the gradient in three parts, the loss's metrics passed on."""
     generator = torch.Generator().manual_seed(0)
     parameter = torch.nn.Parameter(torch.randn(SHAPE.size, generator=generator))
@@ -29,6 +29,16 @@ def test_the_twin_is_the_learners_optimizer():
         metrics = total[SHAPE.size :]
         torch.testing.assert_close(losses[:6], torch.stack([metrics[0] + metrics[6], *metrics[1:6]]))
     assert steps == 3
+
+
+def test_what_other_devices_add_is_stepped_by():
+    """And the norm is that of the sum."""
+    workspace = make_workspace(SHAPE, 1000, "cpu", 3)
+    workspace.partials.normal_(generator=torch.Generator().manual_seed(0))
+    total = workspace.partials.sum(0)
+    sum_parts(workspace, lambda grad: grad.mul_(-3.0))
+    torch.testing.assert_close(workspace.grad, -3 * total)
+    torch.testing.assert_close(workspace.squares.sum(), 9 * total[:-8].square().sum())
 
 
 def test_refusals():

@@ -1,4 +1,6 @@
-"""The flat parameters' order, and which networks kernels can hold. The device functions: learning_in_interpreter.py."""
+"""The flat parameters' order, and which networks kernels can hold. The device functions: mlp_in_interpreter.py."""
+
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ from gymnasium.spaces import Box, Discrete
 
 from gpusim.agents.parts.networks import ActorCritic
 from gpusim.kernels.mlp import MlpShape, actor_torch, critic_torch, mlp_problem
+from tests import interpreter
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -42,3 +45,9 @@ def test_problems_are_said(change, said):
     shape = MlpShape(4, 64, 64, 2, "tanh", False)
     assert mlp_problem(shape) is None
     assert said in mlp_problem(shape._replace(**change))
+
+
+@pytest.mark.slow
+def test_device_functions_in_the_interpreter():
+    pytest.importorskip("triton", reason="Triton is not installed")
+    interpreter.passes(Path(__file__).with_name("mlp_in_interpreter.py"))

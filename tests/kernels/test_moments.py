@@ -1,4 +1,4 @@
-"""The twins against the learner's own statistics and plain arithmetic. The kernels: learning_in_interpreter.py."""
+"""The specifications against the learner's own statistics and plain arithmetic."""
 
 import pytest
 import torch
@@ -34,6 +34,14 @@ def test_returns_by_hand():
     assert running.tolist() == [1.5]
     discounted_returns(reward[:1], torch.tensor([[True]]), running, 0.5)
     assert running.tolist() == [0.0]
+
+
+def test_what_is_not_finite_is_passed_over():
+    mean, var, count = torch.ones(1).double(), torch.ones(1).double(), torch.ones(()).double()
+    update_moments(mean, var, count, torch.tensor([[[torch.nan, torch.inf, 5.0]]]))
+    torch.testing.assert_close((mean.item(), var.item(), count.item()), (2.0, 3.25, 4.0))
+    reward, done = torch.tensor([[1.0], [torch.nan], [1.0]]), torch.zeros(3, 1, dtype=torch.bool)
+    assert discounted_returns(reward, done, torch.zeros(1), 0.5)[:, 0].tolist() == [1.0, 0.5, 1.25]
 
 
 def test_refusals():

@@ -1,26 +1,27 @@
 """The replay ring against lists: what is held, which places can be drawn and how often, and returns of n steps."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
+from gpusim.kernels.launch import recording
 from gpusim.kernels.replay import (
     Form,
     Priorities,
     Transitions,
     draw_prioritized,
     draw_uniform,
+    full_ring,
     insert,
     n_step_return,
     pack,
+    played,
     sample_prioritized,
     sample_uniform,
     unpack,
     update_priorities,
 )
-from tests import interpreter
 
 VECTOR = Form((3,), torch.float32)
 BOARD = Form((3, 3, 2), torch.bool)
@@ -43,19 +44,6 @@ def empty_ring(size, form=VECTOR):
     shape, dtype = form.kept
     obs, flags = torch.full((2, size, *shape), 77, dtype=dtype), torch.ones(2, size, dtype=torch.bool)
     return Transitions(*obs, torch.full((size,), 99, dtype=torch.uint8), torch.full((size,), torch.nan), *flags)
-
-
-def played(steps, envs, form=VECTOR, first=0):
-    """Steps of which each differs from all others: the reward is its number, its action that modulo 7."""
-    total = steps * envs
-    which = first + torch.arange(total).view(steps, envs)
-    generator = torch.Generator().manual_seed(first)
-    obs, next_obs = (torch.randn(steps, envs, *form.shape, generator=generator) * 9 for _ in "ab")
-    if form.dtype == torch.bool:
-        obs, next_obs = obs > 0, next_obs > 0
-    terminated, truncated = torch.rand(2, steps, envs, generator=generator) < 0.1
-    fields = (obs.to(form.dtype), next_obs.to(form.dtype), which % 7, which.float(), terminated, terminated | truncated)
-    return Transitions(*fields)
 
 
 # ---------------------------------------------------------------------------------------------------------- insert
@@ -85,6 +73,16 @@ def test_more_than_the_ring_is_refused():
     priorities = Priorities(torch.zeros(8), number(1.0))
     with pytest.raises(ValueError, match="9 transitions"):
         insert(empty_ring(8), played(2, 3), number(0), priorities, 3)
+
+
+@pytest.mark.parametrize("late", [0, 1, 6, 18, 24])
+def test_what_has_not_its_steps_yet_has_no_priority(late):
+    ring, count, priorities = empty_ring(66), number(0), Priorities(torch.full((66,), 0.5), number(3.5))
+    for i, steps in enumerate((3, 7, 4, 7)):
+        insert(ring, played(steps, 6, VECTOR, 100 * i), count, priorities, late)
+    youngest = [x % 66 for x in range(126 - late, 126)]
+    assert (priorities.value[youngest] == 0).all()
+    assert (priorities.value == 3.5).sum() == 66 - late
 
 
 def test_bits_by_hand():
@@ -243,12 +241,22 @@ def test_priorities_by_hand():
     update_priorities(priorities, torch.tensor([1, 3]), torch.tensor([-9.0, 0.0]), 0.5)
     assert priorities.value.tolist() == pytest.approx([0.0, 3.0, 0.0, 1e-3, 0.0], rel=1e-4)
     assert priorities.greatest.item() == pytest.approx(3.0)
+    update_priorities(priorities, torch.tensor([0]), torch.tensor([0.0]), 0.5)
+    assert priorities.greatest.item() == pytest.approx(3.0)  # it only rises
 
 
-# --------------------------------------------------------------------------------------------------------- kernels
+# ------------------------------------------------------------------------------------------------------- launches
 
 
-@pytest.mark.slow
-def test_kernels_in_the_interpreter():
+def test_launches():
+    """One to insert, one to sample uniformly, three to sample by priority."""
     pytest.importorskip("triton", reason="Triton is not installed")
-    interpreter.passes(Path(__file__).parent / "replay_in_interpreter.py")
+    ring, count, priorities = full_ring(66, BOARD), number(66), Priorities(torch.ones(66), number(1.0))
+    with recording() as launches:
+        insert(ring, played(3, 6, BOARD), count, priorities, 6)
+        sample_uniform(uniform(20), ring, BOARD, count, 6, 2, 0.9)
+        sample_prioritized(uniform(20), ring, BOARD, priorities.value, 6, 2, 0.9)
+        update_priorities(priorities, torch.arange(20), torch.ones(20), 0.6)
+    names = [x.kernel.fn.__name__ for x in launches]
+    prioritized = ["weights_kernel", "draw_kernel", "sample_kernel"]
+    assert names == ["insert_kernel", "sample_kernel", *prioritized, "update_kernel"]

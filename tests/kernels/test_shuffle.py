@@ -1,4 +1,4 @@
-"""The order is a permutation, another for every key, and no place is preferred. The kernel: learning_in_interpreter.py."""
+"""The order is a permutation, another for every key, and no place is preferred."""
 
 import pytest
 import torch

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import gpusim.kernels
+from gpusim.kernels import tune
 from gpusim.kernels import twin as twin_module
 from gpusim.kernels.launch import recording
 from gpusim.kernels.twin import twins
@@ -72,6 +73,37 @@ def test_examples_are_the_same_every_time():
         first, again = (gpusim.tree.tensors(twin.example(**twin.cases[0])) for _ in "ab")
         assert first
         assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(first, again, strict=True)), twin.name
+
+
+def test_a_launch_is_known_again():
+    """For which its constants have to come in the order of the kernel's arguments (`gpusim.kernels.relaunch`)."""
+    for twin in twins().values():
+        with recording() as launches:
+            twin.function(*twin.example(**twin.cases[0]))
+        assert launches, twin.name
+        for launch in launches:
+            assert launch.kernel.arg_names[len(launch.args) :] == list(launch.constants), twin.name
+
+
+def test_sizes_are_those_of_the_architecture(monkeypatch):
+    """Of the GPU that a tensor is on; of the CPU, that for which kernels are written down."""
+    monkeypatch.setitem(tune.OTHERWISE, "sm_80", {"gae": {"BLOCK": 64}})
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, device.index))
+    gae = twins()["gae"]
+
+    def block():
+        with recording() as launches:
+            gae.function(*gae.example(steps=2, envs=300))
+        return launches[0].constants["BLOCK"], launches[0].num_warps, launches[0].grid
+
+    assert block() == (128, 4, (3,))
+    with tune.assumed("sm_80"):
+        assert block() == (64, 4, (5,))
+    with tune.assumed("sm_90", {"gae": {"BLOCK": 32}}):
+        assert block() == (32, 4, (10,))
+    assert block() == (128, 4, (3,))
+    assert [tune.sizes("gae", torch.device("cuda", k))["BLOCK"] for k in (0, 6)] == [64, 128]
+    tune.architecture.cache_clear()
 
 
 @pytest.mark.parametrize(

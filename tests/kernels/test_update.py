@@ -1,76 +1,20 @@
-"""The PPO update: the twin against the learner's own loss; its kernel, and the others of learning, in the interpreter."""
-
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""The specification of PPO's update against the learner's own loss."""
 
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
 from gpusim.agents.parts.networks import ActorCritic
-from gpusim.kernels.loss import Batch, ppo_loss
-from gpusim.kernels.mlp import MlpShape, actor_torch, critic_torch
-from gpusim.kernels.update import (
-    Data,
-    Loss,
-    _gathered,
-    _policy,
-    make_workspace,
-    ppo_gradient,
-    ppo_gradient_torch,
-)
-
-ROOT = Path(__file__).parent.parent.parent
+from gpusim.kernels.launch import recording
+from gpusim.kernels.loss import Batch, Loss, ppo_loss
+from gpusim.kernels.mlp import MlpShape
+from gpusim.kernels.twin import twins
+from gpusim.kernels.update import _gathered, make_workspace, ppo_gradient, ppo_gradient_torch
 
 
-def example(
-    steps=5, envs=60, inputs=4, hidden=(64, 64), outputs=2, activation="tanh", gaussian=False, normalize_obs=False,
-    clip_value=False, normalize_advantage=True, entropy_coef=0.01, size=100, start=7, programs=2, room=0,
-):  # fmt: skip
-    """The arguments of `ppo_gradient`: ratios and values on either side of their clips, a log_std beyond its range.
-
-    The workspace is for `room` rows, if those are more.
-    """
-    generator = torch.Generator().manual_seed(0)
-    normal = lambda *shape: torch.randn(*shape, generator=generator)
-    shape = MlpShape(inputs, *hidden, outputs, activation, gaussian)
-    flat = normal(shape.size) * 0.15
-    if gaussian and outputs > 1:
-        flat[0] = 2.5
-    obs = normal(steps, inputs, envs)
-    sample = (
-        normal(steps, outputs, envs)
-        if gaussian
-        else torch.randint(0, outputs, (steps, envs), generator=generator).int()
-    )
-    normalizer = (normal(inputs) * 0.3, torch.rand(inputs, generator=generator) + 0.5) if normalize_obs else None
-    data = Data(obs, sample, *normal(3, steps, envs))
-    all_rows = _gathered(data, torch.arange(steps * envs))
-    features = all_rows.obs
-    if normalizer is not None:
-        features = ((features - normalizer[0]) * normalizer[1]).clamp(-10, 10)
-    log_prob, _ = _policy(flat, shape, actor_torch(flat, shape, features), all_rows.sample)
-    old = log_prob + 0.2 * normal(steps * envs), critic_torch(flat, shape, features) + 0.3 * normal(steps * envs)
-    data = data._replace(log_prob=old[0].view(steps, envs), value=old[1].view(steps, envs))
-    order = torch.randperm(steps * envs, generator=generator).int()
-    size = min(size, steps * envs - start)
-    advantage = data.advantage.flatten()[order[start : start + size].long()]
-    moments = torch.stack([advantage.mean(), advantage.std(unbiased=False)])
-    loss = Loss(0.2, 0.5, entropy_coef, clip_value, normalize_advantage)
-    return (
-        flat,
-        shape,
-        data,
-        order,
-        start,
-        size,
-        loss,
-        make_workspace(shape, max(size, room), "cpu", programs),
-        moments,
-        normalizer,
-    )
+def example(**sizes):
+    """The arguments of `ppo_gradient`, all but the precision."""
+    return twins()["ppo_gradient"].example(**sizes)[:-1]
 
 
 def double(x):
@@ -94,7 +38,7 @@ def exact(*arguments):
 def test_the_twin_is_the_learners_loss(gaussian, clip_value):
     """Same gradient and metrics as `ppo_loss` on the learner's own network."""
     flat, shape, data, order, start, size, loss, workspace, moments, normalizer = example(
-        gaussian=gaussian, clip_value=clip_value, outputs=3, normalize_obs=True
+        shape=MlpShape(4, 64, 64, 3, "tanh", gaussian), clip_value=clip_value, normalize_obs=True
     )
     actions = Box(-1, 1, (3,)) if gaussian else Discrete(3)
     network = ActorCritic(
@@ -156,18 +100,8 @@ def test_workspace(hidden, size, programs, partials, scratch):
     assert (None if workspace.scratch is None else tuple(workspace.scratch.shape)) == scratch
 
 
-def run_in_interpreter(which):
-    """`learning_in_interpreter.py` in a process of its own, as the variable counts only before Triton is imported."""
-    module = str(Path(__file__).parent / "learning_in_interpreter.py")
-    command = [sys.executable, "-m", "pytest", module, "-k", which, "-p", "no:cacheprovider"]
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | {"TRITON_INTERPRET": "1"}
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    assert "skipped" not in done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("which", ["gradient or launch", "not gradient and not launch"])
-def test_kernels_in_the_interpreter(which):
-    pytest.importorskip("triton")
-    run_in_interpreter(which)
+def test_one_launch():
+    with recording() as launches:
+        ppo_gradient(*example())
+    assert [x.kernel.fn.__name__ for x in launches] == ["ppo_gradient_kernel"]
+    assert launches[0].grid == (2, 2)  # programs, and the actor or the critic

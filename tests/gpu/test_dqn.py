@@ -1,0 +1,48 @@
+"""DQN's iteration as CUDA graphs."""
+
+import pytest
+import torch
+
+from gpusim.agents.dqn import DQN, Config
+
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")]
+
+SETTINGS = {
+    "num_envs": 256, "num_steps": 8, "total_steps": 2048 * 40, "learning_starts": 6144, "batch_size": 64,
+    "capacity": 10_000, "hidden": (32, 32), "replay_ratio": 1 / 800, "device": "cuda",
+}  # fmt: skip
+KINDS = {
+    "plain": {"env": "CartPole-v1"},
+    "all": {"env": "CartPole-v1", "dueling": True, "n_step": 3, "prioritized": True, "normalize_obs": True},
+    "images": {"env": "MinAtar/Breakout-v1", "n_step": 2},
+}
+each_kind = pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
+
+
+@each_kind
+def test_an_iteration_is_captured_and_waits_for_nothing(changes, request):
+    """A warning that a capture failed is an error here; there are 0, 2 or 3 updates in an iteration."""
+    learner = DQN(Config(**SETTINGS | changes))
+    while len(learner.graphed.captured) < 3 or any(c.calls < 2 for c in learner.graphed.captured.values()):
+        learner.iterate()
+        assert learner.iteration < 30
+    assert all(c.graph is not None for c in learner.graphed.captured.values())
+    request.getfixturevalue("no_sync")
+    for _ in range(4):
+        metrics = learner.iterate()
+    torch.cuda.set_sync_debug_mode("default")
+    assert all(torch.isfinite(torch.as_tensor(v)).all() for v in metrics.values())
+
+
+@each_kind
+def test_graphs_do_what_single_launches_do(changes):
+    """The same numbers are drawn; by priority, which rounding may change, not always the same transitions."""
+    captured, plain = (DQN(Config(**SETTINGS | changes)) for _ in "ab")
+    plain.graphed.wanted = False
+    for _ in range(6):
+        for learner in (captured, plain):
+            learner.iterate()
+    assert captured.optimizer.steps == plain.optimizer.steps > 0
+    apart = 5e-3 if captured.config.prioritized else 1e-3
+    torch.testing.assert_close(captured.optimizer.flat, plain.optimizer.flat, rtol=1e-2, atol=apart)
+    assert torch.equal(captured.replay.count, plain.replay.count)
