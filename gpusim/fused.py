@@ -12,12 +12,12 @@ from gpusim import checks
 from gpusim.book import Book, Step, Tally
 from gpusim.engine import Carry, Mode
 from gpusim.env import Env
-from gpusim.kernels.episode_triton import Episodes, Game
+from gpusim.kernels.episode_triton import Episodes, LoweredEnv
 from gpusim.kernels.lower import lower
 from gpusim.kernels.mlp import mlp_problem
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.kernels.rollout_triton import collected, rollout
-from gpusim.kernels.simulate_triton import Transitions, simulate
+from gpusim.kernels.simulate_triton import Outputs, simulate
 from gpusim.random_actions import unbounded
 from gpusim.remember import by_env
 from gpusim.rollout import Policy, Rollout, assembled
@@ -37,8 +37,8 @@ class Fused(Functional):
         self.bounded = isinstance(env.action_space, Discrete) or checks.bounded(env.action_space)
         self.always, self.tallied = torch.ones_like(index[:1], dtype=torch.bool), self._like(torch.float32, 3)
         self.varied = bool(mode.lanes or mode.random_params)
-        self.forms: dict[int, Transitions] = {}
-        self.known: tuple[Any, Game | None] = None, None
+        self.forms: dict[int, Outputs] = {}
+        self.known: tuple[Any, LoweredEnv | None] = None, None
 
     def step(self, c: Carry, action: Any, look: bool, tally: Tally | None) -> tuple[Carry, Step, Tally | None]:
         given = torch.stack(action) if isinstance(action, tuple) else action
@@ -70,7 +70,7 @@ class Fused(Functional):
         if not self.bounded:
             raise unbounded(self.env.action_space)
         tallied, last = torch.empty_like(self.tallied), torch.empty_like(self._form(0).obs)
-        kept = self._room(steps) if transitions else Transitions()
+        kept = self._room(steps) if transitions else Outputs()
         new = self._simulate(c, clock, steps, None, kept, last, Tally(*tallied.unbind()), None)
         k = self._in_rows(kept, steps) if transitions else kept
         return new, Rollout(
@@ -81,7 +81,7 @@ class Fused(Functional):
     def _by_policy(self, c: Carry, clock: int, steps: int, policy: MlpPolicy) -> tuple[Carry, Rollout]:
         kept, before = collected(steps, len(self.index), policy), self.episodes(c)
         after, now = tree_map(torch.empty_like, before), torch.full_like(self.index[0], clock)
-        rollout(self.game(c), before, c.seed, now, policy, kept, after, self.first)
+        rollout(self.lowered(c), before, c.seed, now, policy, kept, after, self.first)
         fields = kept._asdict() | {"obs": kept.obs.movedim(1, -1), "next_obs": None}
         fields["sample"] = kept.sample.movedim(1, -1) if policy.shape.gaussian else kept.sample
         fields["action"] = policy.env_action(fields["sample"])
@@ -90,13 +90,13 @@ class Fused(Functional):
 
     def rollout_into(self, c: Carry, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
         here = self.episodes(c)
-        rollout(self.game(c), here, c.seed, clock, policy, kept, here, self.first)
+        rollout(self.lowered(c), here, c.seed, clock, policy, kept, here, self.first)
 
-    def _room(self, steps: int) -> Transitions:
+    def _room(self, steps: int) -> Outputs:
         """Memory for what a rollout of `steps` steps returns, or, of 0, a single call of `step`."""
         return tree_map(torch.empty_like, self._form(steps))
 
-    def _form(self, steps: int) -> Transitions:
+    def _form(self, steps: int) -> Outputs:
         """Shapes and dtypes of `_room`, in tensors without memory: making room like these takes half the time."""
         if steps not in self.forms:
             if len(self.forms) > 64:
@@ -104,7 +104,7 @@ class Fused(Functional):
             self.forms[steps] = self._described(steps)
         return self.forms[steps]
 
-    def _described(self, steps: int) -> Transitions:
+    def _described(self, steps: int) -> Outputs:
         before = (steps,) if steps else ()
         number, flag = self._like(torch.float32, *before), self._like(torch.bool, *before)
         space = self.env.observation_space
@@ -117,7 +117,7 @@ class Fused(Functional):
         if steps:
             shape = () if self.discrete else self.env.action_space.shape
             action = self._like(torch.int32 if self.discrete else torch.float32, *before, *shape)  # type: ignore[misc]
-        return Transitions(
+        return Outputs(
             obs=obs, action=action, reward=number, terminated=flag, truncated=flag,
             next_obs=obs if steps or self.same else None, reset=None if steps else flag,
             valid=None if self.same else flag, episode_return=number,
@@ -128,7 +128,7 @@ class Fused(Functional):
         """`[*shape, N]` of a single number."""
         return torch.empty((), dtype=dtype, device=self.index.device).expand(*shape, len(self.index))
 
-    def _in_rows(self, kept: Transitions, steps: int) -> Transitions:
+    def _in_rows(self, kept: Outputs, steps: int) -> Outputs:
         """What was kept, `[T, N, ...]`."""
         return kept._replace(
             obs=self._shaped(kept.obs),
@@ -148,25 +148,25 @@ class Fused(Functional):
 
     def observe(self, c: Carry) -> Tensor:
         obs = torch.empty_like(self._form(0).obs)
-        self._simulate(c, 0, 0, None, Transitions(), obs, None, None)
+        self._simulate(c, 0, 0, None, Outputs(), obs, None, None)
         return self._shaped(obs)
 
     def _simulate(
-        self, c: Carry, clock: int, steps: int, actions: Any, kept: Transitions, obs: Any, tally: Any, counted: Any
+        self, c: Carry, clock: int, steps: int, actions: Any, kept: Outputs, obs: Any, tally: Any, counted: Any
     ) -> Carry:
         e = self.episodes(c)
-        after = simulate(self.game(c), e, c.seed, clock, steps, actions, kept, obs, tally, counted, self.first)
+        after = simulate(self.lowered(c), e, c.seed, clock, steps, actions, kept, obs, tally, counted, self.first)
         return self.carry(c, after)
 
-    def game(self, c: Carry) -> Game:
+    def lowered(self, c: Carry) -> LoweredEnv:
         """The environment as the kernel sees it, with the parameters of this carry that are numbers."""
-        params, game = self.known
-        if game is None or params is not c.params:
+        params, lowered = self.known
+        if lowered is None or params is not c.params:
             numbers = tuple(None if isinstance(p, Tensor) else p for p in c.params)
             widths = tuple(0 if x.ndim == 1 else x.shape[1] for x in c.state)
-            game = _game(self.env, self.mode, type(c.state), widths, type(c.params)(*numbers))
-            self.known = c.params, game
-        return game
+            lowered = _lowered(self.env, self.mode, type(c.state), widths, type(c.params)(*numbers))
+            self.known = c.params, lowered
+        return lowered
 
     def episodes(self, c: Carry) -> Episodes:
         flags = () if self.same else (c.book.terminated, c.book.truncated)
@@ -176,8 +176,8 @@ class Fused(Functional):
 
     def carry(self, c: Carry, e: Episodes) -> Carry:
         params, flags = c.params, e.flags or (c.book.terminated, c.book.truncated)
-        if e.lanes:
-            lanes = iter(e.lanes)
+        if e.per_env:
+            lanes = iter(e.per_env)
             params = type(params)(*(next(lanes) if isinstance(p, Tensor) else p for p in params))
         state = type(c.state)(*e.state)
         return Carry(state, params, Book(e.elapsed, e.episode_return, *flags), e.episode, c.seed)
@@ -192,7 +192,7 @@ def _dtype(space: Any) -> torch.dtype:
 
 
 @by_env
-def _game(env: Env, mode: Mode, state: type, widths: tuple[int, ...], numbers: Any) -> Game:
+def _lowered(env: Env, mode: Mode, state: type, widths: tuple[int, ...], numbers: Any) -> LoweredEnv:
     space, places = env.action_space, [k for k, p in enumerate(numbers) if p is None]
     slots = tuple(places.index(k) if k in places else -1 for k in range(len(numbers)))
     ranges = tuple((slots[numbers._fields.index(name)], low, high) for name, low, high in mode.random_params)
@@ -200,7 +200,7 @@ def _game(env: Env, mode: Mode, state: type, widths: tuple[int, ...], numbers: A
         box = () if isinstance(space, Discrete) else (space.low, space.high - space.low)
     bounds = [tuple(x.tolist()) for x in box] or [(), ()]
     shape = env.observation_space.shape
-    return Game(
+    return LoweredEnv(
         lower(env.init), lower(env.step), lower(env.observe), state, type(numbers),
         widths, tuple(numbers), slots, ranges, mode.rules.max_episode_steps or 0, AUTORESET.index(mode.rules.autoreset),
         0 if len(shape) == 1 else int(torch.Size(shape).numel()),

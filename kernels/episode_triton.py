@@ -1,9 +1,11 @@
 """An episode inside a kernel: step, time limit, auto-reset and statistics of a block of environments, in registers.
 
 The specification is `gpusim.engine` and `gpusim.book`, function by function. What differs is when beginnings are drawn: each
-environment holds its next one ready, and a block draws anew only when one of its environments has used up its own and needs
-another. A draw is a pure function of (seed, environment, episode), so drawing the others again changes nothing.
+environment has its next one prefetched, and a block draws anew only when one of its environments has used its own and
+needs another. A draw is a pure function of (seed, environment, episode), so drawing the others again changes nothing.
 """
+
+# mypy: disable-error-code="assignment"
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -19,8 +21,8 @@ SAME_STEP, NEXT_STEP, DISABLED = map(tl.constexpr, range(3))
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
-class Game:
-    """An environment and the choices that shape its step: a compile-time constant.
+class LoweredEnv:
+    """An environment's lowered functions, the layout of its state, and its time limit and spaces: a compile-time constant.
 
     No tuple, as Triton looks into those and stumbles over classes.
     """
@@ -31,9 +33,9 @@ class Game:
     state: Any  # the class of its State
     params: Any  # of its Params
     widths: tuple[int, ...]  # entities in each field of the state; 0: a lane
-    numbers: tuple  # the parameters that are numbers, None where one is a lane
-    slots: tuple[int, ...]  # the place of each parameter among those that are lanes, -1 for a number
-    ranges: tuple[tuple[int, float, float], ...]  # (slot, low, high) of the parameters drawn at every reset
+    numbers: tuple  # of each parameter its number; None: it differs among environments
+    slots: tuple[int, ...]  # of each parameter its place in `Episodes.per_env`; -1: it is a number
+    ranges: tuple[tuple[int, float, float], ...]  # (slot, low, high) of the parameters that every reset draws anew
     limit: int  # time limit; 0: none
     autoreset: int
     cells: int  # of an image observation; 0: a vector
@@ -51,26 +53,26 @@ class Game:
         )
 
     def __repr__(self) -> str:
-        return f"Game({self.cache_key})"
+        return f"LoweredEnv({self.cache_key})"
 
 
 class Episodes(NamedTuple):
     """As `gpusim.engine.Carry`: pointers to `[N]` where it is a kernel's argument, blocks in registers within."""
 
     state: Any  # of every field
-    lanes: Any  # of every parameter that is one
+    per_env: Any  # of every parameter that differs among environments
     elapsed: Any  # float32
     episode_return: Any  # float32
     episode: Any  # int64
     flags: Any  # whether the last step terminated and truncated it, bools; empty in SAME_STEP, which does not look back
 
 
-class Ahead(NamedTuple):
-    """The beginnings held ready."""
+class Prefetched(NamedTuple):
+    """The next beginning of each environment, drawn before it is needed."""
 
     state: Any
-    lanes: Any
-    spent: Any  # whether it has been used
+    per_env: Any
+    used: Any  # whether an episode has begun with it
 
 
 class Book(NamedTuple):
@@ -81,8 +83,8 @@ class Book(NamedTuple):
     flags: Any  # as those of `Episodes`
 
 
-class Taken(NamedTuple):
-    """What a step gave, `[BLOCK]`; as `gpusim.book.Step`, without observations."""
+class Outcome(NamedTuple):
+    """What came of a step, `[BLOCK]`; as `gpusim.book.Step`, without observations."""
 
     reward: Any
     terminated: Any
@@ -94,13 +96,13 @@ class Taken(NamedTuple):
 
 
 @triton.jit
-def load(pointers, at, mask, GAME: tl.constexpr):
+def load(pointers, at, mask, ENV: tl.constexpr):
     fields = ()
     for k in tl.static_range(len(pointers)):
-        if GAME.widths[k] == 0:
+        if ENV.widths[k] == 0:
             fields = fields + (tl.load(pointers[k] + at, mask=mask, other=0),)
         else:
-            place = at[:, None] * GAME.widths[k] + tl.arange(0, GAME.widths[k])[None, :]
+            place = at[:, None] * ENV.widths[k] + tl.arange(0, ENV.widths[k])[None, :]
             fields = fields + (tl.load(pointers[k] + place, mask=mask[:, None], other=0),)
     return fields
 
@@ -124,19 +126,19 @@ def store(pointers, values, at, mask):
 
 
 @triton.jit
-def parameters(lanes, GAME: tl.constexpr):
+def parameters(per_env, ENV: tl.constexpr):
     """The environment's Params: its numbers are compile-time constants, as exact as they are in Python."""
     fields = ()
-    for k in tl.static_range(len(GAME.slots)):
-        if GAME.slots[k] < 0:
-            fields = fields + (GAME.numbers[k],)
+    for k in tl.static_range(len(ENV.slots)):
+        if ENV.slots[k] < 0:
+            fields = fields + (ENV.numbers[k],)
         else:
-            fields = fields + (lanes[GAME.slots[k]],)
-    return GAME.params(*fields)
+            fields = fields + (per_env[ENV.slots[k]],)
+    return ENV.params(*fields)
 
 
 @triton.jit
-def chosen(mask, new, old):
+def where_each(mask, new, old):
     fields = ()
     for k in tl.static_range(len(old)):
         if len(old[k].shape) == 1:
@@ -147,7 +149,7 @@ def chosen(mask, new, old):
 
 
 @triton.jit
-def typed(new, old):
+def cast_like(new, old):
     """`new` with the dtypes of `old`."""
     fields = ()
     for k in tl.static_range(len(old)):
@@ -156,45 +158,45 @@ def typed(new, old):
 
 
 @triton.jit
-def drawn(lanes, rng, GAME: tl.constexpr):
-    """The parameters with those that have a range drawn from it."""
-    for i in tl.static_range(len(GAME.ranges)):
-        value = uniform(rng, i, GAME.ranges[i][1], GAME.ranges[i][2])
+def redrawn(per_env, rng, ENV: tl.constexpr):
+    """The parameters, of which those that have a range are drawn from it."""
+    for i in tl.static_range(len(ENV.ranges)):
+        value = uniform(rng, i, ENV.ranges[i][1], ENV.ranges[i][2])
         fields = ()
-        for k in tl.static_range(len(lanes)):
-            if GAME.ranges[i][0] == k:
+        for k in tl.static_range(len(per_env)):
+            if ENV.ranges[i][0] == k:
                 fields = fields + (value,)
             else:
-                fields = fields + (lanes[k],)
-        lanes = fields
-    return lanes
+                fields = fields + (per_env[k],)
+        per_env = fields
+    return per_env
 
 
 @triton.jit
-def nothing_ahead(e):
-    """Before the first draw: all is spent."""
-    return Ahead(e.state, e.lanes, e.elapsed >= 0)
+def none_prefetched(e):
+    """Before the first draw: as if all had been used."""
+    return Prefetched(e.state, e.per_env, e.elapsed >= 0)
 
 
 @triton.jit
-def begin(e, seed, index, GAME: tl.constexpr):
+def begin(e, seed, index, ENV: tl.constexpr):
     """The next beginning of every environment (`gpusim.engine.fresh`)."""
-    lanes = drawn(e.lanes, Rng(seed, index, e.episode + 1, 0, PARAMS), GAME)
-    state = GAME.init(Rng(seed, index, e.episode + 1, 0, INIT), parameters(lanes, GAME))
-    return Ahead(typed(state, e.state), lanes, e.elapsed < 0)
+    per_env = redrawn(e.per_env, Rng(seed, index, e.episode + 1, 0, PARAMS), ENV)
+    state = ENV.init(Rng(seed, index, e.episode + 1, 0, INIT), parameters(per_env, ENV))
+    return Prefetched(cast_like(state, e.state), per_env, e.elapsed < 0)
 
 
 @triton.jit
-def advance(e, action, seed, index, GAME: tl.constexpr):
+def advance(e, action, seed, index, ENV: tl.constexpr):
     """One step with everything but the reset that may be due (`gpusim.engine.advance`)."""
     rng = Rng(seed, index, e.episode, e.elapsed, STEP)
-    state, reward, terminated = GAME.step(GAME.state(*e.state), action, rng, parameters(e.lanes, GAME))
-    state = typed(state, e.state)
+    state, reward, terminated = ENV.step(ENV.state(*e.state), action, rng, parameters(e.per_env, ENV))
+    state = cast_like(state, e.state)
     reward, terminated = tl.cast(reward, tl.float32) + 0 * e.elapsed, terminated | (e.elapsed < 0)
-    book, taken = account(Book(e.elapsed, e.episode_return, e.flags), reward, terminated, GAME.autoreset, GAME.limit)
-    if GAME.autoreset == DISABLED:
-        state = chosen(taken.valid, state, e.state)
-    return Episodes(state, e.lanes, book.elapsed, book.episode_return, e.episode, book.flags), taken
+    book, outcome = account(Book(e.elapsed, e.episode_return, e.flags), reward, terminated, ENV.autoreset, ENV.limit)
+    if ENV.autoreset == DISABLED:
+        state = where_each(outcome.valid, state, e.state)
+    return Episodes(state, e.per_env, book.elapsed, book.episode_return, e.episode, book.flags), outcome
 
 
 @triton.jit
@@ -207,8 +209,8 @@ def account(book, reward, terminated, AUTORESET: tl.constexpr, LIMIT: tl.constex
         truncated = elapsed >= LIMIT
     if AUTORESET == SAME_STEP:
         reset = terminated | truncated
-        taken = Taken(reward, terminated, truncated, reset, elapsed > 0, total, elapsed)
-        return Book(tl.where(reset, 0.0, elapsed), tl.where(reset, 0.0, total), book.flags), taken
+        outcome = Outcome(reward, terminated, truncated, reset, elapsed > 0, total, elapsed)
+        return Book(tl.where(reset, 0.0, elapsed), tl.where(reset, 0.0, total), book.flags), outcome
     else:
         over = book.flags[0] | book.flags[1]
         valid = ~over  # otherwise the episode was over already: the row resets, or it idles
@@ -220,34 +222,34 @@ def account(book, reward, terminated, AUTORESET: tl.constexpr, LIMIT: tl.constex
             terminated = tl.where(over, book.flags[0], terminated)
             truncated = tl.where(over, book.flags[1], truncated)
             reset = nothing
-        taken = Taken(tl.where(over, 0.0, reward), terminated, truncated, reset, valid, total, elapsed)
-        return Book(elapsed, total, (terminated, truncated)), taken
+        outcome = Outcome(tl.where(over, 0.0, reward), terminated, truncated, reset, valid, total, elapsed)
+        return Book(elapsed, total, (terminated, truncated)), outcome
 
 
 @triton.jit
-def restart(e, taken, ahead, seed, index, inside, GAME: tl.constexpr):
-    """The resets that are due (`gpusim.engine.begin_where`), from the beginnings held ready."""
-    if GAME.autoreset != DISABLED:
-        due = taken.reset & inside
-        if tl.max((due & ahead.spent).to(tl.int32), 0) > 0:
-            ahead = begin(e, seed, index, GAME)
-        lanes = e.lanes
-        if len(GAME.ranges) > 0:
-            lanes = chosen(due, ahead.lanes, lanes)
+def restart(e, outcome, prefetched, seed, index, inside, ENV: tl.constexpr):
+    """The resets that are due (`gpusim.engine.begin_where`); all beginnings are drawn anew if one of them was used."""
+    if ENV.autoreset != DISABLED:
+        due = outcome.reset & inside
+        if tl.max((due & prefetched.used).to(tl.int32), 0) > 0:
+            prefetched = begin(e, seed, index, ENV)
+        per_env = e.per_env
+        if len(ENV.ranges) > 0:
+            per_env = where_each(due, prefetched.per_env, per_env)
         episode = e.episode + due.to(tl.int64)
-        e = Episodes(chosen(due, ahead.state, e.state), lanes, e.elapsed, e.episode_return, episode, e.flags)
-        ahead = Ahead(ahead.state, ahead.lanes, ahead.spent | due)
-    return e, ahead
+        e = Episodes(where_each(due, prefetched.state, e.state), per_env, e.elapsed, e.episode_return, episode, e.flags)
+        prefetched = Prefetched(prefetched.state, prefetched.per_env, prefetched.used | due)
+    return e, prefetched
 
 
 @triton.jit
-def observed(e, GAME: tl.constexpr):
+def observed(e, ENV: tl.constexpr):
     """The entries of a vector observation, a tuple of lanes."""
-    return GAME.observe(GAME.state(*e.state), parameters(e.lanes, GAME))
+    return ENV.observe(ENV.state(*e.state), parameters(e.per_env, ENV))
 
 
 @triton.jit
-def rows(fields):
+def as_columns(fields):
     out = ()
     for k in tl.static_range(len(fields)):
         out = out + (fields[k][:, None],)
@@ -255,59 +257,59 @@ def rows(fields):
 
 
 @triton.jit
-def store_observation(out, t, e, at, n, inside, GAME: tl.constexpr, CHUNK: tl.constexpr):
+def store_observation(out, t, e, at, n, inside, ENV: tl.constexpr, CHUNK: tl.constexpr):
     """At `[t]` of a vector's `[T, D, N]` or an image's `[T, N, cells]`, which is drawn cell by cell."""
-    if GAME.cells == 0:
-        seen = observed(e, GAME)
+    if ENV.cells == 0:
+        seen = observed(e, ENV)
         for k in tl.static_range(len(seen)):
             tl.store(out + (tl.cast(t, tl.int64) * len(seen) + k) * n + at, seen[k], mask=inside)
     else:
-        state, params = GAME.state(*rows(e.state)), parameters(rows(e.lanes), GAME)
-        row = (tl.cast(t, tl.int64) * n + at)[:, None] * GAME.cells
-        for first in range(0, GAME.cells, CHUNK):  # a loop at run time: unrolled, it would fill the registers
+        state, params = ENV.state(*as_columns(e.state)), parameters(as_columns(e.per_env), ENV)
+        row = (tl.cast(t, tl.int64) * n + at)[:, None] * ENV.cells
+        for first in range(0, ENV.cells, CHUNK):  # a loop at run time: unrolled, it would fill the registers
             cell = first + tl.arange(0, CHUNK)[None, :]
-            seen = GAME.observe(state, cell, params)
+            seen = ENV.observe(state, cell, params)
             if out.dtype.element_ty == tl.int1:
                 seen = seen != 0
-            tl.store(out + row + cell, seen, mask=inside[:, None] & (cell < GAME.cells))
+            tl.store(out + row + cell, seen, mask=inside[:, None] & (cell < ENV.cells))
 
 
 @triton.jit
-def word_block(number, seed, index, GAME: tl.constexpr):
-    """The four words among which number `number` of an environment's stream of random actions is."""
-    block = number // 4
-    return words(Rng(seed, index, block & 0xFFFFFFFF, block >> 32, ACTION), 0)
+def word_block(number, seed, index, ENV: tl.constexpr):
+    """The block of four random words with word `number` of an environment's stream of random actions."""
+    counter = number // 4
+    return words(Rng(seed, index, counter & 0xFFFFFFFF, counter >> 32, ACTION), 0)
 
 
 @triton.jit
-def next_word(four, number, seed, index, GAME: tl.constexpr):
-    """Word `number`, and the four turned by one, so that it is always the first that is next."""
+def next_word(block, number, seed, index, ENV: tl.constexpr):
+    """Random word `number`, and its block of four turned by one, so that the next word is always the first."""
     if number % 4 == 0:
-        four = word_block(number, seed, index, GAME)
-    return four[0], (four[1], four[2], four[3], four[0])
+        block = word_block(number, seed, index, ENV)
+    return block[0], (block[1], block[2], block[3], block[0])
 
 
 @triton.jit
-def random_action(four, clock, seed, index, GAME: tl.constexpr):
-    """`gpusim.engine.random_actions`: the action of step number `clock`, and the words to go on with."""
-    if GAME.actions > 0:
-        word, four = next_word(four, clock, seed, index, GAME)
-        return ((word.to(tl.uint64) * GAME.actions) >> 32).to(tl.int32), four
+def random_action(block, clock, seed, index, ENV: tl.constexpr):
+    """`gpusim.engine.random_actions`: the action of step number `clock`, and the block that holds the next words."""
+    if ENV.actions > 0:
+        word, block = next_word(block, clock, seed, index, ENV)
+        return ((word.to(tl.uint64) * ENV.actions) >> 32).to(tl.int32), block
     else:
         lanes = ()
-        for j in tl.static_range(len(GAME.low)):
-            word, four = next_word(four, clock * len(GAME.low) + j, seed, index, GAME)
+        for j in tl.static_range(len(ENV.low)):
+            word, block = next_word(block, clock * len(ENV.low) + j, seed, index, ENV)
             share = (word >> 8).to(tl.float32) * (2.0**-24)
-            lanes = lanes + (GAME.low[j] + GAME.span[j] * share,)
-        return lanes, four
+            lanes = lanes + (ENV.low[j] + ENV.span[j] * share,)
+        return lanes, block
 
 
 @triton.jit
-def bare(action, GAME: tl.constexpr):
+def unpacked(action, ENV: tl.constexpr):
     """What `Env.step` takes: a lane, or a tuple of lanes for a `Box` of more than one entry."""
-    if GAME.actions > 0:
+    if ENV.actions > 0:
         return action
-    elif len(GAME.low) == 1:
+    elif len(ENV.low) == 1:
         return action[0]
     else:
         return action

@@ -1,8 +1,7 @@
 """The networks that kernels can hold: an actor and a critic apart, each a perceptron of two hidden layers.
 
-All parameters lie in one flat float32 vector, in the order of `gpusim.agents.parts.networks.ActorCritic.parameters()`: the
-Gaussian policy's `log_std` `[A]` if there is one, then the actor's and the critic's `weight` `[out, in]` and `bias`
-`[out]`, layer by layer.
+All parameters lie in one flat float32 vector: the Gaussian policy's `log_std` `[A]` if there is one, then the actor's and
+the critic's `weight` `[out, in]` and `bias` `[out]`, layer by layer.
 """
 
 import math

@@ -3,6 +3,8 @@
 Widths are padded with zeros to the next power of two, or made in pieces.
 """
 
+# mypy: disable-error-code="assignment"
+
 import math
 
 import triton

@@ -20,12 +20,12 @@ from gpusim.kernels.twin import bit_for_bit, twin, within
 
 SMALLEST = 1e-6  # what is added to |δ|, so that nothing is never drawn again
 UNIT = 2.0**20  # weight of a priority of 1
-GATHER = 0x0102040810204080  # times eight bytes of 0 or 1, the first the lowest, it has their bits in its highest byte
+GATHER = 0x0102040810204080  # eight little-endian bytes of 0 or 1 times this have these eight bits in the top byte
 HEAVIEST = 2.0**38  # weight of the greatest priority that is told from greater ones; 2**24 of these can be added up
 
 
 class Form(NamedTuple):
-    """An observation as environments give it. The ring keeps it so, but for bools, of which it keeps bits."""
+    """An observation as environments give it. A ring stores it so, but of bools it stores the bits."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -58,8 +58,8 @@ class Transitions(NamedTuple):
 class Priorities(NamedTuple):
     """By which transitions are drawn."""
 
-    value: Tensor  # float32 [C], |δ|^α; 0 where nothing is held, or n steps are not complete
-    greatest: Tensor  # float32, 0-dim: of those so far, which new transitions get
+    value: Tensor  # float32 [C], |δ|^α; 0 for a free place, and for a transition that n - 1 steps do not follow yet
+    greatest: Tensor  # float32, 0-dim: the greatest value so far, with which transitions begin
 
 
 class Sample(NamedTuple):
@@ -84,18 +84,18 @@ def insert_torch(
 
     Args:
         count: int64, 0-dim; M is added to it.
-        priorities: what has its n steps by now gets the greatest, and what has not, 0.
-        late: of how many of the youngest n steps are not complete.
+        priorities: a transition gets the greatest as soon as n - 1 steps follow it, and has 0 before.
+        late: the newest `late` transitions are not followed by n - 1 steps yet.
 
     Raises:
         ValueError: there are more transitions than places.
     """
     size, new = len(ring.reward), steps.reward.numel()
     place = (count + torch.arange(new, device=count.device)) % size
-    for kept, step in zip(ring, steps, strict=True):
+    for stored, step in zip(ring, steps, strict=True):
         step = step.flatten(0, 1)
-        packed = step.dtype == torch.bool and kept.dtype == torch.uint8
-        kept.index_copy_(0, place, pack(step) if packed else step.to(kept.dtype))
+        packed = step.dtype == torch.bool and stored.dtype == torch.uint8
+        stored.index_copy_(0, place, pack(step) if packed else step.to(stored.dtype))
     if priorities:
         priorities.value.index_fill_(0, place, 0.0)
         complete = count - late + torch.arange(new, device=count.device)
@@ -162,10 +162,10 @@ def _gather(
 
 
 def draw_uniform(u: Tensor, count: Tensor, size: int, num_envs: int, n_step: int) -> Tensor:
-    """Places, int64 like `u`, each as likely as another, of steps that have `n_step` - 1 younger ones behind them."""
+    """Places, int64 like `u`, each as likely as another, of transitions that are followed by `n_step` - 1 steps."""
     held = count.clamp(max=size)
-    age = (u * (held - (n_step - 1) * num_envs)).long()
-    return (count - held + age) % size
+    oldest = count - held
+    return (oldest + (u * (held - (n_step - 1) * num_envs)).long()) % size
 
 
 def draw_prioritized(u: Tensor, priority: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,7 +200,7 @@ def n_step_return(
         reward: float32 `[C]`.
         terminated: bool `[C]`.
         done: bool `[C]`, terminated or truncated.
-        place: int64 `[B]`, of first steps; `n_step` - 1 younger ones are in the ring.
+        place: int64 `[B]`, of first steps, each followed by `n_step` - 1 later ones in the ring.
 
     Returns:
         returns: float32 `[B]`.
@@ -211,11 +211,11 @@ def n_step_return(
     returns, last = reward[place], place
     going, discount = ~done[place], torch.full_like(returns, gamma)
     for i in range(1, n_step):
-        here = (place + i * num_envs) % len(reward)
-        returns = returns + gamma**i * reward[here] * going
-        last = torch.where(going, here, last)
+        following = (place + i * num_envs) % len(reward)
+        returns = returns + gamma**i * reward[following] * going
+        last = torch.where(going, following, last)
         discount = torch.where(going, gamma ** (i + 1), discount)
-        going = going & ~done[here]
+        going = going & ~done[following]
     return returns, discount * ~terminated[last], last
 
 

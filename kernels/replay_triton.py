@@ -176,22 +176,22 @@ def sample_kernel(
         put = tl.load(count)
         held = tl.minimum(put, size)
         among = held - tl.cast(envs, tl.int64) * (N_STEP - 1)
-        age = (tl.load(u + row, mask=inside, other=0.0) * among.to(tl.float64)).to(tl.int64)
-        place = (put - held + age) % size
+        oldest = put - held
+        place = (oldest + (tl.load(u + row, mask=inside, other=0.0) * among.to(tl.float64)).to(tl.int64)) % size
         if first_part:
             tl.store(out.place + row, place, mask=inside)
             probability = tl.div_rn(tl.full((ROWS,), 1.0, tl.float32), tl.zeros((ROWS,), tl.float32) + among)
             tl.store(out.probability + row, probability, mask=inside)
     returns = tl.load(ring.reward + place, mask=inside, other=0.0)
     going = tl.load(ring.done + place, mask=inside, other=0) == 0
-    discount, last, here = tl.zeros((ROWS,), tl.float32) + powers[0], place, place
+    discount, last, following = tl.zeros((ROWS,), tl.float32) + powers[0], place, place
     for i in tl.static_range(1, N_STEP):
-        here = (here + envs) % size
-        gain = tl.load(ring.reward + here, mask=inside, other=0.0) * powers[i - 1]
+        following = (following + envs) % size
+        gain = tl.load(ring.reward + following, mask=inside, other=0.0) * powers[i - 1]
         returns += gain * going.to(tl.float32)
-        last = tl.where(going, here, last)
+        last = tl.where(going, following, last)
         discount = tl.where(going, powers[i], discount)
-        going = going & (tl.load(ring.done + here, mask=inside, other=0) == 0)
+        going = going & (tl.load(ring.done + following, mask=inside, other=0) == 0)
     read(ring.obs, out.obs, place, row, part, inside, CELLS, BITS)
     read(ring.next_obs, out.next_obs, last, row, part, inside, CELLS, BITS)
     if first_part:

@@ -3,6 +3,8 @@
 Its twin is `gpusim.rollout.rollout` with an `MlpPolicy`, run step by step.
 """
 
+# mypy: disable-error-code="assignment"
+
 from typing import Any, NamedTuple
 
 import torch
@@ -10,12 +12,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gpusim.kernels.episode_triton import Episodes, Game, advance, bare, nothing_ahead, observed, restart
+from gpusim.kernels.episode_triton import Episodes, LoweredEnv, advance, none_prefetched, observed, restart, unpacked
 from gpusim.kernels.launch import launch, programs
 from gpusim.kernels.mlp_triton import forward_in_pieces, normalized
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.kernels.sampling_triton import draw_categorical, draw_gaussian
-from gpusim.kernels.simulate_triton import load_episodes, store_episodes, store_taken
+from gpusim.kernels.simulate_triton import load_episodes, store_episodes, store_outcome
 from gpusim.kernels.tune import Sizes, sizes
 
 
@@ -32,7 +34,7 @@ class Collected(NamedTuple):
     truncated: Any  # bool
     episode_return: Any  # so far, final where the episode ended
     episode_length: Any
-    next_obs: Any = None  # simulate_triton.Transitions has these too
+    next_obs: Any = None  # for `store_outcome`, which knows these too
     reset: Any = None
     valid: Any = None
 
@@ -52,25 +54,25 @@ def collected(steps: int, num_envs: int, policy: MlpPolicy) -> Collected:
 
 
 def rollout(
-    game: Game, e: Episodes, seed: Tensor, clock: Tensor, policy: MlpPolicy, kept: Collected, after: Episodes,
+    env: LoweredEnv, e: Episodes, seed: Tensor, clock: Tensor, policy: MlpPolicy, out: Collected, after: Episodes,
     first: int = 0,
 ) -> None:  # fmt: skip
-    """As many steps as `kept` has room for, in one launch.
+    """As many steps as `out` has room for, in one launch.
 
     Args:
         e: where the environments stand, tensors `[N]`.
         seed: int64 scalar on the device.
         clock: int64 scalar on the device, steps since seeding; the caller counts it up.
-        kept: to be filled.
+        out: to be filled.
         after: to be filled with where the environments stand then; may be `e` itself.
         first: the number of the first environment, from which on they draw.
     """
-    steps, n = kept.reward.shape
+    steps, n = out.reward.shape
     block = sizes("rollout", seed.device)
     launch(
         rollout_kernel, (programs(n, block["BLOCK"]),), e, after, seed, first, clock, n, steps, policy.flat,
-        (policy.mean, policy.scale), (policy.centre, policy.half), kept,
-        fp_fusion=False, GAME=game, PRECISION=policy.precision, **_constants(policy, block),
+        (policy.mean, policy.scale), (policy.centre, policy.half), out,
+        fp_fusion=False, ENV=env, PRECISION=policy.precision, **_constants(policy, block),
     )  # fmt: skip
 
 
@@ -87,49 +89,50 @@ def _constants(policy: MlpPolicy, block: Sizes) -> dict[str, Any]:
 
 @triton.jit(do_not_specialize=["first"])
 def rollout_kernel(
-    before, after, seed, first, clock, n, steps, weights, scaling, stretch, kept,
-    GAME: tl.constexpr, PRECISION: tl.constexpr, ACTOR: tl.constexpr, CRITIC: tl.constexpr,
+    before, after, seed, first, clock, n, steps, weights, scaling, stretch, out,
+    ENV: tl.constexpr, PRECISION: tl.constexpr, ACTOR: tl.constexpr, CRITIC: tl.constexpr,
     INPUTS: tl.constexpr, HIDDEN1: tl.constexpr, HIDDEN2: tl.constexpr, OUTPUTS: tl.constexpr, RELU: tl.constexpr,
     GAUSSIAN: tl.constexpr, BLOCK: tl.constexpr, C1: tl.constexpr, C2: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside, index = at < n, at + first  # by which an environment draws
-    key, now = tl.load(seed), tl.load(clock)
-    e = load_episodes(before, at, inside, GAME)
-    ahead = nothing_ahead(e)
-    goes_on = inside
+    key, start = tl.load(seed), tl.load(clock)
+    e = load_episodes(before, at, inside, ENV)
+    prefetched = none_prefetched(e)
+    continues = inside
     t = 0
     while t <= steps:  # no `for`, over whose turns Triton 3.6 would carry the state in three layouts
-        obs = observed(e, GAME)
+        obs = observed(e, ENV)
         x = features(obs, scaling)
         value = forward_in_pieces(x, weights + CRITIC, C1, C2, INPUTS, HIDDEN1, HIDDEN2, 1, RELU, PRECISION)[0]
         place = tl.cast(t, tl.int64) * n + at
         if t > 0:
-            tl.store(kept.next_value + place - n, value, mask=goes_on)
+            tl.store(out.next_value + place - n, value, mask=continues)
         if t < steps:
-            out = forward_in_pieces(x, weights + ACTOR, C1, C2, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU, PRECISION)
+            outputs = forward_in_pieces(x, weights + ACTOR, C1, C2, INPUTS, HIDDEN1, HIDDEN2, OUTPUTS, RELU, PRECISION)
             if GAUSSIAN:
-                sample, log_prob = draw_gaussian(out, weights, key, index, now + t)
-                action = bare(stretched(sample, stretch), GAME)
-                store_columns(kept.sample, sample, t, at, n, inside)
+                sample, log_prob = draw_gaussian(outputs, weights, key, index, start + t)
+                action = unpacked(stretched(sample, stretch), ENV)
+                store_columns(out.sample, sample, t, at, n, inside)
             else:
-                action, log_prob = draw_categorical(out, key, index, now + t)
-                tl.store(kept.sample + place, action, mask=inside)
-            store_columns(kept.obs, obs, t, at, n, inside)
-            tl.store(kept.log_prob + place, log_prob, mask=inside)
-            tl.store(kept.value + place, value, mask=inside)
-            e, taken = advance(e, action, key, index, GAME)
-            store_taken(kept, taken, t, at, n, inside)
-            goes_on = inside & ~taken.reset
+                action, log_prob = draw_categorical(outputs, key, index, start + t)
+                tl.store(out.sample + place, action, mask=inside)
+            store_columns(out.obs, obs, t, at, n, inside)
+            tl.store(out.log_prob + place, log_prob, mask=inside)
+            tl.store(out.value + place, value, mask=inside)
+            e, outcome = advance(e, action, key, index, ENV)
+            store_outcome(out, outcome, t, at, n, inside)
+            continues = inside & ~outcome.reset
             last_value = tl.zeros_like(value)
-            cut = taken.truncated & ~taken.terminated & inside  # followed by an observation that nobody acts on
+            # A truncated step bootstraps from its final observation, which the next row does not hold.
+            cut = outcome.truncated & ~outcome.terminated & inside
             if tl.max(cut.to(tl.int32), 0) > 0:
-                x = features(observed(e, GAME), scaling)
+                x = features(observed(e, ENV), scaling)
                 last_value = forward_in_pieces(
                     x, weights + CRITIC, C1, C2, INPUTS, HIDDEN1, HIDDEN2, 1, RELU, PRECISION
                 )[0]
-            tl.store(kept.next_value + place, tl.where(cut, last_value, 0.0), mask=inside & taken.reset)
-            e, ahead = restart(e, taken, ahead, key, index, inside, GAME)
+            tl.store(out.next_value + place, tl.where(cut, last_value, 0.0), mask=inside & outcome.reset)
+            e, prefetched = restart(e, outcome, prefetched, key, index, inside, ENV)
         t += 1
     store_episodes(after, e, at, inside)
 

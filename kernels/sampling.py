@@ -63,8 +63,8 @@ def _uniform(word: Tensor) -> Tensor:
     return (word >> 8).to(torch.float32) * 2.0**-24
 
 
-def _normal(four: tuple, pair: int) -> Tensor:
-    radius, turn = ((four[2 * pair] >> 8) + 1).to(torch.float32) * 2.0**-24, _uniform(four[2 * pair + 1])
+def _normal(random: tuple, pair: int) -> Tensor:
+    radius, turn = ((random[2 * pair] >> 8) + 1).to(torch.float32) * 2.0**-24, _uniform(random[2 * pair + 1])
     return (-2.0 * radius.log()).sqrt() * (2.0 * math.pi * turn).cos()
 
 

@@ -1,5 +1,7 @@
 """The kernels beside `gpusim.kernels.sampling`, and the same as functions of lanes for use inside other kernels."""
 
+# mypy: disable-error-code="assignment"
+
 import math
 
 import torch
@@ -76,12 +78,12 @@ def gaussian_kernel(mean, log_std, seed, index, clock, out, n, ENTRIES: tl.const
 @triton.jit
 def draw_categorical(logits, seed, env, clock):
     """An action and its log-probability, of a tuple of lanes."""
-    four = words(Rng(seed, env, clock & 0xFFFFFFFF, clock >> 32, POLICY), 0)
+    random = words(Rng(seed, env, clock & 0xFFFFFFFF, clock >> 32, POLICY), 0)
     top = highest(logits)
     total = tl.zeros_like(top)
     for k in tl.static_range(len(logits)):
         total += tl.exp(logits[k] - top)
-    threshold = (four[0] >> 8).to(tl.float32) * (2.0**-24) * total
+    threshold = (random[0] >> 8).to(tl.float32) * (2.0**-24) * total
     reached, sample, chosen = tl.zeros_like(top), tl.zeros_like(top).to(tl.int32), logits[0] - top
     for k in tl.static_range(len(logits) - 1):
         reached += tl.exp(logits[k] - top)
@@ -128,7 +130,7 @@ def draw_gaussian(mean, log_std, seed, env, clock):
 
 
 @triton.jit
-def normal(four, PAIR: tl.constexpr):
-    radius = ((four[2 * PAIR] >> 8) + 1).to(tl.float32) * (2.0**-24)
-    turn = (four[2 * PAIR + 1] >> 8).to(tl.float32) * (2.0**-24)
+def normal(random, PAIR: tl.constexpr):
+    radius = ((random[2 * PAIR] >> 8) + 1).to(tl.float32) * (2.0**-24)
+    turn = (random[2 * PAIR + 1] >> 8).to(tl.float32) * (2.0**-24)
     return tl.sqrt(-2.0 * tl.log(radius)) * tl.cos(turn * TWO_PI)

@@ -3,6 +3,8 @@
 One template for every environment; its twin is `gpusim.engine`, run step by step.
 """
 
+# mypy: disable-error-code="assignment"
+
 from typing import Any, NamedTuple
 
 import torch
@@ -13,25 +15,25 @@ from torch import Tensor
 from gpusim.kernels.episode_triton import (
     SAME_STEP,
     Episodes,
-    Game,
+    LoweredEnv,
     advance,
-    bare,
     load,
     load_lanes,
     next_word,
-    nothing_ahead,
+    none_prefetched,
     random_action,
     restart,
     store,
     store_observation,
+    unpacked,
     word_block,
 )
 from gpusim.kernels.launch import launch, programs
 from gpusim.kernels.tune import of_state
 
 
-class Transitions(NamedTuple):
-    """What is kept of every step, `[T, N]` unless said otherwise; None is not kept."""
+class Outputs(NamedTuple):
+    """Buffers for what came of every step, `[T, N]` unless said otherwise; where there is None, nothing is stored."""
 
     obs: Any = None  # [T, D, N], or [T, N, cells] of an image
     action: Any = None  # [T, N] int32, or [T, d, N] float32
@@ -43,7 +45,7 @@ class Transitions(NamedTuple):
     valid: Any = None
     episode_return: Any = None
     episode_length: Any = None  # float32 or int32
-    ended: Any = ()  # a tuple, each to be told where an episode ended: terminated or truncated, and valid
+    ended: Any = ()  # any number of them, each filled alike: whether an episode ended, terminated or truncated
 
 
 class Tally(NamedTuple):
@@ -55,7 +57,7 @@ class Tally(NamedTuple):
 
 
 def simulate(
-    game: Game, e: Episodes, seed: Tensor, clock: int, steps: int, actions: Any, kept: Transitions, last_obs: Any,
+    env: LoweredEnv, e: Episodes, seed: Tensor, clock: int, steps: int, actions: Any, out: Outputs, last_obs: Any,
     tally: Tally | None, counted: Tally | None = None, first: int = 0,
 ) -> Episodes:  # fmt: skip
     """`steps` steps of every environment.
@@ -65,7 +67,7 @@ def simulate(
         seed: int64 scalar on the device.
         clock: steps since seeding, the counter of random actions.
         actions: `[T, N]` int32 or int64, `[T, d, N]` float32, or None for random ones.
-        kept: tensors to be filled.
+        out: tensors to be filled.
         last_obs: `[D, N]` or `[N, cells]` to be filled with what to act on next, or None.
         tally: to be filled with the episodes that end, or None.
         counted: those before, to which they are added; None: there were none.
@@ -76,65 +78,65 @@ def simulate(
     """
     after = Episodes(*(tuple(map(torch.empty_like, x)) if isinstance(x, tuple) else torch.empty_like(x) for x in e))
     n = e.elapsed.shape[0]
-    block = of_state(game.widths, seed.device)
+    block = of_state(env.widths, seed.device)
     grid = (programs(n, block["BLOCK"]),)
     launch(
-        simulate_kernel, grid, e, after, seed, first, clock, n, steps, actions, kept, last_obs, tally, counted,
-        fp_fusion=False, GAME=game, **block,
+        simulate_kernel, grid, e, after, seed, first, clock, n, steps, actions, out, last_obs, tally, counted,
+        fp_fusion=False, ENV=env, **block,
     )  # fmt: skip
     return after
 
 
 @triton.jit(do_not_specialize=["clock", "first"])
 def simulate_kernel(
-    before, after, seed, first, clock, n, steps, actions, kept, last_obs, tally, counted,
-    GAME: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr,
+    before, after, seed, first, clock, n, steps, actions, out, last_obs, tally, counted,
+    ENV: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside, index = at < n, at + first  # by which an environment draws
     key = tl.load(seed)
-    e = load_episodes(before, at, inside, GAME)
-    ahead = nothing_ahead(e)
+    e = load_episodes(before, at, inside, ENV)
+    prefetched = none_prefetched(e)
     number = tl.cast(clock, tl.int64)
     if actions is None:
-        entries: tl.constexpr = 1 if GAME.actions > 0 else len(GAME.low)
-        four = word_block(number * entries, key, index, GAME)
+        entries: tl.constexpr = 1 if ENV.actions > 0 else len(ENV.low)
+        words = word_block(number * entries, key, index, ENV)
         for _ in range((number * entries) % 4):
-            _, four = next_word(four, 1, key, index, GAME)
+            _, words = next_word(words, 1, key, index, ENV)
     else:
-        four = ()
+        words = ()
     zero = tl.zeros((BLOCK,), tl.float32)
     episodes, returns, lengths = zero, zero, zero
     for t in range(steps):
-        if kept.obs is not None:
-            store_observation(kept.obs, t, e, at, n, inside, GAME, CHUNK)
+        if out.obs is not None:
+            store_observation(out.obs, t, e, at, n, inside, ENV, CHUNK)
         if actions is None:
-            action, four = random_action(four, number + t, key, index, GAME)
+            action, words = random_action(words, number + t, key, index, ENV)
         else:
-            action = load_action(actions, t, at, n, inside, GAME)
-        if kept.action is not None:
-            store_action(kept.action, action, t, at, n, inside, GAME)
-        e, taken = advance(e, bare(action, GAME), key, index, GAME)
-        over = (taken.terminated | taken.truncated) & taken.valid
-        for k in tl.static_range(len(kept.ended)):
-            tl.store(kept.ended[k] + tl.cast(t, tl.int64) * n + at, over, mask=inside)
+            action = load_action(actions, t, at, n, inside, ENV)
+        if out.action is not None:
+            store_action(out.action, action, t, at, n, inside, ENV)
+        e, outcome = advance(e, unpacked(action, ENV), key, index, ENV)
+        over = (outcome.terminated | outcome.truncated) & outcome.valid
+        for k in tl.static_range(len(out.ended)):
+            tl.store(out.ended[k] + tl.cast(t, tl.int64) * n + at, over, mask=inside)
         if tally is not None:
             episodes += over.to(tl.float32)
-            returns += tl.where(over, taken.episode_return, 0.0)
-            lengths += tl.where(over, taken.episode_length, 0.0)
-        if GAME.autoreset == SAME_STEP:
-            if kept.next_obs is not None:
-                store_observation(kept.next_obs, t, e, at, n, inside, GAME, CHUNK)
-            store_taken(kept, taken, t, at, n, inside)
-            e, ahead = restart(e, taken, ahead, key, index, inside, GAME)
+            returns += tl.where(over, outcome.episode_return, 0.0)
+            lengths += tl.where(over, outcome.episode_length, 0.0)
+        if ENV.autoreset == SAME_STEP:
+            if out.next_obs is not None:
+                store_observation(out.next_obs, t, e, at, n, inside, ENV, CHUNK)
+            store_outcome(out, outcome, t, at, n, inside)
+            e, prefetched = restart(e, outcome, prefetched, key, index, inside, ENV)
         else:
-            e, ahead = restart(e, taken, ahead, key, index, inside, GAME)
-            if kept.next_obs is not None:
-                store_observation(kept.next_obs, t, e, at, n, inside, GAME, CHUNK)
-            store_taken(kept, taken, t, at, n, inside)
+            e, prefetched = restart(e, outcome, prefetched, key, index, inside, ENV)
+            if out.next_obs is not None:
+                store_observation(out.next_obs, t, e, at, n, inside, ENV, CHUNK)
+            store_outcome(out, outcome, t, at, n, inside)
     store_episodes(after, e, at, inside)
     if last_obs is not None:
-        store_observation(last_obs, 0, e, at, n, inside, GAME, CHUNK)
+        store_observation(last_obs, 0, e, at, n, inside, ENV, CHUNK)
     if tally is not None:
         total = (episodes, returns, lengths)
         if counted is not None:
@@ -144,14 +146,14 @@ def simulate_kernel(
 
 
 @triton.jit
-def load_episodes(pointers, at, inside, GAME: tl.constexpr):
+def load_episodes(pointers, at, inside, ENV: tl.constexpr):
     flags = ()
-    if GAME.autoreset != SAME_STEP:
+    if ENV.autoreset != SAME_STEP:
         terminated, truncated = load_lanes(pointers.flags, at, inside)
         flags = (terminated != 0, truncated != 0)
     return Episodes(
-        load(pointers.state, at, inside, GAME),
-        load_lanes(pointers.lanes, at, inside),
+        load(pointers.state, at, inside, ENV),
+        load_lanes(pointers.per_env, at, inside),
         tl.load(pointers.elapsed + at, mask=inside, other=0),
         tl.load(pointers.episode_return + at, mask=inside, other=0),
         tl.load(pointers.episode + at, mask=inside, other=0),
@@ -162,7 +164,7 @@ def load_episodes(pointers, at, inside, GAME: tl.constexpr):
 @triton.jit
 def store_episodes(pointers, e, at, inside):
     store(pointers.state, e.state, at, inside)
-    store(pointers.lanes, e.lanes, at, inside)
+    store(pointers.per_env, e.per_env, at, inside)
     tl.store(pointers.elapsed + at, e.elapsed, mask=inside)
     tl.store(pointers.episode_return + at, e.episode_return, mask=inside)
     tl.store(pointers.episode + at, e.episode, mask=inside)
@@ -170,40 +172,40 @@ def store_episodes(pointers, e, at, inside):
 
 
 @triton.jit
-def load_action(actions, t, at, n, inside, GAME: tl.constexpr):
-    if GAME.actions > 0:
+def load_action(actions, t, at, n, inside, ENV: tl.constexpr):
+    if ENV.actions > 0:
         return tl.load(actions + tl.cast(t, tl.int64) * n + at, mask=inside, other=0)
     else:
         lanes = ()
-        for j in tl.static_range(len(GAME.low)):
-            place = (tl.cast(t, tl.int64) * len(GAME.low) + j) * n + at
+        for j in tl.static_range(len(ENV.low)):
+            place = (tl.cast(t, tl.int64) * len(ENV.low) + j) * n + at
             lanes = lanes + (tl.load(actions + place, mask=inside, other=0),)
         return lanes
 
 
 @triton.jit
-def store_action(out, action, t, at, n, inside, GAME: tl.constexpr):
-    if GAME.actions > 0:
+def store_action(out, action, t, at, n, inside, ENV: tl.constexpr):
+    if ENV.actions > 0:
         tl.store(out + tl.cast(t, tl.int64) * n + at, action, mask=inside)
     else:
-        for j in tl.static_range(len(GAME.low)):
-            tl.store(out + (tl.cast(t, tl.int64) * len(GAME.low) + j) * n + at, action[j], mask=inside)
+        for j in tl.static_range(len(ENV.low)):
+            tl.store(out + (tl.cast(t, tl.int64) * len(ENV.low) + j) * n + at, action[j], mask=inside)
 
 
 @triton.jit
-def store_taken(kept, taken, t, at, n, inside):
+def store_outcome(out, outcome, t, at, n, inside):
     place = tl.cast(t, tl.int64) * n + at
-    if kept.reward is not None:
-        tl.store(kept.reward + place, taken.reward, mask=inside)
-    if kept.terminated is not None:
-        tl.store(kept.terminated + place, taken.terminated, mask=inside)
-    if kept.truncated is not None:
-        tl.store(kept.truncated + place, taken.truncated, mask=inside)
-    if kept.reset is not None:
-        tl.store(kept.reset + place, taken.reset, mask=inside)
-    if kept.valid is not None:
-        tl.store(kept.valid + place, taken.valid, mask=inside)
-    if kept.episode_return is not None:
-        tl.store(kept.episode_return + place, taken.episode_return, mask=inside)
-    if kept.episode_length is not None:
-        tl.store(kept.episode_length + place, taken.episode_length, mask=inside)
+    if out.reward is not None:
+        tl.store(out.reward + place, outcome.reward, mask=inside)
+    if out.terminated is not None:
+        tl.store(out.terminated + place, outcome.terminated, mask=inside)
+    if out.truncated is not None:
+        tl.store(out.truncated + place, outcome.truncated, mask=inside)
+    if out.reset is not None:
+        tl.store(out.reset + place, outcome.reset, mask=inside)
+    if out.valid is not None:
+        tl.store(out.valid + place, outcome.valid, mask=inside)
+    if out.episode_return is not None:
+        tl.store(out.episode_return + place, outcome.episode_return, mask=inside)
+    if out.episode_length is not None:
+        tl.store(out.episode_length + place, outcome.episode_length, mask=inside)

@@ -37,7 +37,8 @@ def wide_network(
     hidden1 = scratch + (tl.program_id(0) * 2 + tl.program_id(1)).to(tl.int64) * (BLOCK * (W1 + W2))
     hidden2 = hidden1 + BLOCK * W1
     sums = tl.zeros((PY,), tl.float32)
-    blocks = tl.maximum(tl.cdiv(size, BLOCK), tl.program_id(0) + 1)  # who has no rows takes a block of none
+    # A program for which no rows are left still has to fill its row of `partials` with zeros: it takes an empty block.
+    blocks = tl.maximum(tl.cdiv(size, BLOCK), tl.program_id(0) + 1)
     # Addresses of all phases, computed before the loop and held over it, would spill: hence disable_licm.
     for block in tl.range(tl.program_id(0), blocks, tl.num_programs(0), num_stages=1, disable_licm=True):
         again = block > tl.program_id(0)

@@ -179,10 +179,10 @@ def test_what_is_compiled_is_told_apart_by_all_that_shapes_it():
         for kwargs in makers:
             vec = ready(CARTPOLE, **kwargs)
             assert isinstance(vec._stepper, Fused)
-            game = vec._stepper.game(vec._live())
-            assert vec._stepper.game(vec._live()) is game
+            game = vec._stepper.lowered(vec._live())
+            assert vec._stepper.lowered(vec._live()) is game
             keys.add(game.cache_key)
-        keys |= {ready(env)._stepper.game(ready(env)._live()).cache_key for env in (TRAIL, DUSK)}
+        keys |= {ready(env)._stepper.lowered(ready(env)._live()).cache_key for env in (TRAIL, DUSK)}
     assert len(keys) == len(makers) + 2
 
 
