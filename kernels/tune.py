@@ -27,7 +27,7 @@ SIZES: dict[str, Sizes] = {
     # rows of a minibatch
     "ppo_gradient, tf32x3": {"BLOCK": 32, "num_warps": 8},
     "ppo_gradient, tf32": {"BLOCK": 32, "num_warps": 4},
-    "ppo_gradient, bf16": {"BLOCK": 64, "num_warps": 4},
+    "ppo_gradient, bf16": {"BLOCK": 64, "num_warps": 4},  # so that products are made by `wgmma`
     "ppo_gradient, wide": {"BLOCK": 64, "num_warps": 4},
     # entries of a vector; where there are fewer, a block of them is the next power of two
     "sum_rows": {"COLUMNS": 64, "ROWS": 64, "num_warps": 8},
@@ -47,7 +47,9 @@ SIZES: dict[str, Sizes] = {
     "draw": {"LANES": 1024, "num_warps": 4},  # priorities that are added up at once
     "update_priorities": {"BLOCK": 256, "num_warps": 4},
 }
-OTHERWISE: dict[str, dict[str, Sizes]] = {}  # what is not as in SIZES, by architecture ("sm_80") and kernel
+OTHERWISE: dict[str, dict[str, Sizes]] = {  # what differs from SIZES, by architecture
+    "sm_80": {"ppo_gradient, bf16": {"BLOCK": 32}},  # which has no `wgmma`; of 64 rows twice as much spills
+}
 MANY_ENTITIES, MANY_FIELDS = 16, 24  # of a state: beyond these
 
 _assumed = "sm_90"
