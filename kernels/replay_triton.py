@@ -22,7 +22,7 @@ def insert_triton(
     """As `insert_torch`."""
     size, rows, envs = len(ring.reward), steps.reward.numel(), steps.reward.shape[1]
     bits = steps.obs.dtype == torch.bool and ring.obs.dtype == torch.uint8
-    obs, next_obs = _lanes(steps.obs), _lanes(steps.next_obs)
+    obs, next_obs = _cells_last(steps.obs), _cells_last(steps.next_obs)
     if obs.stride() != next_obs.stride():
         obs, next_obs = obs.contiguous(), next_obs.contiguous()
     cells, width = obs.shape[2], ring.obs[0].numel()
@@ -75,7 +75,7 @@ def update_priorities_triton(priorities: Priorities, place: Tensor, error: Tenso
     )
 
 
-def _lanes(obs: Tensor) -> Tensor:
+def _cells_last(obs: Tensor) -> Tensor:
     """`[T, N, cells]`, by a copy only where strides cannot say it."""
     return obs.reshape(*obs.shape[:2], -1)
 
