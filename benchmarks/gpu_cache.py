@@ -60,7 +60,7 @@ def fetch(out: Path) -> list[str]:
 
 
 def launch_all(cache: Path, processes: int, chosen: str) -> int:
-    """Runs everything over the stub with Triton caching in `cache`; pytest's exit code."""
+    """Runs everything over the stub with Triton caching in `cache`; pytest's exit code, negative if a signal ended it."""
     programs = [str(ROOT / "tests" / "gpu"), str(HERE / "stub" / "launched.py")]
     command = [sys.executable, "-m", "pytest", "-p", "stub.plugin", "-m", "gpu", "-p", "no:cacheprovider", "--tb=short"]
     command += ["--assert=plain", "-W", "ignore:ASSERTIONS ARE NOT EXECUTED", "--durations=10"]
@@ -91,6 +91,9 @@ def main() -> int:
     missing = [] if args.no_wheels or args.tests else fetch(args.out)
     cache = args.out / UNFINISHED
     code = launch_all(cache.resolve(), args.processes, args.tests)
+    if code < 0:
+        say(f"Signal {-code} ended it; what was compiled by then is in {cache}, from which the next run goes on.")
+        return 1
     kernels = pack(cache.resolve(), args.out / "kernels.tar.gz")
     shutil.rmtree(cache, ignore_errors=True)
     (args.out / "commit").write_text(f"{commit() or 'unknown'}\n")
