@@ -124,8 +124,9 @@ def learners() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield env, learning(env, precision)
         if env in REPLAYED:
             form = Form(seen.shape, torch.from_numpy(np.empty(0, seen.dtype)).dtype)
+            as_given = {"form": form, "by_entry": len(seen.shape) == 1}
             for prioritized in (False, True):
-                yield env, REPLAY | {"form": form, "prioritized": prioritized}
+                yield env, REPLAY | as_given | {"prioritized": prioritized}
     for env, precision in WIDE:
         yield f"{env}, 2×256", learning(env, precision, (256, 256))
 

@@ -133,12 +133,12 @@ def _step(shape: MlpShape, done: float = 0.0, scale: float = 1.0, max_grad_norm:
     workspace.grad.normal_(generator=generator).mul_(scale)
     squares = torch.nn.functional.pad(workspace.grad[:-METRICS].square(), (0, METRICS + -len(workspace.grad) % 64))
     workspace.squares.copy_(squares.view(-1, 64).sum(1))
-    flat, moment1 = torch.randn(2, shape.size, generator=generator)
+    flat, moment1 = (torch.randn(shape.size, generator=generator) for _ in range(2))
     moment2 = torch.rand(shape.size, generator=generator)
     if done > 100:  # what little is stepped by then shows
         flat.zero_()
     elif not done:
-        moment1, moment2 = torch.zeros(2, shape.size)
+        moment1, moment2 = torch.zeros(shape.size), torch.zeros(shape.size)
     rate, losses = torch.tensor(1e-3), torch.full((METRICS,), math.nan)
     return workspace, flat, moment1, moment2, torch.tensor(done), rate, max_grad_norm, 1e-5, losses
 
