@@ -203,7 +203,7 @@ class OnPolicy(Learner):
         self.explained = explained_variance(value, advantage)
         return value, advantage
 
-    def _next_value(self, next_obs: Tensor, done: Tensor, value: Tensor, known: Output | None) -> Tensor:
+    def _next_value(self, next_obs: Tensor, done: Tensor, value: Tensor, known: Output | None = None) -> Tensor:
         """Of images on the CPU, where they are dear, only those values are computed that are not the next row's. A network
         that remembers sees each observation by the state after the step before it."""
         if self.recurrent and known:

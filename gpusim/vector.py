@@ -117,7 +117,7 @@ class VectorEnv(SteppedVectorEnv):
 
     def _make_stepper(self) -> Stepper:
         if self.backend == "triton":
-            from gpusim.fused import Fused
+            from gpusim.sim.triton import Fused
 
             return Fused(self.env, self._mode(), self.index, self.first_env)
         mode = self._mode()

@@ -188,7 +188,7 @@ def test_compiling_is_said(monkeypatch, capsys):
     assert "compiling ...\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("backend", "answer"), [("eager", False), ("auto", False), ("compile", True)])
+@pytest.mark.parametrize(("backend", "answer"), [("eager", False), ("auto", False), ("native", False)])
 def test_whether_a_first_step_compiles(backend, answer):
     assert environments.compiles("CartPole-v1", "cpu", backend) is answer
 

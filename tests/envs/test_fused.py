@@ -167,7 +167,7 @@ def test_entities_and_images_compile_for_a_gpu(env):
 
 
 def test_what_is_compiled_is_told_apart_by_all_that_shapes_it():
-    from gpusim.fused import Fused
+    from gpusim.sim.triton import Fused
 
     keys = set()
     with recording():
