@@ -115,7 +115,7 @@ def main() -> int:
         try:
             verdict = f"ok: {check()}"
         except Exception as problem:
-            verdict, bad = f"FAILED: {type(problem).__name__}: {str(problem)[-600:]}", bad + 1
+            verdict, bad = f"FAILED: {type(problem).__name__}: {' '.join(str(problem).split())[-600:]}", bad + 1
         seconds = time.perf_counter() - start
         print(f"{check.__name__} {verdict} ({seconds:.1f} s; {told(loaded[before:])})", flush=True)
     print(f"{len(CHECKS) - bad} of {len(CHECKS)} checks passed; {told(loaded)}")
