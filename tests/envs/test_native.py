@@ -1,5 +1,7 @@
 """`backend="native"`: the same episodes as eagerly, bit for bit where only whole numbers and draws are concerned."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -9,6 +11,8 @@ from gpusim.envs.classic import CLASSIC
 from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.envs.minatar import ALL_ACTIONS, GAMES
+from gpusim.kernels.mlp import MlpShape
+from gpusim.kernels.policy import MlpPolicy
 from gpusim.sim.cpu import native as native_stepper
 from gpusim.testing import check_vector_env
 from gpusim.tree import tensors
@@ -179,3 +183,45 @@ def test_state_goes_from_one_backend_to_the_other():
     native.rollout(13)
     eager.set_state(native.get_state())
     close(native.rollout(12)[:9], eager.rollout(12)[:9])
+
+
+POLICIES = [(CARTPOLE, "tanh", 13), (PENDULUM, "relu", 11), (CLASSIC[0], "tanh", None)]
+
+
+@pytest.mark.parametrize(("env", "activation", "limit"), POLICIES, ids=lambda x: getattr(x, "id", x))
+def test_a_policy_in_the_loop_does_what_it_does_beside_it(env, activation, limit):
+    """Ends by the limit and by the task, in a part of a tile too; what was told of each step, values included."""
+    native, eager = pair(env, num_envs=67, max_episode_steps=limit or env.max_episode_steps)
+    shape = MlpShape.of(env.observation_space, env.action_space, (33, 48), activation)
+    draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
+    half = torch.from_numpy((env.action_space.high - env.action_space.low) / 2) if shape.gaussian else None
+    centre = None if half is None else torch.zeros_like(half)
+    policy = MlpPolicy(draw(shape.size) * 0.15, shape, draw(shape.inputs), draw(shape.inputs).exp(), centre, half)
+    ours, theirs = native.rollout(30, policy), eager.rollout(30, policy)
+    assert ours.extras.keys() == theirs.extras.keys()
+    close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert ours.truncated.any() == bool(limit)
+    close(native.rollout(7, policy), eager.rollout(7, policy), rtol=1e-3, atol=1e-3)
+
+
+def test_a_policy_of_other_environments_is_refused_as_it_is_eagerly():
+    """Before anything is read beyond its end."""
+    native, eager = pair()
+    shape = MlpShape(5, 16, 16, 2, "tanh", False)
+    for vec in (native, eager):
+        with pytest.raises(RuntimeError, match=r"mat1 and mat2|size of tensor|shape"):
+            vec.rollout(3, MlpPolicy(torch.zeros(shape.size), shape))
+
+
+def test_states_that_were_looked_at_are_gone_on_from():
+    """A look copies; steps after it are those that would have been without it."""
+    vec, twin = make(), make()
+    for each in (vec, twin):
+        each.reset(seed=1)
+    for _ in range(3):
+        before = vec.get_state()
+        assert same(vec.step(torch.ones(7, dtype=torch.int64)), twin.step(torch.ones(7, dtype=torch.int64)))
+        vec.set_state(before)
+        vec.step(torch.ones(7, dtype=torch.int64))
+        vec.episodes  # noqa: B018
+    assert same(vec.get_state(), twin.get_state())

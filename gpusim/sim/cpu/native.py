@@ -18,12 +18,12 @@ from gpusim.env import Env
 from gpusim.errors import InputError
 from gpusim.kernels.cpp import CompileError, loaded
 from gpusim.kernels.lang import STREAM_INIT, Rng
-from gpusim.kernels.mlp import mlp_problem
+from gpusim.kernels.mlp import MlpShape, mlp_problem
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.policy import Policy
 from gpusim.random_actions import unbounded
 from gpusim.remember import by_env
-from gpusim.rollout import SUMS, Rollout
+from gpusim.rollout import SUMS, TRANSITION, Rollout
 from gpusim.sim.cpu import emit
 from gpusim.sim.cpu.tiles import LANES, Layout, Tiles, layout, tiled
 
@@ -33,8 +33,6 @@ POINTERS = (
     "actions", "obs", "next_obs", "last_obs", "action", "reward", "terminated", "truncated", "reset", "valid",
     "ended", "ended_too", "episode_return", "episode_length", "episode_steps", "episodes", "return_sum", "length_sum",
 )  # fmt: skip
-
-
 TOLD = {
     "reward": torch.float32, "episode_return": torch.float32, "episode_steps": torch.int32,
     **dict.fromkeys(("terminated", "truncated", "reset", "valid", "ended", "ended_too"), torch.bool),
@@ -43,7 +41,7 @@ TOLD = {
 
 
 class Job(ctypes.Structure):
-    """As in loop.h."""
+    """As in job.h."""
 
     _fields_ = [
         ("tiles", ctypes.c_void_p),
@@ -89,9 +87,9 @@ class Native:
     def _tiles(self, c: Carry | Tiles) -> Tiles:
         if isinstance(c, Tiles):
             return c
-        if c is self.settled[0] and self.settled[1]:
-            return self.settled[1]
-        return tiled(c, self.layout, self.index)
+        whole, same = self.settled
+        self.settled = None, None  # what comes of the tiles now is no longer that
+        return same if c is whole and same else tiled(c, self.layout, self.index)
 
     def over(self, c: Carry | Tiles) -> Tensor:
         if isinstance(c, Carry):
@@ -134,7 +132,7 @@ class Native:
     ) -> tuple[Tiles, Rollout] | None:
         if isinstance(policy, MlpPolicy) and transitions and self.holds(policy):
             return self._by_policy(c, clock, num_steps, policy)
-        return None if policy else self._at_random(c, clock, num_steps, transitions)
+        return None if policy is not None else self._at_random(c, clock, num_steps, transitions)
 
     def _at_random(self, c: Any, clock: int, num_steps: int, transitions: bool) -> tuple[Tiles, Rollout]:
         space: Any = self.env.action_space
@@ -147,8 +145,20 @@ class Native:
         return tiles, self._rolled(tiles, kept, num_steps, tallied)
 
     def holds(self, policy: MlpPolicy) -> bool:
-        """Whether the policy can be inside the loop with the steps."""
-        return self.same and self.flat and mlp_problem(policy.shape) is None
+        """Whether the policy can be inside the loop with the steps: whether it is one for these environments."""
+        if not self.same or not self.flat or mlp_problem(policy.shape):
+            return False
+        space, shape = self.env.observation_space, policy.shape
+        wanted = MlpShape.of(space, self.env.action_space, (shape.hidden1, shape.hidden2), shape.activation)
+        parts = {
+            "flat": shape.size,
+            "mean": shape.inputs,
+            "scale": shape.inputs,
+            "centre": shape.outputs,
+            "half": shape.outputs,
+        }
+        tensors = [(x, size) for name, size in parts.items() if (x := getattr(policy, name)) is not None]
+        return shape == wanted and all(x.shape == (size,) and x.dtype == torch.float32 for x, size in tensors)
 
     def _by_policy(self, c: Any, clock: int, num_steps: int, policy: MlpPolicy) -> tuple[Tiles, Rollout]:
         shape = policy.shape
@@ -187,7 +197,7 @@ class Native:
     def _several(self, run: Any, c: Any, clock: int, steps: int, kept: dict[str, Tensor], told: dict) -> Tiles:
         """Steps in calls that are short; should they be interrupted, none was made."""
         tiles, done, n = self._tiles(c), 0, self.num_envs
-        before = {name: x.copy() for name, x in tiles.arrays.items()} if steps * n * self.seconds > CALL else {}
+        before = tiles.memory.copy()
         try:
             while done < steps:
                 some = min(steps - done, max(1, int(CALL / (n * self.seconds))))
@@ -195,8 +205,7 @@ class Native:
                 self._go(run, tiles, clock + done, some, **places, **told)
                 done += some
         except BaseException:
-            for name, x in before.items():
-                tiles.arrays[name][...] = x
+            tiles.memory[:] = before
             raise
         return tiles
 
@@ -228,7 +237,7 @@ class Native:
     def _told(self, kept: dict[str, Tensor], steps: int) -> dict[str, Any]:
         """What was kept, `[T, N, ...]`, as a `Rollout` has it."""
         if not kept:
-            return dict.fromkeys(Rollout._fields[:9])
+            return dict.fromkeys(TRANSITION)
         action = kept["action"]
         everywhere = torch.ones((), dtype=torch.bool, device=self.index.device).expand(steps, self.num_envs)
         return kept | {

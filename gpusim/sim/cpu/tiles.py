@@ -59,6 +59,7 @@ class Tiles(NamedTuple):
 
     layout: Layout
     arrays: dict[str, np.ndarray]  # of each field `[tiles, slots, 64]`, in one memory
+    memory: np.ndarray
     address: int
     seed: Tensor
     key: int  # the same
@@ -103,4 +104,4 @@ def _room(num_envs: int, of: Layout, seed: Tensor) -> Tiles:
         strides = (size, LANES * item, item)
         arrays[f.name] = np.ndarray((count, f.slots, LANES), NUMBERS[f.dtype], memory, offset, strides)
         offset += f.bytes
-    return Tiles(of, arrays, memory.ctypes.data + start, seed, int(seed))
+    return Tiles(of, arrays, memory, memory.ctypes.data + start, seed, int(seed))
