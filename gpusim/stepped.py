@@ -62,7 +62,7 @@ class SteppedVectorEnv(TensorVectorEnv):
 
     def begun(self) -> Tensor:
         """`[N]` bool, where `observe` gives the first of an episode."""
-        return self.get_state().elapsed == 0.0
+        raise NotImplementedError
 
     def get_state(self) -> Any:
         """A copy of all that a trajectory depends on."""

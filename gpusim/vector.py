@@ -204,6 +204,10 @@ class VectorEnv(SteppedVectorEnv):
             raise ResetNeeded("call reset() before anything else.")
         return self._carry
 
+    def begun(self) -> Tensor:
+        """`[N]` bool, where `observe` gives the first of an episode."""
+        return torch.as_tensor(self._settled().book.elapsed == 0.0)
+
     def over(self) -> Tensor:
         """`[N]` where an episode was over before this step, of a mode that leaves it so."""
         return self._stepper.over(self._live())

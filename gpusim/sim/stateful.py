@@ -138,6 +138,11 @@ class SimulatorVectorEnv(SteppedVectorEnv):
         self.clock += 1
         return out, tally and count(tally, out)
 
+    def begun(self) -> Tensor:
+        """`[N]` bool, where `observe` gives the first of an episode."""
+        self.require_reset()
+        return self._book.elapsed == 0.0
+
     def over(self) -> Tensor:
         """`[N]` bool, the environments that are over, where nothing resets them."""
         return self._book.terminated | self._book.truncated
