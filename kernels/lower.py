@@ -235,8 +235,8 @@ def _twin(value: Any) -> Any:
 
 def _refuse(function: Callable, node: Any, what: str) -> NoReturn:
     raise LoweringError(
-        f"{what} at {_place(function, node.lineno)} cannot be lowered to Triton; "
-        'write it in the words of gpusim.kernels.lang, or run this environment with backend="eager" or "compile".'
+        f"{what} at {_place(function, node.lineno)} cannot be lowered to Triton or C++; "
+        'write it in the words of gpusim.kernels.lang, or run this environment with backend="eager" (on a GPU, "compile").'
     )
 
 
