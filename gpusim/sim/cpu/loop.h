@@ -133,7 +133,7 @@ template <class Env> struct Run {
         const bool flat = Env::CELLS == 0, tells = Env::TELLS, wants_obs = tells && (job.obs || job.next_obs);
         Sums sums = {};
         if (job.begin) reset_masked();
-        if (flat && tells && (wants_obs || job.last_obs)) look();
+        if (flat && tells && (job.obs || Env::ACTS || !job.steps)) look();
         for (int64_t t = 0; t < job.steps; t++) {
             if (tells && job.obs) {
                 if (flat) put_seen(job.obs, t);
@@ -160,7 +160,7 @@ template <class Env> struct Run {
         }
         if constexpr (Env::ACTS) actor->look(seen), actor->tell(*this, job.steps);
         if (tells && job.last_obs) {
-            if (flat) { if (!wants_obs) look(); put_seen(job.last_obs, 0); }
+            if (flat) { if (!wants_obs && job.steps) look(); put_seen(job.last_obs, 0); }
             else put_pictures(job.last_obs, 0, job.steps ? job.next_obs : nullptr, job.steps - 1);
         }
         if (job.episodes) add(sums);
