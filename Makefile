@@ -94,7 +94,7 @@ readme: $(VENV)/dev  ## the tables of README.md, of what there is and of the res
 	$(BIN)/python benchmarks/readme.py
 
 clean:  ## remove what was installed and cached; runs/ stays
-	rm -rf $(VENV) benchmarks/peers/.venv-* $(TRAINERS) $(GPU_VENV) benchmarks/gpu_cache build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/peers/.venv-* $(TRAINERS) $(GPU_VENV) benchmarks/gpu_cache build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .gpusim_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps. `made` says that the virtual environment is whole and which folder it was made for: it is made again
