@@ -66,7 +66,7 @@ def _make(source: str, name: str, flags: tuple[str, ...], program: str, library:
     """Whole or not at all, whoever else makes the same."""
     with tempfile.TemporaryDirectory(dir=library.parent, prefix="making-") as place:
         text, made = Path(place, "source.cpp"), Path(place, "made.so")
-        text.write_text(source)
+        text.write_text(source, encoding="utf-8")
         command = [program, *flags, str(text), "-o", str(made)]
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

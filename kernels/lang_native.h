@@ -82,8 +82,19 @@ template <class T> INLINE T where(int32_t c, T a, T b) { return c ? a : b; }
 template <class T> INLINE T minimum(T a, T b) { return where(lt(b, a) | ne(b, b), b, a); }  // NaN where either is
 template <class T> INLINE T maximum(T a, T b) { return where(gt(b, a) | ne(b, b), b, a); }
 
+// Shifts: by less than nothing, or by more than there are bits, all are shifted out, as on tensors.
+template <class T> constexpr int BITS = sizeof(T) == sizeof(L) || sizeof(T) == sizeof(int64_t) ? 64 : 32;
+template <class T> INLINE T shift_left(T x, T n) {
+    return where(lt(n, T{}) | ge(n, T{} + BITS<T>), T{}, x << (n & (BITS<T> - 1)));
+}
+template <class T> INLINE T shift_right(T x, T n) {
+    return x >> where(lt(n, T{}) | ge(n, T{} + BITS<T>), T{} + (BITS<T> - 1), n);
+}
+
 INLINE bool any(int32_t c) { return c; }
 #if AVX512
+INLINE I shift_left(I x, I n) { return (I)_mm512_sllv_epi32((__m512i)x, (__m512i)n); }
+INLINE I shift_right(I x, I n) { return (I)_mm512_srav_epi32((__m512i)x, (__m512i)n); }
 INLINE bool any(I c) { return _mm512_movepi32_mask((__m512i)c); }
 INLINE uint32_t bits(I c) { return _mm512_movepi32_mask((__m512i)c); }
 INLINE F fma_(F a, F b, F c) { return (F)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
@@ -98,6 +109,8 @@ INLINE void products(U a, U b, U& high, U& low) {  // of 64 bits
     high = (U)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
 }
 #elif AVX2
+INLINE I shift_left(I x, I n) { return (I)_mm256_sllv_epi32((__m256i)x, (__m256i)n); }
+INLINE I shift_right(I x, I n) { return (I)_mm256_srav_epi32((__m256i)x, (__m256i)n); }
 INLINE bool any(I c) { return !_mm256_testz_si256((__m256i)c, (__m256i)c); }
 INLINE uint32_t bits(I c) { return _mm256_movemask_ps((__m256)c); }  // one for each lane
 INLINE F fma_(F a, F b, F c) { return (F)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
@@ -176,13 +189,14 @@ INLINE float fmod_(float x, float y) { return std::fmod(x, y); }
 template <class T> INLINE T float_remainder(T x, T y) {
     const T q = x / y;
     T r = fma_(T{} - floor_(q), y, x);  // exact while the quotient is
-    if (__builtin_expect(any(~lt(absolute(q), of<T>(0x1p22f))), 0)) r = fmod_(x, y);
-    r = where(ne(r, T{}) & (lt(r, T{}) ^ lt(y, T{})), r + y, r);
-    return where(ge(absolute(r), absolute(y)), r - y, r);
+    if (__builtin_expect(any(~lt(absolute(q), of<T>(0x1p22f)) | ne(r, r)), 0)) r = fmod_(x, y);
+    return where(ne(r, T{}) & (lt(r, T{}) ^ lt(y, T{})), r + y, r);
 }
 template <class T> INLINE T float_quotient(T x, T y) {
-    const T q = (x - float_remainder(x, y)) / y, down = floor_(q);
-    return where(eq(y, T{}), x / y, where(gt(q - down, of<T>(0.5f)), down + 1.0f, down));
+    const T r = float_remainder(x, y), q = (x - r) / y, down = floor_(q);
+    const T endless = where(eq(r, x), T{}, of<T>(-1.0f));  // of a divisor without end
+    const T whole = where(gt(q - down, of<T>(0.5f)), down + 1.0f, down);
+    return where(eq(y, T{}), x / y, where(eq(absolute(y), of<T>(INFINITY)) & lt(absolute(x), of<T>(INFINITY)), endless, whole));
 }
 INLINE F remainder_(F x, F y) { return float_remainder(x, y); }
 INLINE F floor_divide(F x, F y) { return float_quotient(x, y); }

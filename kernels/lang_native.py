@@ -87,7 +87,7 @@ def _converted(x: Symbol, dtype: str) -> str:
 class Lane:
     """One environment's value: symbols `[1]` or `[1, K]`, or cells `[1, C]` of an image."""
 
-    __array_priority__ = 1000  # a number of NumPy's leaves arithmetic to it
+    __array_ufunc__ = None  # a number of NumPy's leaves arithmetic to it
 
     def __init__(self, symbols: Any):
         self.symbols = symbols if isinstance(symbols, np.ndarray) else _array([symbols])
@@ -169,11 +169,14 @@ def _binary(sign: str) -> Callable:
         if dtype in IMPOSSIBLE and sign in IMPOSSIBLE[dtype]:
             raise TypeError(f"a {'condition' if dtype == 'b' else 'float'} has no {sign}")
         used = {"+": "|", "*": "&"}.get(sign, sign) if dtype == "b" else sign  # a sum of conditions is one
+        if sign in SHIFTS and not (isinstance(b, int | np.integer) and 0 <= b < BITS[dtype]):
+            return _code(a, b).put(f"{SHIFTS[sign]}({written(a, dtype)}, {written(b, dtype)})", dtype)
         return _code(a, b).put(f"{written(a, dtype)} {used} {written(b, dtype)}", dtype)
 
     return operation
 
 
+SHIFTS, BITS = {"<<": "shift_left", ">>": "shift_right"}, {"i": 32, "l": 64}
 IMPOSSIBLE = {"b": ("-", "<<", ">>"), "f": ("&", "|", "^", "<<", ">>")}
 
 
@@ -239,9 +242,14 @@ def _rounded(name: str) -> Callable:
 def _joined(name: str) -> Callable:
     def operation(a: Any, b: Any) -> Symbol:
         dtype = joint(a, b)
+        if dtype == "b":
+            return _code(a, b).put(f"{written(a, dtype)} {OF_CONDITIONS[name]} {written(b, dtype)}", dtype)
         return _code(a, b).put(f"{name}({written(a, dtype)}, {written(b, dtype)})", dtype)
 
     return _each(operation)
+
+
+OF_CONDITIONS = {"minimum": "&", "maximum": "|"}
 
 
 @_each
@@ -300,10 +308,15 @@ def slots(x: Lane, count: int) -> Lane:
     return Lane(np.broadcast_to(numbers, (*x.shape, count)))
 
 
+SEED = "of<L>((int64_t)((uint64_t)k1 << 32 | k0))"
+
+
 def words(rng: Any, block: int) -> tuple[Lane, ...]:
-    """As `lang.words`; four names that one call fills. A seed that is a lane is that of `k0` and `k1` in the code."""
+    """As `lang.words`; four names that one call fills."""
     if not 0 <= block < BLOCKS:
         raise ValueError(f"a block is a whole number from 0 to {BLOCKS - 1}, not {block}")
+    if isinstance(rng.seed, Lane) and rng.seed.first.text != SEED:
+        raise TypeError("draws are of the environment's own seed, or of a number")
     code = rng.env.first.code
     place = [written(x.first if isinstance(x, Lane) else x, "w") for x in (rng.env, rng.episode, rng.step)]
     key = "k0, k1" if isinstance(rng.seed, Lane) else f"{rng.seed & 0xFFFFFFFF}u, {rng.seed >> 32}u"
@@ -318,6 +331,8 @@ def words(rng: Any, block: int) -> tuple[Lane, ...]:
 
 @_each
 def below(word: Symbol, count: Any) -> Symbol:
+    if word.dtype != "w":
+        return to_int((Lane(word) * count) >> 32).first
     return word.code.put(f"as_i(below({word.text}, {written(count, 'w')}))", "i")
 
 
@@ -399,4 +414,4 @@ def _names(code: types.CodeType, scope: dict) -> set[str]:
 
 def _speaks(value: Any) -> bool:
     """Whether it is a function in Python that may use the vocabulary."""
-    return isinstance(value, types.FunctionType) and not value.__module__.startswith(("numpy", "torch"))
+    return isinstance(value, types.FunctionType) and value.__module__.split(".")[0] not in ("numpy", "torch")

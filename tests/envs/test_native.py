@@ -1,19 +1,24 @@
 """`backend="native"`: the same episodes as eagerly, bit for bit where only whole numbers and draws are concerned."""
 
 from functools import partial
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 
 import gpusim
-from gpusim import Uniform
+from gpusim import Env, Uniform
 from gpusim.envs.classic import CLASSIC
 from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.envs.minatar import ALL_ACTIONS, GAMES
+from gpusim.kernels.lang import Lane, floor_divide, to_float, to_int, uniform
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.sim.cpu import native as native_stepper
+from gpusim.sim.cpu.eager import Narrow
 from gpusim.testing import check_vector_env
 from gpusim.tree import tensors
 from tests.envs.toys import DRIFT, DUSK, SWARM, TRAIL
@@ -225,3 +230,43 @@ def test_states_that_were_looked_at_are_gone_on_from():
         vec.step(torch.ones(7, dtype=torch.int64))
         vec.episodes  # noqa: B018
     assert same(vec.get_state(), twin.get_state())
+
+
+class Counted(NamedTuple):
+    n: Lane  # int32, about the greatest that float32 tells from the next
+
+
+class By(NamedTuple):
+    k: float = 2  # an int
+
+
+def counted_init(rng, p):
+    return Counted(to_int(uniform(rng, 0, 0.0, 5.0)) + 2**24)
+
+
+def counted_step(s, action, rng, p):
+    n = s.n + 1 + to_int(rng.seed & 7)
+    return Counted(n), to_float(floor_divide(n, p.k)), n > 2**24 + 64.5
+
+
+def counted_observe(s, cell, p):
+    return to_float(cell) * 0.1 + to_float(s.n & 3)
+
+
+COUNTED = Env("Counted-v0", counted_init, counted_step, counted_observe, By(), Box(0.0, 9.0, (3, 5)), Discrete(2), None)
+
+
+@pytest.mark.parametrize("params", [None, {"k": 2.0}], ids=str)
+def test_ints_beside_floats_numbers_of_either_kind_and_the_seed(params):
+    """2 and 2.0 are the same key of a dict, and give another quotient."""
+    native, eager = pair(COUNTED, params=params, max_episode_steps=None)
+    assert same(native.rollout(30), eager.rollout(30))
+
+
+def test_numpy_compares_no_int_with_a_float():
+    """It would do so in float64."""
+    lane = np.zeros(1, np.int32).view(Narrow)
+    assert (lane > 2).dtype == bool
+    for compared in (lambda: lane > 2.5, lambda: lane == np.ones(1, np.float32)):
+        with pytest.raises(TypeError, match="float64"):
+            compared()

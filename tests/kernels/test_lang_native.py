@@ -11,8 +11,25 @@ import torch
 
 from gpusim.kernels import lang, lang_native
 from gpusim.kernels.cpp import FLAGS, compiler, loaded
-from gpusim.kernels.lang import cos, exp, log, sin, sqrt, where
-from gpusim.kernels.lang_native import TYPES, Code, Lane, Symbol, respelled, written
+from gpusim.kernels.lang import (
+    Rng,
+    below,
+    cos,
+    exp,
+    floor_divide,
+    log,
+    max_,
+    maximum,
+    min_,
+    minimum,
+    remainder,
+    sin,
+    sqrt,
+    where,
+    words,
+)  # fmt: skip
+from gpusim.kernels.lang_native import SEED, TYPES, Code, Lane, Symbol, respelled, written
+from gpusim.tree import tree_map
 from tests.kernels.vocabulary import WORDS, Two, bits, entities, floats, nan_choices, reductions
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
@@ -108,6 +125,47 @@ def test_reductions_and_nan(way):
         assert torch.equal(a.nan_to_num(), b.nan_to_num())
 
 
+def at_the_edges_of_ints(v):
+    i, j = v[0], v[1]
+    long = i + (i != i) * 1
+    a, b, _, _ = words(Rng(5, long & 1023, long & 7, 0, 3), 0)
+    return (
+        i << j, i >> j, 1 << j, i << 40, i >> 35, i << -1, i >> -1, long << j, long >> j, long >> 64,
+        minimum(i > 0, j > 0), maximum(i > 0, j > 0), below(a ^ 5, 9), below(a ^ b, 9),
+    )  # fmt: skip
+
+
+def at_the_edges_of_entities(x):
+    return min_(x > 0), max_(x > 0), x[:, 1]
+
+
+def at_the_edges_of_floats(v):
+    x, y = v[0], v[1]
+    return remainder(x, y), floor_divide(x, y), remainder(x, 1.0), floor_divide(x, 1.0), remainder(x, -0.1)
+
+
+ODD_INTS = [0, 1, -1, 5, -7, 31, 32, 33, 63, 64, -32, 2**31 - 1, -(2**31)]
+ODD_FLOATS = [0.0, 1.0, -1.0, 2.5, -2.5, 1e-30, -1e-30, 1e30, -3e9, np.inf, -np.inf, np.nan, 4194304.5, -0.99999994]
+
+
+def each_with_each(numbers, dtype):
+    return Two(*(x.flatten() for x in torch.meshgrid(*[torch.tensor(numbers, dtype=dtype)] * 2, indexing="ij")))
+
+
+@each_way
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_at_the_edges_it_is_what_arrays_give(way):
+    """Shifts by more than there are bits, the least of conditions, draws of what is no word, quotients without end."""
+    for function, lanes in (
+        (at_the_edges_of_ints, each_with_each(ODD_INTS, torch.int32)),
+        (at_the_edges_of_floats, each_with_each(ODD_FLOATS, torch.float32)),
+        (at_the_edges_of_entities, entities().int()),
+    ):
+        arrays = tree_map(torch.Tensor.numpy, lanes)
+        for k, (a, b) in enumerate(zip(by_native(function, lanes, way), function(arrays), strict=True)):
+            torch.testing.assert_close(a, torch.from_numpy(b), equal_nan=True, msg=lambda m, k=k: f"number {k}: {m}")
+
+
 def everything(v):
     x = v[0]
     return sin(x), cos(x), exp(x), log(x), sqrt(x)
@@ -130,6 +188,28 @@ def test_elementary_functions_are_near(way):
     ends = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan, 88.8, -104.5, -100.0, 1e-40, -1.0, 3e38, 1e9])
     for a, b in zip(by_native(everything, Two(ends, ends), way), everything((ends, ends)), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-44, equal_nan=True)
+
+
+def test_another_seed_has_no_meaning_in_c():
+    """The environment's own is a name in the code around; a number may stand in its place."""
+    code = Code("v")
+    index, seed = Lane(Symbol(code, "x", "w")), Lane(Symbol(code, SEED, "l"))
+    assert "philox(k0, k1," in drawn_code(Rng(seed, index, 0, 0, 0), code)
+    assert "philox(7u, 1u," in drawn_code(Rng(2**32 + 7, index, 0, 0, 0), code)
+    with pytest.raises(TypeError, match="own seed"):
+        lang_native.words(Rng(seed + 1, index, 0, 0, 0), 0)
+
+
+def drawn_code(rng, code):
+    lang_native.words(rng, 0)
+    return "".join(code.parts[0])
+
+
+def test_a_number_of_numpy_leaves_arithmetic_to_lanes():
+    lane = Lane(Symbol(Code("v"), "x", "i"))
+    for made in (np.float64(2.0) * lane, np.float32(2.0) + lane, np.float64(2.0) - lane):
+        assert isinstance(made, Lane)
+        assert made.first.dtype == "f"
 
 
 def test_every_word_has_a_twin():

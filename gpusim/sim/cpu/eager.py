@@ -140,13 +140,13 @@ def _on_arrays(env: Env) -> None:
 
 
 class Narrow(np.ndarray):
-    """An array of which nothing may become a float64, as NumPy makes of an int beside a float: everywhere else that is a
-    float32. An environment that does so is computed on tensors."""
+    """An array of which nothing may become a float64, as NumPy makes of an int beside a float, be it to compare them:
+    everywhere else that is a float32. An environment that does so is computed on tensors."""
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        plain = (x.view(np.ndarray) if isinstance(x, np.ndarray) else x for x in inputs)
+        plain = [x.view(np.ndarray) if isinstance(x, np.ndarray) else x for x in inputs]
         result = getattr(ufunc, method)(*plain, **kwargs)
-        if result.dtype == np.float64:
+        if result.dtype == np.float64 or (result.dtype == np.bool_ and np.result_type(*plain) == np.float64):
             raise TypeError(f"{ufunc.__name__} gives float64")
         return result.view(Narrow)
 

@@ -21,7 +21,7 @@ from gpusim.env import Env
 from gpusim.kernels import lang_native
 from gpusim.kernels.distributions import LOG_STD_RANGE
 from gpusim.kernels.lang import BLOCKS, STREAM_ACTION
-from gpusim.kernels.lang_native import TYPES, Code, Lane, Symbol, respelled, written
+from gpusim.kernels.lang_native import SEED, TYPES, Code, Lane, Symbol, respelled, written
 from gpusim.sim.cpu.tiles import KEPT, Field, Layout
 
 HEADERS = (
@@ -45,7 +45,7 @@ def source(env: Env, mode: Mode, params: Any, of: Layout, state: type, kind: str
     spoken = _Spoken(env, mode, params, of, state)
     flat, tells = len(env.observation_space.shape) == 1, kind != "count"
     parts = [
-        *(path.read_text() for path in HEADERS),
+        *(path.read_text(encoding="utf-8") for path in HEADERS),
         "namespace {  // another library has an Env of its own",
         "struct Env {",
         _tile(of),
@@ -144,7 +144,7 @@ class _Spoken:
         discrete = isinstance(self.env.action_space, Discrete)
         entries = 1 if discrete else int(np.prod(self.env.action_space.shape))
         action = tuple(Lane(code.put(f"action[{j}][i]", "i" if discrete else "f")) for j in range(entries))
-        seed = Lane(Symbol(code, "of<L>(0)", "l"))
+        seed = Lane(Symbol(code, SEED, "l"))
         books = Book(*(kept[name] for name in ("elapsed", "total", "terminated", "truncated")))
         carry = Carry(state, params, books, kept["episode"], seed)
         before = Tally(*(Lane(code.put(f"sums.{name}[i]", "f")) for name in ("episodes", "returns", "lengths")))
@@ -171,7 +171,7 @@ class _Spoken:
         code = Code("b")
         _, params = self.inputs(code, _number)
         index, episode = (Lane(code.put(f"at<const uint32_t>(s.{name}, lane)", "w")) for name in ("index", "episode"))
-        seed = Lane(Symbol(code, "of<L>(0)", "l"))
+        seed = Lane(Symbol(code, SEED, "l"))
         state, params = self.engine(engine.fresh)(self.env, self.mode, params, seed, index, episode)
         drawn = [name for name, _, _ in self.mode.random_params]
         chosen = [f"at<float>(s.p_{name}, lane) = {_one(getattr(params, name), 'f')};" for name in drawn]
@@ -192,7 +192,7 @@ class _Spoken:
     def columns(self) -> str:
         """What depends on the cell alone, for all of them, worked out once."""
         code = self.seen()[0]
-        names = ["q2_cell", *_names(code.parts[2])]
+        names = {"q2_cell": "I", **_names(code.parts[2])}
         lines = [
             "I q2_cell;",
             "for (int k = 0; k < V; k++) q2_cell[k] = n * V + k;",
@@ -204,7 +204,7 @@ class _Spoken:
         return (
             "struct Columns {\n"
             "    static constexpr int N = (CELLS + V - 1) / V;\n"
-            f"    I {', '.join(f'{name}[N]' for name in names)};\n"
+            f"{''.join(f'    {kind} {name}[N];' for name, kind in names.items())}\n"
             f"    Columns() {{ for (int n = 0; n < N; n++) {{\n{body}    }} }}\n}};"
         )
 
@@ -220,15 +220,16 @@ class _Spoken:
             *code.parts[0],
             *code.parts[1],
             "for (int first = 0; first < CELLS; first += V) {",
-            *(f"    const I {name} = columns.{name}[first / V];" for name in ["q2_cell", *_names(code.parts[2])]),
+            "    const I q2_cell = columns.q2_cell[first / V];",
+            *(f"    const {kind} {name} = columns.{name}[first / V];" for name, kind in _names(code.parts[2]).items()),
             *(f"    {line}" for line in [*code.parts[3], put]),
             "}",
         ]
 
 
-def _names(lines: list[str]) -> list[str]:
-    """Of what the lines declare, ints and conditions."""
-    return [line.split()[2] for line in lines]
+def _names(lines: list[str]) -> dict[str, str]:
+    """Of what the lines declare, each with its type."""
+    return {name: kind for _, kind, name, *_ in map(str.split, lines)}
 
 
 def _one(lane: Any, dtype: str) -> str:

@@ -297,8 +297,12 @@ def _kinds(env: Env, mode: Mode) -> tuple[Layout, type]:
     return layout(state, mode), type(state)
 
 
-@by_env
 def _library(env: Env, mode: Mode, numbers: Any, kind: str) -> Any:
+    return _made(env, mode, numbers, kind, tuple(map(type, numbers)))  # 2 and 2.0 are one key
+
+
+@by_env
+def _made(env: Env, mode: Mode, numbers: Any, kind: str, types: tuple) -> Any:
     of, state = _kinds(env, mode)
     try:
         source = emit.source(env, mode, numbers, of, state, kind)
