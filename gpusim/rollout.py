@@ -128,12 +128,12 @@ def rollout(
             its initial state.
 
     Raises:
-        InputError: `num_steps` is not positive, the transitions do not fit into memory, or the policy's actions or its state
-            are refused.
+        InputError: `num_steps` is not positive, the transitions do not fit into memory, the policy is an `MlpPolicy` for
+            other spaces, or a policy's actions or its state are refused.
         ResetNeeded: `env` has not been reset.
     """
     num_steps, transitions = checks.positive("num_steps", num_steps), checks.flag("transitions", transitions)
-    _check_policy(policy, policy_state)
+    _check_policy(env, policy, policy_state)
     if transitions:
         _check_memory(env, num_steps)
     fast = env.fast_rollout(num_steps, policy, transitions)
@@ -142,12 +142,15 @@ def rollout(
     return (with_transitions if transitions else tallied)(env, num_steps, policy, policy_state)
 
 
-def _check_policy(policy: Any, state: Any) -> None:
+def _check_policy(env: Steppable, policy: Any, state: Any) -> None:
     remembers = isinstance(policy, StatefulPolicy)
     if not (policy is None or callable(policy) or isinstance(policy, MlpPolicy) or remembers):
         raise InputError(f"policy must be a function of observations or None, not {checks.told(policy)}.")
     if state is not None and not remembers:
         raise InputError("policy_state is for a policy that remembers, one with initial_state and act.")
+    acts = isinstance(policy, MlpPolicy)
+    if acts and (misfit := policy.misfit(env.single_observation_space, env.single_action_space)):
+        raise InputError(f"the policy does not fit the environment: {misfit}.")
 
 
 def _check_memory(env: Steppable, num_steps: int) -> None:

@@ -133,6 +133,14 @@ class VectorEnv(SteppedVectorEnv):
                 self.backend = "eager"
         return LookAhead(self.env, mode, self.index)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the stepper, which is made anew where the copy is."""
+        return vars(self) | {"_carry": self._carry and self._settled(), "_stepper": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._stepper = self._make_stepper()
+
     def _mode(self) -> Mode:
         lanes = tuple(k for k, v in self._params._asdict().items() if isinstance(v, Tensor))
         ranges = tuple((k, *v) for k, v in self._params._asdict().items() if isinstance(v, Uniform))

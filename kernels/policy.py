@@ -1,6 +1,6 @@
 """A policy and value function as kernels hold them: one flat vector of parameters, and what goes before and after."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +25,18 @@ class MlpPolicy(NamedTuple):
         None  # [d] float32, half its width: clipped to [-1, 1], a sample is the action centre + half * sample
     )
     precision: str = "tf32x3"  # of the kernels' tensor-core products, one of gpusim.kernels.mlp.PRECISIONS
+
+    def misfit(self, observations: Any, actions: Any) -> str | None:
+        """Why it cannot act between two Gymnasium spaces, or None: kernels would read on behind its numbers."""
+        of = MlpShape.of(observations, actions, self.shape[1:3], self.shape.activation)
+        if self.shape != of:
+            return f"its shape is {self.shape}, and these spaces need {of}"
+        sizes = {"flat": of.size, "mean": of.inputs, "scale": of.inputs, "centre": of.outputs, "half": of.outputs}
+        for name, size in sizes.items():
+            x = getattr(self, name)
+            if x is not None and (x.dtype != torch.float32 or x.shape != (size,)):
+                return f"its {name} must be float32 of shape ({size},), not {x.dtype} of shape {tuple(x.shape)}"
+        return None
 
     def features(self, obs: Tensor) -> Tensor:
         return obs if self.mean is None or self.scale is None else normalized(obs, self.mean, self.scale)

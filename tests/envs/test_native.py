@@ -1,5 +1,7 @@
 """`backend="native"`: the same episodes as eagerly, bit for bit where only whole numbers and draws are concerned."""
 
+import copy
+import pickle
 from functools import partial
 from typing import NamedTuple
 
@@ -181,6 +183,64 @@ def test_parameters_may_change():
         for vec in (native, eager):
             vec.set_attr("gravity", value)
         close(native.rollout(3).next_obs, eager.rollout(3).next_obs)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda vec: pickle.loads(pickle.dumps(vec))], ids=["copy", "pickle"])
+def test_a_copy_goes_on_by_itself(copied):
+    vec = make()
+    vec.reset(seed=2)
+    vec.rollout(13)
+    twin = copied(vec)
+    ours = vec.rollout(20)
+    assert same(ours, twin.rollout(20))
+    assert same(vec.get_state(), twin.get_state())
+
+
+def test_threads_are_waited_for_though_one_is_interrupted():
+    class Begun:
+        waits, done = 0, False
+
+        def result(self):
+            Begun.waits += 1
+            if Begun.waits == 1:
+                raise KeyboardInterrupt
+            self.done = True
+
+    begun = [Begun(), Begun()]
+    with pytest.raises(KeyboardInterrupt):
+        native_stepper._joined(begun)
+    assert all(other.done for other in begun)
+
+
+@pytest.mark.parametrize("wrong", ["inputs", "outputs", "gaussian", "flat", "mean"])
+@pytest.mark.parametrize("backend", ["native", "eager"])
+def test_a_policy_of_other_spaces_is_refused(backend, wrong):
+    """C++ would read beyond its weights."""
+    vec = make(PENDULUM, backend=backend)
+    vec.reset(seed=0)
+    shape = MlpShape.of(vec.single_observation_space, vec.single_action_space, (16, 16))
+    changed = {"inputs": 2, "outputs": 2, "gaussian": False}
+    shape = shape._replace(**{k: v for k, v in changed.items() if k == wrong})
+    flat = torch.zeros(shape.size - (wrong == "flat"))
+    mean = torch.zeros(3, dtype=torch.float64) if wrong == "mean" else None
+    with pytest.raises(
+        gpusim.InputError,
+        match=f"the policy does not fit the environment: its {'shape' if wrong in changed else wrong}",
+    ):
+        vec.rollout(3, MlpPolicy(flat, shape, mean, mean))
+
+
+def test_half_of_a_normalization_is_none():
+    """And NaN in the weights is NaN in what is told."""
+    native, eager = pair(PENDULUM, num_envs=67, max_episode_steps=3)
+    shape, one = MlpShape.of(native.single_observation_space, native.single_action_space, (16, 17)), torch.ones(1)
+    flat = 0.3 * torch.randn(shape.size, generator=torch.Generator().manual_seed(0))
+    for policy in (MlpPolicy(flat, shape, mean=torch.ones(3)), MlpPolicy(flat, shape, centre=one)):
+        ours, theirs = native.rollout(5, policy), eager.rollout(5, policy)
+        close(ours.extras["value"], theirs.extras["value"])
+        close(ours.action, theirs.action)
+    flat[0] = torch.nan  # the logarithm of a standard deviation
+    assert native.rollout(2, MlpPolicy(flat, shape)).extras["log_prob"].isnan().all()
 
 
 def test_state_goes_from_one_backend_to_the_other():

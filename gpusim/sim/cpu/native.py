@@ -282,9 +282,17 @@ def on_threads(run: Any, job: Job, threads: int) -> None:
     try:
         run(ctypes.byref(job))
     finally:
-        for other in others:
-            if not other.cancel():  # it has begun
-                other.result()
+        _joined([other for other in others if not other.cancel()])
+
+
+def _joined(begun: list) -> None:
+    """Waits for all of them, whatever comes meanwhile: they write to memory that is the caller's."""
+    try:
+        for other in begun:
+            other.result()
+    except BaseException:
+        _joined(begun)
+        raise
 
 
 @by_env

@@ -57,7 +57,7 @@ template <class Env> struct Actor {
             for (int i = 0; i < G; i++) features[d][i] = normalized(seen[d][i], d);
     }
     F normalized(F x, int d) const {
-        if (!job.mean) return x;
+        if (!job.mean || !job.scale) return x;
         return minimum(maximum((x - job.mean[d]) * job.scale[d], of<F>(-10.0f)), of<F>(10.0f));
     }
 
@@ -98,14 +98,14 @@ template <class Env> struct Actor {
             } else {
                 for (int k = 0; k < A; k++) {
                     if (k % 2 == 0) draw(k / 2);
-                    const float log_std = std::fmin(std::fmax(job.weights[k], Env::LOG_STD[0]), Env::LOG_STD[1]);
+                    const float log_std = minimum(maximum(job.weights[k], +Env::LOG_STD[0]), +Env::LOG_STD[1]);
                     const F radius = to_f(as_i((word[k % 2 * 2] >> 8) + 1)) * 0x1p-24f;
                     const F turn = to_f(as_i(word[k % 2 * 2 + 1] >> 8)) * 0x1p-24f;
                     const F noise = sqrt_(log_(radius) * -2.0f) * cos_(turn * 6.28318530717958647f);
                     const F sample = out[k][i] + noise * std::exp(log_std);
                     log_prob += noise * noise * -0.5f - log_std - 0.918938533204672742f;
                     const F within = minimum(maximum(sample, of<F>(-1.0f)), of<F>(1.0f));
-                    run.action[k][i] = job.centre ? job.centre[k] + job.half[k] * within : sample;
+                    run.action[k][i] = job.centre && job.half ? job.centre[k] + job.half[k] * within : sample;
                     put((float*)job.sample + (t * A + k) * job.num_envs + run.first + i * V, sample, left);
                 }
             }
