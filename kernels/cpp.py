@@ -18,7 +18,7 @@ from pathlib import Path
 
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fwrapv",
          "-shared", "-fPIC", "-w")  # fmt: skip
-PATIENCE = 1.0  # seconds of compiling before it is announced
+PATIENCE = 1.0, 20.0  # seconds of compiling before it is announced: on a terminal, and elsewhere
 
 
 class CompileError(RuntimeError):
@@ -88,7 +88,7 @@ def _make(source: str, name: str, flags: tuple[str, ...], program: str, library:
 
 def _waited(process: subprocess.Popen, name: str) -> bytes:
     try:
-        return process.communicate(timeout=PATIENCE)[1]
+        return process.communicate(timeout=PATIENCE[not sys.stderr.isatty()])[1]
     except subprocess.TimeoutExpired:
         print(f"gpusim: compiling {name} for this processor; it is kept for the next time.", file=sys.stderr)
         return process.communicate()[1]

@@ -269,15 +269,6 @@ def test_a_policy_in_the_loop_does_what_it_does_beside_it(env, activation, limit
     close(native.rollout(7, policy), eager.rollout(7, policy), rtol=1e-3, atol=1e-3)
 
 
-def test_a_policy_of_other_environments_is_refused_as_it_is_eagerly():
-    """Before anything is read beyond its end."""
-    native, eager = pair()
-    shape = MlpShape(5, 16, 16, 2, "tanh", False)
-    for vec in (native, eager):
-        with pytest.raises(RuntimeError, match=r"mat1 and mat2|size of tensor|shape"):
-            vec.rollout(3, MlpPolicy(torch.zeros(shape.size), shape))
-
-
 def test_states_that_were_looked_at_are_gone_on_from():
     """A look copies; steps after it are those that would have been without it."""
     vec, twin = make(), make()

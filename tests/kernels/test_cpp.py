@@ -1,5 +1,6 @@
 """C++ is compiled once, kept where nobody else can write, and made whole or not at all."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import gpusim
+from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.kernels import cpp
 
 pytestmark = pytest.mark.skipif(cpp.compiler() is None, reason="there is no C++ compiler")
@@ -98,19 +100,23 @@ def test_a_compiler_that_fails(cache, monkeypatch, tmp_path):
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
-    with pytest.raises(gpusim.InputError, match=r'backend "native" cannot run: .*broken could not compile CartPole-v1'):
-        gpusim.make("CartPole-v1", 64, device="cpu", backend="native")
-    with pytest.warns(UserWarning, match="gpusim steps eagerly: .*broken could not compile CartPole-v1"):
-        env = gpusim.make("CartPole-v1", 64, device="cpu")
+    new = dataclasses.replace(CARTPOLE, id="New-v0")  # for which this process has compiled nothing
+    with pytest.raises(gpusim.InputError, match=r'backend "native" cannot run: .*broken could not compile New-v0'):
+        gpusim.make(new, 64, device="cpu", backend="native")
+    with pytest.warns(UserWarning, match="gpusim steps eagerly: .*broken could not compile New-v0"):
+        env = gpusim.make(new, 64, device="cpu")
     assert env.backend == "eager"
     env.reset(seed=0)
     assert env.rollout(3).obs.shape == (3, 64, 4)
 
 
 def test_compiling_is_announced_when_it_takes_long(cache, monkeypatch, capsys):
-    monkeypatch.setattr(cpp, "PATIENCE", 0.0)
-    cpp.loaded(SOURCE % 6, "Six")
-    assert capsys.readouterr().err == "gpusim: compiling Six for this processor; it is kept for the next time.\n"
+    """Sooner on a terminal than in a log."""
+    for number, patience, told in ((6, (1e5, 0.0), True), (10, (0.0, 1e5), False)):
+        monkeypatch.setattr(cpp, "PATIENCE", patience)
+        cpp.loaded(SOURCE % number, "It")
+        said = "gpusim: compiling It for this processor; it is kept for the next time.\n"
+        assert capsys.readouterr().err == (said if told else "")
 
 
 def test_an_interrupt_leaves_nothing(cache, monkeypatch):

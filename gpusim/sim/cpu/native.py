@@ -18,7 +18,7 @@ from gpusim.env import Env
 from gpusim.errors import InputError
 from gpusim.kernels.cpp import CompileError, loaded
 from gpusim.kernels.lang import STREAM_INIT, Rng
-from gpusim.kernels.mlp import MlpShape, mlp_problem
+from gpusim.kernels.mlp import mlp_problem
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.policy import Policy
 from gpusim.random_actions import unbounded
@@ -145,20 +145,8 @@ class Native:
         return tiles, self._rolled(tiles, kept, num_steps, tallied)
 
     def holds(self, policy: MlpPolicy) -> bool:
-        """Whether the policy can be inside the loop with the steps: whether it is one for these environments."""
-        if not self.same or not self.flat or mlp_problem(policy.shape):
-            return False
-        space, shape = self.env.observation_space, policy.shape
-        wanted = MlpShape.of(space, self.env.action_space, (shape.hidden1, shape.hidden2), shape.activation)
-        parts = {
-            "flat": shape.size,
-            "mean": shape.inputs,
-            "scale": shape.inputs,
-            "centre": shape.outputs,
-            "half": shape.outputs,
-        }
-        tensors = [(x, size) for name, size in parts.items() if (x := getattr(policy, name)) is not None]
-        return shape == wanted and all(x.shape == (size,) and x.dtype == torch.float32 for x, size in tensors)
+        """Whether the policy can be inside the loop with the steps."""
+        return self.same and self.flat and mlp_problem(policy.shape) is None
 
     def _by_policy(self, c: Any, clock: int, num_steps: int, policy: MlpPolicy) -> tuple[Tiles, Rollout]:
         shape = policy.shape
