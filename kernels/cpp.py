@@ -68,8 +68,9 @@ def _make(source: str, name: str, flags: tuple[str, ...], program: str, library:
         text, made = Path(place, "source.cpp"), Path(place, "made.so")
         text.write_text(source, encoding="utf-8")
         command = [program, *flags, str(text), "-o", str(made)]
+        own = os.environ | {"TMPDIR": place}  # /tmp may be full; and what an interrupt leaves is removed
         with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=own
         ) as process:
             try:
                 said = _waited(process, name)

@@ -110,6 +110,26 @@ def test_a_compiler_that_fails(cache, monkeypatch, tmp_path):
     assert env.rollout(3).obs.shape == (3, 64, 4)
 
 
+def test_the_compiler_needs_no_other_folder(cache, monkeypatch, tmp_path):
+    """/tmp may be full."""
+    told = tmp_path / "told"
+    fake = tmp_path / "compiler"
+    fake.write_text(f'#!/bin/sh\nprintf %s "$TMPDIR" > "{told}"\nexit 1\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("CXX", str(fake))
+    with pytest.raises(cpp.CompileError):
+        cpp.loaded(SOURCE % 2, "Two")
+    assert Path(told.read_text()).parent == cache
+
+
+def test_a_source_has_letters_of_every_kind(cache, monkeypatch):
+    """Whatever the locale says."""
+    code = f"from gpusim.kernels.cpp import loaded; print(loaded({'int θ;' + SOURCE % 9!a}, 'Nine').run())"
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    run = subprocess.run([sys.executable, "-c", code], env=os.environ | plain, stdout=subprocess.PIPE, text=True)
+    assert run.stdout == "9\n"
+
+
 def test_compiling_is_announced_when_it_takes_long(cache, monkeypatch, capsys):
     """Sooner on a terminal than in a log."""
     for number, patience, told in ((6, (1e5, 0.0), True), (10, (0.0, 1e5), False)):

@@ -25,6 +25,7 @@ from gpusim.kernels.lang import (
     remainder,
     sin,
     sqrt,
+    to_float,
     where,
     words,
 )  # fmt: skip
@@ -132,6 +133,7 @@ def at_the_edges_of_ints(v):
     return (
         i << j, i >> j, 1 << j, i << 40, i >> 35, i << -1, i >> -1, long << j, long >> j, long >> 64,
         minimum(i > 0, j > 0), maximum(i > 0, j > 0), below(a ^ 5, 9), below(a ^ b, 9),
+        to_float(a), to_float(a & 0xFFFFFFF0), to_float(a >> 1),
     )  # fmt: skip
 
 
