@@ -132,7 +132,10 @@ def check(function: Callable) -> dict[str, Any]:
     """
     tree = _parse(function)
     _refuse_syntax(function, tree)
-    return {name: _meaning(function, node, name) for name, node in _global_names(function, tree).items()}
+    try:
+        return {name: _meaning(function, node, name) for name, node in _global_names(function, tree).items()}
+    except RecursionError:
+        raise LoweringError(f"`{function.__qualname__}` cannot be lowered to Triton: it calls itself.") from None
 
 
 def _parse(function: Callable) -> ast.FunctionDef:

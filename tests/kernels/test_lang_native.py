@@ -13,6 +13,7 @@ from gpusim.kernels import lang, lang_native
 from gpusim.kernels.cpp import FLAGS, compiler, loaded
 from gpusim.kernels.lang import (
     Rng,
+    absolute,
     below,
     cos,
     exp,
@@ -134,6 +135,7 @@ def at_the_edges_of_ints(v):
         i << j, i >> j, 1 << j, i << 40, i >> 35, i << -1, i >> -1, long << j, long >> j, long >> 64,
         minimum(i > 0, j > 0), maximum(i > 0, j > 0), below(a ^ 5, 9), below(a ^ b, 9),
         to_float(a), to_float(a & 0xFFFFFFF0), to_float(a >> 1),
+        floor_divide(i, j), remainder(i, j), floor_divide(long, j), remainder(long, j), absolute(i),
     )  # fmt: skip
 
 
@@ -157,7 +159,7 @@ def each_with_each(numbers, dtype):
 @each_way
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 def test_at_the_edges_it_is_what_arrays_give(way):
-    """Shifts by more than there are bits, the least of conditions, draws of what is no word, quotients without end."""
+    """Shifts by more than there are bits, the least of conditions, draws of what is no word, divisions by 0, by -1, by ∞."""
     for function, lanes in (
         (at_the_edges_of_ints, each_with_each(ODD_INTS, torch.int32)),
         (at_the_edges_of_floats, each_with_each(ODD_FLOATS, torch.float32)),

@@ -10,7 +10,7 @@ import torch
 from gpusim.envs.classic import CLASSIC
 from gpusim.kernels import lang
 from gpusim.kernels.lang import Rng
-from gpusim.kernels.lower import LoweringError, lower
+from gpusim.kernels.lower import LoweringError, check, lower
 from tests import interpreter
 from tests.envs.toys import TOY
 from tests.kernels import refused
@@ -97,6 +97,15 @@ def test_a_function_without_a_file_is_refused():
     exec("def typed_in(x):\n    return x", namespace)
     with pytest.raises(LoweringError, match="`typed_in` cannot be lowered to Triton: its source is not in a file"):
         lower(namespace["typed_in"])
+
+
+def calls_itself(x, count):
+    return x if count == 0 else calls_itself(x + 1.0, count - 1)
+
+
+def test_what_calls_itself_is_refused():
+    with pytest.raises(LoweringError, match="`calls_itself` cannot be lowered to Triton: it calls itself"):
+        check(calls_itself)
 
 
 def test_a_lambda_without_a_file_is_refused():

@@ -294,11 +294,11 @@ def _kinds(env: Env, mode: Mode) -> tuple[Layout, type]:
 
 
 def _library(env: Env, mode: Mode, numbers: Any, kind: str) -> Any:
-    return _made(env, mode, numbers, kind, tuple(map(type, numbers)))  # 2 and 2.0 are one key
+    return _made(env, mode, numbers, kind, repr(numbers))  # 2 and 2.0, 0.0 and -0.0 are one key
 
 
 @by_env
-def _made(env: Env, mode: Mode, numbers: Any, kind: str, types: tuple) -> Any:
+def _made(env: Env, mode: Mode, numbers: Any, kind: str, text: str) -> Any:
     of, state = _kinds(env, mode)
     try:
         source = emit.source(env, mode, numbers, of, state, kind)
