@@ -230,6 +230,21 @@ def test_a_policy_of_other_spaces_is_refused(backend, wrong):
         vec.rollout(3, MlpPolicy(flat, shape, mean, mean))
 
 
+def test_late_in_a_stream_with_an_end_at_every_step():
+    """Counters of more than 32 bits; more final observations to be valued than a tile holds, of a part of a tile too."""
+    native, eager = pair(DRIFT, num_envs=67, max_episode_steps=1)
+    late = eager.get_state()._replace(clock=2**35 + 3)
+    shape = MlpShape.of(native.single_observation_space, native.single_action_space, (16, 17), "relu")
+    policy = MlpPolicy(0.3 * torch.randn(shape.size, generator=torch.Generator().manual_seed(0)), shape)
+    for vec in (native, eager):
+        vec.set_state(late)
+    close(native.rollout(6)[:9], eager.rollout(6)[:9])
+    ours, theirs = native.rollout(25, policy), eager.rollout(25, policy)
+    for name in theirs.extras:
+        close(ours.extras[name], theirs.extras[name])
+    close(ours[:9], theirs[:9])
+
+
 def test_half_of_a_normalization_is_none():
     """And NaN in the weights is NaN in what is told."""
     native, eager = pair(PENDULUM, num_envs=67, max_episode_steps=3)
