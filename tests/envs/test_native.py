@@ -20,7 +20,9 @@ from gpusim.kernels.lang import Lane, floor_divide, to_float, to_int, uniform
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.sim.cpu import native as native_stepper
+from gpusim.sim.cpu import threads
 from gpusim.sim.cpu.eager import Narrow
+from gpusim.sim.cpu.threads import AGAIN, SHORT, Pace
 from gpusim.testing import check_vector_env
 from gpusim.tree import tensors
 from tests.envs.toys import DRIFT, DUSK, SWARM, TRAIL
@@ -135,7 +137,7 @@ def test_given_actions_are_taken(env, mode):
 
 
 def test_threads_do_not_matter(monkeypatch):
-    monkeypatch.setattr(native_stepper, "ALONE", 0.0)
+    monkeypatch.setattr(Pace, "threads", lambda self, work, most: most)
     runs, threads = [], torch.get_num_threads()
     try:
         for count in (1, 3):
@@ -146,6 +148,20 @@ def test_threads_do_not_matter(monkeypatch):
     finally:
         torch.set_num_threads(threads)
     assert same(*runs)
+
+
+def test_the_faster_number_of_threads_is_taken():
+    """Both are tried; the slower one again, now and then; where there is little to do, one."""
+    pace, work = Pace(), 1000
+    taken = []
+    for call in range(2 * AGAIN):
+        taken.append(pace.threads(work, 4))
+        seconds = {1: 8 * SHORT, 4: 3 * SHORT if call < AGAIN else 99 * SHORT}
+        pace.took(taken[-1], seconds[taken[-1]], work)
+    assert taken[:3] == [1, 4, 4]
+    assert taken[:AGAIN].count(1) <= 2
+    assert taken[AGAIN + 3 :].count(4) <= 1
+    assert pace.threads(work // 100, 4) == pace.threads(work, 1) == 1
 
 
 def test_an_interrupted_rollout_was_not_made(monkeypatch):
@@ -208,7 +224,7 @@ def test_threads_are_waited_for_though_one_is_interrupted():
 
     begun = [Begun(), Begun()]
     with pytest.raises(KeyboardInterrupt):
-        native_stepper._joined(begun)
+        threads._joined(begun)
     assert all(other.done for other in begun)
 
 

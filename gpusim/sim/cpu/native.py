@@ -1,8 +1,6 @@
 """The CPU's own stepper: environments as C++, as many steps a call as are asked for."""
 
 import ctypes
-import os
-from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
 
@@ -25,9 +23,9 @@ from gpusim.random_actions import unbounded
 from gpusim.remember import by_env
 from gpusim.rollout import SUMS, TRANSITION, Rollout
 from gpusim.sim.cpu import emit
+from gpusim.sim.cpu.threads import Pace, on_threads
 from gpusim.sim.cpu.tiles import LANES, Layout, Tiles, layout, tiled
 
-ALONE = 1e-3  # seconds of work that are not worth a second thread
 CALL = 0.2  # seconds of one call, so that an interrupt is heard
 POINTERS = (
     "actions", "obs", "next_obs", "last_obs", "action", "reward", "terminated", "truncated", "reset", "valid",
@@ -73,7 +71,7 @@ class Native:
         shape, kind = env.observation_space.shape, torch.from_numpy(env.observation_space.low[:0]).dtype
         self.obs_form = _form((*shape, self.num_envs) if self.flat else (self.num_envs, *shape), kind)
         self.told_form = {k: _form((self.num_envs,), x) for k, x in TOLD.items() if not (self.same and k == "valid")}
-        self.seconds = 2e-8  # of a step of one environment, as last measured
+        self.paces: dict[Any, Pace] = {}  # of each kind of call
         self.settled: tuple[Carry | None, Tiles | None] = None, None  # as tensors, and the same as tiles
 
     def settle(self, c: Carry | Tiles) -> Carry:
@@ -188,7 +186,7 @@ class Native:
         before = tiles.memory.copy()
         try:
             while done < steps:
-                some = min(steps - done, max(1, int(CALL / (n * self.seconds))))
+                some = min(steps - done, max(1, int(CALL / (n * self._pace(run, steps).least))))
                 places = _places({name: x[done] for name, x in kept.items()})
                 self._go(run, tiles, clock + done, some, **places, **told)
                 done += some
@@ -197,16 +195,18 @@ class Native:
             raise
         return tiles
 
+    def _pace(self, run: Any, steps: int) -> Pace:
+        return self.paces.setdefault((id(run), min(steps, 2)), Pace())
+
     def _go(self, run: Any, tiles: Tiles, clock: int, steps: int, **told: int | None) -> None:
         """`steps` steps; `told` holds fields of `Job`."""
-        n, count = self.num_envs, -(-self.num_envs // LANES)
-        job = Job(tiles.address, 0, count, n, steps, clock, tiles.key, **told)
-        expected = max(steps, 1) * n * self.seconds
-        threads = min(torch.get_num_threads(), count) if expected > ALONE else 1
+        count = -(-self.num_envs // LANES)
+        job = Job(tiles.address, 0, count, self.num_envs, steps, clock, tiles.key, **told)
+        work, pace = max(steps, 1) * self.num_envs, self._pace(run, steps)
+        threads = pace.threads(work, min(torch.get_num_threads(), count))
         begun = perf_counter()
         on_threads(run, job, threads)
-        if steps:
-            self.seconds = (perf_counter() - begun) * threads / (steps * n)
+        pace.took(threads, perf_counter() - begun, work)
 
     def _empty_obs(self, *before: int) -> Tensor:
         return torch.empty_like(self.obs_form.expand(*before, *self.obs_form.shape) if before else self.obs_form)
@@ -253,34 +253,6 @@ def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 def _form(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Without memory: to make room like something takes half the time of describing it."""
     return torch.empty((), dtype=dtype, device="cpu").expand(shape)
-
-
-_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}  # by process: a fork has none of its parent's threads
-
-
-def on_threads(run: Any, job: Job, threads: int) -> None:
-    """Tiles are taken one after the other by whoever is free."""
-    if threads == 1:
-        run(ctypes.byref(job))
-        return
-    here = os.getpid(), threads - 1
-    if here not in _pools:
-        _pools[here] = ThreadPoolExecutor(threads - 1, "gpusim")
-    others = [_pools[here].submit(run, ctypes.byref(job)) for _ in range(threads - 1)]
-    try:
-        run(ctypes.byref(job))
-    finally:
-        _joined([other for other in others if not other.cancel()])
-
-
-def _joined(begun: list) -> None:
-    """Waits for all of them, whatever comes meanwhile: they write to memory that is the caller's."""
-    try:
-        for other in begun:
-            other.result()
-    except BaseException:
-        _joined(begun)
-        raise
 
 
 @by_env
