@@ -251,4 +251,4 @@ def _place(field: Field, k: int) -> str:
 def _kind(text: str) -> int:
     """What an expression depends on, told by the names in it: 1 the environment, 2 the cell, 3 both."""
     kinds = {int(k) for k in re.findall(r"\bq(\d)_", text)} | ({1} if "at<" in text else set())
-    return 3 if 3 in kinds or {1, 2} <= kinds else max(kinds, default=0)
+    return 3 if {1, 2} <= kinds else max(kinds, default=0)
