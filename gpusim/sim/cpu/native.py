@@ -4,6 +4,7 @@ import ctypes
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
@@ -71,6 +72,7 @@ class Native:
         shape, kind = env.observation_space.shape, torch.from_numpy(env.observation_space.low[:0]).dtype
         self.obs_form = _form((*shape, self.num_envs) if self.flat else (self.num_envs, *shape), kind)
         self.told_form = {k: _form((self.num_envs,), x) for k, x in TOLD.items() if not (self.same and k == "valid")}
+        self.before = np.empty(0, np.uint8)  # what the tiles held before a rollout
         self.paces: dict[Any, Pace] = {}  # of each kind of call
         self.settled: tuple[Carry | None, Tiles | None] = None, None  # as tensors, and the same as tiles
 
@@ -183,7 +185,9 @@ class Native:
     def _several(self, run: Any, c: Any, clock: int, steps: int, kept: dict[str, Tensor], told: dict) -> Tiles:
         """Steps in calls that are short; should they be interrupted, none was made."""
         tiles, done, n = self._tiles(c), 0, self.num_envs
-        before = tiles.memory.copy()
+        if self.before.shape != tiles.memory.shape:
+            self.before = np.empty_like(tiles.memory)
+        np.copyto(self.before, tiles.memory)
         try:
             while done < steps:
                 some = min(steps - done, max(1, int(CALL / (n * self._pace(run, steps).least))))
@@ -191,7 +195,7 @@ class Native:
                 self._go(run, tiles, clock + done, some, **places, **told)
                 done += some
         except BaseException:
-            tiles.memory[:] = before
+            np.copyto(tiles.memory, self.before)
             raise
         return tiles
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 SHORT = 2e-4  # seconds of work that are not worth another thread
-AGAIN = 32  # calls after which the way that was slower is tried once more
+AGAIN = 16  # calls after which the way that was slower is tried once more
 
 
 class Pace:
@@ -34,7 +34,7 @@ class Pace:
     def took(self, threads: int, seconds: float, work: int) -> None:
         each = seconds / work
         before = self.seconds.get(threads, each)
-        self.seconds[threads] = before + 0.25 * (each - before)
+        self.seconds[threads] = min(each, before + 0.25 * (each - before))  # once is enough to show what can be
 
 
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}  # by process: a fork has none of its parent's threads
