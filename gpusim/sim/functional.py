@@ -22,7 +22,22 @@ from gpusim.remember import by_env
 from gpusim.tree import changed
 
 
-class Functional:
+class OneByOne:
+    """What steppers have in common, whatever their carry is."""
+
+    def step(self, c: Any, action: Any, look: bool, tally: Any) -> tuple[Any, Step, Any]:
+        raise NotImplementedError
+
+    def steps(self, c: Any, actions: list, tally: Tally) -> tuple[Any, Tally]:
+        for action in actions:
+            c, _, tally = self.step(c, action, False, tally)
+        return c, tally
+
+    def rollout_into(self, c: Any, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
+        raise InputError('only the backend "triton" makes a rollout in place.')
+
+
+class Functional(OneByOne):
     """What steppers have in common whose carry is of tensors, or arrays, and that know no faster way to make many steps."""
 
     env: Env
@@ -31,9 +46,6 @@ class Functional:
 
     def rollout(self, c: Carry, clock: int, num_steps: int, policy: Policy | None, transitions: bool) -> Any:
         return None
-
-    def rollout_into(self, c: Carry, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
-        raise InputError('only the backend "triton" makes a rollout in place.')
 
     def begin(self, c: Carry, mask: Tensor) -> Carry:
         c, mask = self.lanes((self.settle(c), mask))
@@ -63,11 +75,6 @@ class SyncFree(Functional):
 
     def step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
         return self.function(c, self.index, action, look, tally)
-
-    def steps(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
-        for action in actions:
-            c, _, tally = self.step(c, action, False, tally)
-        return c, tally
 
     def observe(self, c: Carry) -> Tensor:
         """Bit for bit what a step gives: a compiled sine differs from another in its last bits."""

@@ -28,7 +28,7 @@ AUTORESET = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DIS
 
 
 class Fused(Functional):
-    """A stepper, as those of `gpusim.stepper`, and whole rollouts with random actions."""
+    """A stepper, see `gpusim.sim.protocol`, and whole rollouts with random actions."""
 
     def __init__(self, env: Env, mode: Mode, index: Tensor, first: int = 0):
         self.env, self.mode, self.index, self.first = env, mode, index, first
@@ -51,11 +51,6 @@ class Fused(Functional):
             kept.valid, kept.episode_return, kept.episode_length, kept.ended,
         )  # fmt: skip
         return new, out, tally
-
-    def steps(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
-        for action in actions:
-            c, _, tally = self.step(c, action, False, tally)  # type: ignore[assignment]
-        return c, tally
 
     def rollout(
         self, c: Carry, clock: int, num_steps: int, policy: Policy | None, transitions: bool

@@ -16,6 +16,7 @@ from gpusim.envs.classic import CLASSIC
 from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.envs.minatar import ALL_ACTIONS, GAMES
+from gpusim.kernels.cpp import CompileError
 from gpusim.kernels.lang import Lane, floor_divide, to_float, to_int, uniform
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.policy import MlpPolicy
@@ -162,6 +163,23 @@ def test_the_faster_number_of_threads_is_taken():
     assert taken[:AGAIN].count(1) <= 2
     assert taken[AGAIN + 3 :].count(4) <= 1
     assert pace.threads(work // 100, 4) == pace.threads(work, 1) == 1
+
+
+def test_without_its_other_libraries_steps_go_on(monkeypatch):
+    """What was compiled at first can do all, should the compiler be gone since."""
+    vec, twin = make(), make()
+    policy = MlpPolicy(torch.zeros(MlpShape(4, 16, 16, 2, "tanh", False).size), MlpShape(4, 16, 16, 2, "tanh", False))
+    for each in (vec, twin):
+        each.reset(seed=1)
+    expected = twin.rollout(9, transitions=False), twin.rollout(5, policy)
+
+    def gone(*_):
+        raise CompileError("there is no C++ compiler")
+
+    monkeypatch.setattr(native_stepper, "_library", gone)
+    ours = vec.rollout(9, transitions=False), vec.rollout(5, policy)
+    close(ours, expected)
+    assert same(ours[0], expected[0])
 
 
 def test_an_interrupted_rollout_was_not_made(monkeypatch):

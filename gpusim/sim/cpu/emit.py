@@ -32,7 +32,7 @@ NUMBERS = {"f": "float", "i": "int32_t", "l": "int64_t", "b": "int32_t", "w": "u
 
 
 def source(env: Env, mode: Mode, params: Any, of: Layout, state: type, kind: str) -> str:
-    """The C++ of `run`, which takes a `Job` of `loop.h`.
+    """The C++ of `run`, which takes a `Job` of `job.h`.
 
     Args:
         params: with their numbers; what is a lane may be anything.

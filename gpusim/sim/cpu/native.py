@@ -14,7 +14,6 @@ from gpusim import checks
 from gpusim.book import Step, Tally
 from gpusim.engine import Carry, Mode
 from gpusim.env import Env
-from gpusim.errors import InputError
 from gpusim.kernels.cpp import CompileError, loaded
 from gpusim.kernels.lang import STREAM_INIT, Rng
 from gpusim.kernels.mlp import mlp_problem
@@ -26,6 +25,7 @@ from gpusim.rollout import SUMS, TRANSITION, Rollout
 from gpusim.sim.cpu import emit
 from gpusim.sim.cpu.threads import Pace, on_threads
 from gpusim.sim.cpu.tiles import LANES, Layout, Tiles, layout, tiled
+from gpusim.sim.functional import OneByOne
 
 CALL = 0.2  # seconds of one call, so that an interrupt is heard
 POINTERS = (
@@ -55,7 +55,7 @@ class Job(ctypes.Structure):
     ]
 
 
-class Native:
+class Native(OneByOne):
     """A stepper, see `gpusim.sim.protocol`, which steps in place.
 
     Raises:
@@ -122,16 +122,11 @@ class Native:
         )  # fmt: skip
         return tiles, out, counted
 
-    def steps(self, c: Any, actions: list, tally: Tally) -> tuple[Tiles, Tally]:
-        for action in actions:
-            c, _, tally = self.step(c, action, False, tally)  # type: ignore[assignment]
-        return c, tally
-
     def rollout(
         self, c: Any, clock: int, num_steps: int, policy: Policy | None, transitions: bool
     ) -> tuple[Tiles, Rollout] | None:
-        if isinstance(policy, MlpPolicy) and transitions and self.holds(policy):
-            return self._by_policy(c, clock, num_steps, policy)
+        if isinstance(policy, MlpPolicy) and transitions and self.holds(policy) and (run := self._made("act")):
+            return self._by_policy(run, c, clock, num_steps, policy)
         return None if policy is not None else self._at_random(c, clock, num_steps, transitions)
 
     def _at_random(self, c: Any, clock: int, num_steps: int, transitions: bool) -> tuple[Tiles, Rollout]:
@@ -139,7 +134,7 @@ class Native:
         if not (self.discrete or checks.bounded(space)):
             raise unbounded(space)
         kept = self._kept(num_steps) if transitions else {}
-        run = self.run if kept else _library(self.env, self.mode, self.numbers, "count")
+        run = self.run if kept else self._made("count") or self.run
         tallied = self._tallied()
         tiles = self._several(run, c, clock, num_steps, kept, _places(Tally(*tallied.unbind())._asdict()))
         return tiles, self._rolled(tiles, kept, num_steps, tallied)
@@ -148,14 +143,20 @@ class Native:
         """Whether the policy can be inside the loop with the steps."""
         return self.same and self.flat and mlp_problem(policy.shape) is None
 
-    def _by_policy(self, c: Any, clock: int, num_steps: int, policy: MlpPolicy) -> tuple[Tiles, Rollout]:
+    def _made(self, kind: str) -> Any:
+        """The library of that kind; None where it cannot be compiled any more, so that steps go on without."""
+        try:
+            return _library(self.env, self.mode, self.numbers, kind)
+        except CompileError:
+            return None
+
+    def _by_policy(self, run: Any, c: Any, clock: int, num_steps: int, policy: MlpPolicy) -> tuple[Tiles, Rollout]:
         shape = policy.shape
         kept = self._kept(num_steps)
         sample = kept["action"] if policy.centre is None else torch.empty_like(kept["action"])
         kept |= {"sample": sample} | {
             name: torch.empty_like(kept["reward"]) for name in ("log_prob", "value", "next_value")
         }
-        run = _library(self.env, self.mode, self.numbers, "act")
         tensors = {
             "weights": policy.flat.detach(),
             **{k: getattr(policy, k) for k in ("mean", "scale", "centre", "half")},
@@ -178,9 +179,6 @@ class Native:
     def _rolled(self, tiles: Tiles, kept: dict, steps: int, tallied: Tensor, extras: dict | None = None) -> Rollout:
         sums = dict(zip(SUMS, tallied.sum(1, dtype=torch.float64).unbind(), strict=True))
         return Rollout(**self._told(kept, steps), extras=extras or {}, last_obs=self.observe(tiles), **sums)
-
-    def rollout_into(self, c: Any, kept: Any, policy: Any, clock: Tensor) -> None:
-        raise InputError('only the backend "triton" makes a rollout in place.')
 
     def _several(self, run: Any, c: Any, clock: int, steps: int, kept: dict[str, Tensor], told: dict) -> Tiles:
         """Steps in calls that are short; should they be interrupted, none was made."""
