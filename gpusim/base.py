@@ -1,5 +1,6 @@
 """What Gymnasium's vector interface on torch tensors has in common, wherever the environments step."""
 
+import warnings
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cached_property
 
@@ -9,6 +10,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from gpusim import checks
+from gpusim.env import Task
 from gpusim.errors import InputError
 
 
@@ -25,7 +27,15 @@ def apart() -> AbstractContextManager:
 class TensorVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
     """The base of `VectorEnv` and `HostVectorEnv`."""
 
+    task: Task
     device: torch.device
+
+    @property
+    def env(self) -> Task:
+        """The name that `task` had until 0.1; it goes with 0.2."""
+        sentence = f"{type(self).__name__}.env is {type(self).__name__}.task now; the old name goes with gpusim 0.2."
+        warnings.warn(sentence, DeprecationWarning, stacklevel=2)
+        return self.task
 
     @cached_property
     def observation_space(self) -> gymnasium.Space:  # type: ignore[override]

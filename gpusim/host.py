@@ -111,6 +111,9 @@ class HostVectorEnv(TensorVectorEnv):
         engine: a name in `env.engines`, or `"auto"`.
         validate: whether to look at the values of actions; None: on the CPU only.
 
+    Attributes:
+        task: the `HostEnv` that was given.
+
     Raises:
         InputError: an argument cannot be used, or the environments cannot be started.
     """
@@ -127,7 +130,7 @@ class HostVectorEnv(TensorVectorEnv):
         engine: str = "auto",
         validate: bool | None = None,
     ):
-        self.env = env
+        self.task: HostEnv = env
         self.num_envs = checks.positive("num_envs", num_envs)
         self.device = checks.device(device)
         checks.memory(env.id, self.num_envs, env.observation_space, self.device)
@@ -275,9 +278,9 @@ class HostVectorEnv(TensorVectorEnv):
         except Exception as error:
             self._end()
             if isinstance(error, EOFError | ConnectionError):
-                sentence = f"a process that steps {self.env.id} was ended from outside; make the environments anew."
+                sentence = f"a process that steps {self.task.id} was ended from outside; make the environments anew."
             else:
-                sentence = f"{self.env.id} failed in {what}: {str(error).rstrip('.') or type(error).__name__}."
+                sentence = f"{self.task.id} failed in {what}: {str(error).rstrip('.') or type(error).__name__}."
             raise InputError(sentence) from error
         except BaseException:
             self._end()
@@ -324,12 +327,12 @@ class HostVectorEnv(TensorVectorEnv):
 
     def __getattr__(self, name: str) -> Any:
         if name in ("get_state", "set_state"):
-            raise AttributeError(f"{self.env.id} is stepped {self.where}, and there its state cannot be reached.")
+            raise AttributeError(f"{self.task.id} is stepped {self.where}, and there its state cannot be reached.")
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
 
     def __repr__(self) -> str:
         facts = f"num_envs={self.num_envs}, device={str(self.device)!r}, engine={self.backend!r}"
-        return f"HostVectorEnv({self.env.id!r}, {facts})"
+        return f"HostVectorEnv({self.task.id!r}, {facts})"
 
     def _open(self) -> None:
         if self.closed:

@@ -118,7 +118,7 @@ def _check_functions(env: Any) -> None:
         lanes = tuple(name for name, value in env.params._asdict().items() if not isinstance(value, int | float))
         with warnings.catch_warnings(action="ignore"):  # of observations outside their space, which are refused below
             for seed in range(TRIALS):
-                Trial(env.env, lanes, seed).run()
+                Trial(env.task, lanes, seed).run()
 
 
 def _check_reset(env: Any) -> None:
@@ -258,7 +258,7 @@ def _like(env: VectorEnv, num_envs: int, **changes: Any) -> VectorEnv:
     kept = {
         name: getattr(env, name) for name in ("device", "backend", "autoreset_mode", "params", "validate", "first_env")
     }
-    return VectorEnv(env.env, num_envs, max_episode_steps=limit, **kept | changes)
+    return VectorEnv(env.task, num_envs, max_episode_steps=limit, **kept | changes)
 
 
 def _check_twin(twin: VectorEnv, env: Any, action: Tensor, step: _Step, over: Tensor) -> None:

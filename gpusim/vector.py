@@ -61,6 +61,9 @@ class VectorEnv(SteppedVectorEnv):
         first_env: the number of the first environment: these are rows `first_env` to `first_env + num_envs - 1` of a larger
             vector, bit for bit, as for another GPU's share.
 
+    Attributes:
+        task: the `Env` that steps.
+
     Raises:
         InputError: an argument cannot be used, or the environment breaks a promise of `gpusim.Env`; the sentence says what
             can, and where.
@@ -83,17 +86,17 @@ class VectorEnv(SteppedVectorEnv):
     ):
         if render_mode is not None and not (isinstance(render_mode, str) and render_mode == "rgb_array"):
             raise InputError(f'render_mode must be None or "rgb_array", not {checks.told(render_mode)}.')
-        self.env = runnable(env)
-        self.render_mode, undrawn = render_mode, problem(self.env)
+        self.task: Env = runnable(env)
+        self.render_mode, undrawn = render_mode, problem(self.task)
         if render_mode and undrawn:
             raise InputError(undrawn)
         self.num_envs = checks.positive("num_envs", num_envs)
         self.device = checks.device(device)
-        checks.memory(self.env.id, self.num_envs, self.env.observation_space, self.device)
-        self._asked, self.backend = backend, checks.backend(backend, self.device, self.env, self.num_envs)
-        self._declare(self.env, autoreset_mode, max_episode_steps, copy, validate, first_env)
+        checks.memory(self.task.id, self.num_envs, self.task.observation_space, self.device)
+        self._asked, self.backend = backend, checks.backend(backend, self.device, self.task, self.num_envs)
+        self._declare(self.task, autoreset_mode, max_episode_steps, copy, validate, first_env)
         modes = [] if undrawn else ["rgb_array"]
-        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": modes, "render_fps": fps(self.env)}
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": modes, "render_fps": fps(self.task)}
         self._params = self._checked_params(params)
         self._carry: Carry | None = None
         self._acted: tuple[int, Tensor] | None = None  # the clock after the last step, and its actions
@@ -110,28 +113,28 @@ class VectorEnv(SteppedVectorEnv):
         return self._settled().episode
 
     def _checked_params(self, given: Any) -> Any:
-        params = checks.params(self.env, given, self.num_envs, self.device)
+        params = checks.params(self.task, given, self.num_envs, self.device)
         if lanes := [k for k, v in params._asdict().items() if isinstance(v, Tensor | Uniform)]:
-            self.env = runnable(self.env, lanes)
+            self.task = runnable(self.task, lanes)
         return params
 
     def _make_stepper(self) -> Stepper:
         if self.backend == "triton":
             from gpusim.sim.triton import Fused
 
-            return Fused(self.env, self._mode(), self.index, self.first_env)
+            return Fused(self.task, self._mode(), self.index, self.first_env)
         mode = self._mode()
         if self.device.type != "cpu":
-            return SyncFree(self.env, mode, self.index, self.backend == "compile")
+            return SyncFree(self.task, mode, self.index, self.backend == "compile")
         if self.backend == "native":
             try:
-                return Native(self.env, mode, self.index, self._params)
+                return Native(self.task, mode, self.index, self._params)
             except CompileError as error:
                 if self._asked == "native":
                     raise InputError(f'backend "native" cannot run: {error}.') from None
                 warnings.warn(f"gpusim steps eagerly: {error}.", stacklevel=2)
                 self.backend = "eager"
-        return LookAhead(self.env, mode, self.index)
+        return LookAhead(self.task, mode, self.index)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the stepper, which is made anew where the copy is."""
@@ -145,7 +148,7 @@ class VectorEnv(SteppedVectorEnv):
         lanes = tuple(k for k, v in self._params._asdict().items() if isinstance(v, Tensor))
         ranges = tuple((k, *v) for k, v in self._params._asdict().items() if isinstance(v, Uniform))
         rules = Rules(self.autoreset_mode, self.max_episode_steps)
-        return Mode(rules, ranges, engine.draws(self.env.step), lanes)
+        return Mode(rules, ranges, engine.draws(self.task.step), lanes)
 
     @float32
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]:
@@ -184,7 +187,7 @@ class VectorEnv(SteppedVectorEnv):
         episode = torch.full((self.num_envs,), -1, device=self.device)
         params = type(self._params)(*(zero.clone() if isinstance(p, Uniform) else p for p in self._params))
         key = torch.full((), seed, dtype=torch.int64, device=self.device)
-        state, _ = engine.fresh(self.env, self._mode(), params, key, self.index, episode + 1)
+        state, _ = engine.fresh(self.task, self._mode(), params, key, self.index, episode + 1)
         return Carry(state, params, Book(zero, zero.clone(), flag, flag.clone()), episode, key)
 
     def _settled(self) -> Carry:
@@ -246,7 +249,7 @@ class VectorEnv(SteppedVectorEnv):
         with apart():
             blocks = torch.arange(block, block + count, device=self.device)
             eager = partial(engine.random_actions, self.single_action_space)
-            draw = compiled_actions(self.env) if self.backend == "compile" else eager
+            draw = compiled_actions(self.task) if self.backend == "compile" else eager
             return draw(self._live().seed, self.index, blocks)
 
     @float32
@@ -325,7 +328,7 @@ class VectorEnv(SteppedVectorEnv):
 
     def get_attr(self, name: str) -> tuple:
         """A parameter of the environment (each environment's own value) or an attribute of this object, N times."""
-        if checks.text("name", name) not in self.env.params._fields:
+        if checks.text("name", name) not in self.task.params._fields:
             return self.call(name)
         value = getattr(self._settled().params if self._carry else self._params, name)
         return tuple(value.tolist()) if isinstance(value, Tensor) else (value,) * self.num_envs
@@ -353,4 +356,5 @@ class VectorEnv(SteppedVectorEnv):
         return tuple(frames(self, list(range(self.num_envs)))) if self.render_mode else None
 
     def __repr__(self) -> str:
-        return f"VectorEnv({self.env.id!r}, num_envs={self.num_envs}, device={str(self.device)!r}, backend={self.backend!r})"
+        device, backend = str(self.device), self.backend
+        return f"VectorEnv({self.task.id!r}, num_envs={self.num_envs}, {device=}, {backend=})"

@@ -111,7 +111,7 @@ def caller(env: VectorEnv, mode: str, steps: int) -> Callable[[], Any]:
         return lambda: env.rollout(steps, policy)
     if mode != "step":
         return lambda: env.rollout(steps, transitions=mode == "transitions")
-    drawn = gpusim.make(env.env, env.num_envs, device=env.device, backend="eager")
+    drawn = gpusim.make(env.task, env.num_envs, device=env.device, backend="eager")
     drawn.reset(seed=0)
     actions = drawn.rollout(steps).action
     assert actions is not None
@@ -132,7 +132,7 @@ def untrained(env: VectorEnv) -> MlpPolicy:
     """
     observations: Any = env.single_observation_space
     if len(observations.shape or ()) != 1:
-        raise InputError(f"mode policy needs a vector observation, which {env.env.id} has not: use collect.")
+        raise InputError(f"mode policy needs a vector observation, which {env.task.id} has not: use collect.")
     network = ActorCritic(
         observations, env.single_action_space, (64, 64), "tanh", False, 0.0, torch.Generator().manual_seed(0)
     )

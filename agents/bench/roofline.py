@@ -107,9 +107,9 @@ def operations(env: str, look: bool, num_envs: int = 64) -> float:
     assert action is not None
     made.reset(seed=0)
     carry = carry_of(made.get_state())
-    mode = Mode(Rules(made.autoreset_mode, made.max_episode_steps), (), engine.draws(made.env.step), ())
+    mode = Mode(Rules(made.autoreset_mode, made.max_episode_steps), (), engine.draws(made.task.step), ())
     with torch.no_grad(), Operations() as counted:
-        after, _ = engine.advance(made.env, mode, carry, engine.lanes(action[0]), made.index)
+        after, _ = engine.advance(made.task, mode, carry, engine.lanes(action[0]), made.index)
         if look:
-            engine.observe(made.env, after.state, after.params)
+            engine.observe(made.task, after.state, after.params)
     return counted.count / num_envs

@@ -122,7 +122,7 @@ class RunConfig:
 
     def check_handed(self, env: Environments) -> None:
         """Raises InputError where environments that were handed in are other ones than these settings say."""
-        id, meant, base = env.unwrapped.env.id, name_of(self.env), env.unwrapped
+        id, meant, base = env.unwrapped.task.id, name_of(self.env), env.unwrapped
         if source.name(meant).removeprefix("gpusim/") != id:
             raise InputError(
                 f"the configuration is for {meant}, and the environments are {id}: say Config(env={id!r}), whose preset is "

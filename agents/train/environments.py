@@ -38,7 +38,7 @@ class Made(Watched, Protocol):
     """Environments without what is wrapped around them."""
 
     @property
-    def env(self) -> Task: ...
+    def task(self) -> Task: ...
     @property
     def backend(self) -> str: ...
     @property
@@ -154,10 +154,10 @@ def shown(env: Environments) -> Shown:
         )
     base: Made = env.unwrapped
     changed = changed_params(base)
-    threshold = None if changed else base.env.reward_threshold
+    threshold = None if changed else base.task.reward_threshold
     observation, action = env.single_observation_space, env.single_action_space
-    checks.spaces(base.env.id, observation, action)
-    task = Shown(base.env.id, observation, action, base.max_episode_steps, threshold)  # type: ignore[arg-type]
+    checks.spaces(base.task.id, observation, action)
+    task = Shown(base.task.id, observation, action, base.max_episode_steps, threshold)  # type: ignore[arg-type]
     check_bounds(task)
     return task
 
@@ -173,7 +173,7 @@ def task(env: Given) -> Task:
 
 def changed_params(env: Made) -> dict[str, Any]:
     """The parameters of unwrapped environments that are not their task's own."""
-    task: Any = env.env
+    task: Any = env.task
     now: Any = getattr(env, "params", ())
     if not now:
         return {}
@@ -203,7 +203,7 @@ def remark(env: Environments) -> str:
     """What is to be said of environments that step on the host, in a line; nothing of others."""
     if not isinstance(env, HostVectorEnv):
         return ""
-    return f"{env.env.id} is Gymnasium's: stepped on the host {env.where}, so without CUDA graphs and fused kernels\n"
+    return f"{env.task.id} is Gymnasium's: stepped on the host {env.where}, so without CUDA graphs and fused kernels\n"
 
 
 def kept(env: Environments) -> Any:

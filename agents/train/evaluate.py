@@ -116,7 +116,7 @@ def closing(learner: Learner) -> dict[str, Any]:
         scores = play(policy, env, episodes, seed)
         bring_back(env, before, seed)
     else:
-        scores = evaluate(policy, env.unwrapped.env, episodes, seed, str(env.device))
+        scores = evaluate(policy, env.unwrapped.task, episodes, seed, str(env.device))
     return {"mean": float(scores.mean()), "std": float(scores.std()), "episodes": episodes}
 
 

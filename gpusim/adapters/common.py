@@ -42,7 +42,7 @@ def require_continuous(env: Any, trainer: str) -> None:
     """Refuses discrete actions."""
     if not isinstance(env.single_action_space, Box):
         raise InputError(
-            f"{trainer} has continuous actions only, and those of {env.unwrapped.env.id} are {env.single_action_space}: "
+            f"{trainer} has continuous actions only, and those of {env.unwrapped.task.id} are {env.single_action_space}: "
             "use an environment with a Box, as Pendulum-v1, or another trainer."
         )
 
@@ -51,7 +51,7 @@ def require_discrete(env: Any, trainer: str) -> None:
     """Refuses continuous actions."""
     if not isinstance(env.single_action_space, Discrete):
         raise InputError(
-            f"{trainer} has discrete actions only, and those of {env.unwrapped.env.id} are {env.single_action_space}: "
+            f"{trainer} has discrete actions only, and those of {env.unwrapped.task.id} are {env.single_action_space}: "
             "use an environment with a Discrete, as CartPole-v1, or another trainer."
         )
 

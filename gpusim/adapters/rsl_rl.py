@@ -37,7 +37,7 @@ class RslRlVecEnv(VecEnv):
         self.num_envs: int = env.num_envs
         (self.num_actions,) = env.single_action_space.shape
         self.device = env.device
-        self.cfg = {"env": env.unwrapped.env.id, "num_envs": env.num_envs}
+        self.cfg = {"env": env.unwrapped.task.id, "num_envs": env.num_envs}
         self._obs, _ = env.reset(seed=seed)
 
     @property

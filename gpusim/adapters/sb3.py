@@ -84,7 +84,7 @@ class Sb3VecEnv(VecEnv):
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """A parameter of the environment, or an attribute of what was adapted."""
         rows = self._rows(indices)
-        if attr_name in self.env.unwrapped.env.params._fields:
+        if attr_name in self.env.unwrapped.task.params._fields:
             values = self.env.get_attr(attr_name)
             return [values[row] for row in rows]
         return [getattr(self.env, attr_name)] * len(rows)

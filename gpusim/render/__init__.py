@@ -49,20 +49,20 @@ def render(env: Any, indices: Any = None, *, size: tuple[int, int] | None = (108
 def frames(env: Any, indices: list[int]) -> Iterator[np.ndarray]:
     """The frames `[H, W, 3]` uint8 of those environments, one after the other."""
     venv = _vector_env(env)
-    if sentence := problem(venv.env):
+    if sentence := problem(venv.task):
         raise InputError(sentence)
     state, params, actions = venv.snapshot(indices)
-    if venv.env.render is None and board.drawable(venv.env):
-        yield from map(board.frame, engine.observe(venv.env, state, params).numpy())
+    if venv.task.render is None and board.drawable(venv.task):
+        yield from map(board.frame, engine.observe(venv.task, state, params).numpy())
         return
     shape = None
     for i in range(len(indices)):
         s, p = (type(x)(*(_value(field, i) for field in x)) for x in (state, params))
-        frame = _frame(venv.env, s, p, actions[i])
+        frame = _frame(venv.task, s, p, actions[i])
         shape = shape or frame.shape
         if frame.shape != shape:
             raise InputError(
-                f"render of {venv.env.id} must give every picture one shape, not {shape} and {frame.shape}."
+                f"render of {venv.task.id} must give every picture one shape, not {shape} and {frame.shape}."
             )
         yield frame
 

@@ -60,9 +60,9 @@ class SimulatorVectorEnv(SteppedVectorEnv):
         validate: bool | None = None,
         first_env: int = 0,
     ):
-        self.simulator, self.env, self.num_envs = simulator, simulator.task, simulator.num_envs
+        self.simulator, self.task, self.num_envs = simulator, simulator.task, simulator.num_envs
         self.device = torch.device(simulator.device)
-        self._declare(self.env, autoreset_mode, max_episode_steps, copy, validate, first_env)
+        self._declare(self.task, autoreset_mode, max_episode_steps, copy, validate, first_env)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
         self._seed: Tensor | None = None
         self._book = self._blank()
@@ -185,7 +185,7 @@ class SimulatorVectorEnv(SteppedVectorEnv):
         return self.call(name)
 
     def __repr__(self) -> str:
-        return f"SimulatorVectorEnv({self.env.id!r}, num_envs={self.num_envs}, device={str(self.device)!r})"
+        return f"SimulatorVectorEnv({self.task.id!r}, num_envs={self.num_envs}, device={str(self.device)!r})"
 
 
 def _beside(mask: Tensor, obs: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class RecordVideo(Wrapper):
         size: tuple[int, int] | None = (1080, 1920),
     ):
         super().__init__(env)
-        if sentence := problem(self.unwrapped.env):
+        if sentence := problem(self.unwrapped.task):
             raise InputError(sentence)
         if isinstance(video_length, bool) or not isinstance(video_length, int) or video_length < 0:
             raise InputError(

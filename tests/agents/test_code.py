@@ -213,10 +213,10 @@ def test_a_record_that_was_tampered_with_opens_no_door(code, desk):
 def test_python_takes_the_same_names(desk):
     here = f"{desk / 'device_own.py'}:Lab/Own-v0"
     assert gpusim.make(here, 2, device="cpu").max_episode_steps == 4
-    assert gpusim.make("device_own:gpusim/Lab/Own-v0", 2, device="cpu").env is gpusim.spec("Lab/Own-v0")
+    assert gpusim.make("device_own:gpusim/Lab/Own-v0", 2, device="cpu").task is gpusim.spec("Lab/Own-v0")
     config = preset("ppo", here, num_envs=2)
     assert config.env == here
-    assert ppo.PPO(config).env.env.id == "Lab/Own-v0"
+    assert ppo.PPO(config).env.task.id == "Lab/Own-v0"
     hosted = from_gymnasium("hosted_own:Own-v0", 2, device="cpu")
     assert hosted.reset(seed=0)[0].shape == (2, 2)
     hosted.close()

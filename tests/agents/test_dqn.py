@@ -180,7 +180,7 @@ def on_tensors(config):
     """A learner whose environments step by torch, as on a GPU: on the CPU they do by NumPy."""
     learner = DQN(config)
     env = learner.env
-    env._make_stepper = lambda: SyncFree(env.env, env._mode(), env.index, False)
+    env._make_stepper = lambda: SyncFree(env.task, env._mode(), env.index, False)
     env.reset(seed=config.seed)
     return learner
 

@@ -128,7 +128,7 @@ def test_environments_are_held_in_the_same_tensors():
     )
     monkey = torch.zeros(5, dtype=torch.int64)
     for each in (env, twin):
-        each._make_stepper = lambda each=each: functional.SyncFree(each.env, each._mode(), each.index, False)
+        each._make_stepper = lambda each=each: functional.SyncFree(each.task, each._mode(), each.index, False)
         each.reset(seed=1)
     pin = Pin()
     assert not env.hold(pin)

@@ -74,7 +74,7 @@ HANDED = {
 def settings(name, handed, **changes):
     algorithm, sizes = LEARNERS[name]
     changes |= {"normalize_obs": False} if isinstance(handed, FrameStackObservation) else {}
-    return algorithm, algorithm.Config(env=handed.unwrapped.env.id, device="cpu", **sizes | changes)
+    return algorithm, algorithm.Config(env=handed.unwrapped.task.id, device="cpu", **sizes | changes)
 
 
 def weights(learner):

@@ -74,7 +74,7 @@ def test_rollout(env, settings, monkeypatch):
 
 def test_terminated_steps_have_no_value_after_them():
     triton, eager = pair("CartPole-v1", 70)
-    policy = policy_for(triton.env)
+    policy = policy_for(triton.task)
     fused, plain = triton.rollout(25, policy), eager.rollout(25, policy)
     agree(fused, plain)
     assert fused.terminated.any()
@@ -86,29 +86,31 @@ def test_terminated_steps_have_no_value_after_them():
 @pytest.mark.parametrize("num_envs", [1, 64, 65])
 def test_sizes(num_envs):
     triton, eager = pair("Pendulum-v1", num_envs, max_episode_steps=3)
-    agree(triton.rollout(4, policy_for(triton.env)), eager.rollout(4, policy_for(triton.env)))
+    agree(triton.rollout(4, policy_for(triton.task)), eager.rollout(4, policy_for(triton.task)))
 
 
 @pytest.mark.parametrize("hidden", [(64, 64), (100, 20), (256, 256)], ids=str)
 def test_widths(hidden):
     triton, eager = pair("CartPole-v1", 5)
-    policy = policy_for(triton.env, hidden=hidden)
+    policy = policy_for(triton.task, hidden=hidden)
     agree(triton.rollout(2, policy), eager.rollout(2, policy))
 
 
 def test_drawn_parameters():
     kwargs = {"params": {"gravity": gpusim.Uniform(5.0, 15.0), "force": torch.linspace(5.0, 15.0, 9)}}
     triton, eager = pair("CartPole-v1", 9, max_episode_steps=3, **kwargs)
-    agree(triton.rollout(8, policy_for(triton.env)), eager.rollout(8, policy_for(triton.env)))
+    agree(triton.rollout(8, policy_for(triton.task)), eager.rollout(8, policy_for(triton.task)))
 
 
 def test_which_path_is_taken():
     triton, _ = pair("CartPole-v1", 5)
     with recording() as launches:
-        triton.rollout(64, policy_for(triton.env))
+        triton.rollout(64, policy_for(triton.task))
     assert [launch.kernel.fn.__name__ for launch in launches].count("rollout_kernel") == 1
-    small = policy_for(triton.env, hidden=(8, 8))  # too narrow for the kernel: the policy on torch, the steps by kernel
+    small = policy_for(
+        triton.task, hidden=(8, 8)
+    )  # too narrow for the kernel: the policy on torch, the steps by kernel
     assert triton.rollout(3, small).next_obs is not None
     other = gpusim.make("CartPole-v1", 5, device="cpu", backend="triton", autoreset_mode="next_step")
     other.reset(seed=0)
-    assert other.rollout(3, policy_for(other.env)).next_obs is not None
+    assert other.rollout(3, policy_for(other.task)).next_obs is not None

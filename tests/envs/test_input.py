@@ -335,7 +335,7 @@ def test_registering(registries):
     assert gpusim.register(mine) is gpusim.register(mine) is mine
     assert gpusim.env_ids()[-1] == "Mine-v0"
     assert make("Mine-v0").max_episode_steps is None
-    assert gymnasium.make_vec("gpusim/Mine-v0", num_envs=2, device="cpu").env is mine
+    assert gymnasium.make_vec("gpusim/Mine-v0", num_envs=2, device="cpu").task is mine
 
 
 def again(env):
@@ -350,8 +350,8 @@ def test_registering_again_replaces(registries):
     old = gpusim.register(dataclasses.replace(CARTPOLE, id="Mine-v0"))
     kept = make("Mine-v0")
     new = again(dataclasses.replace(old, max_episode_steps=7, reward_threshold=5.0))
-    assert gpusim.spec("Mine-v0") is make("Mine-v0").env is new
-    assert kept.env is old
+    assert gpusim.spec("Mine-v0") is make("Mine-v0").task is new
+    assert kept.task is old
     theirs = gymnasium.spec("gpusim/Mine-v0")
     assert (theirs.max_episode_steps, theirs.reward_threshold) == (7, 5.0)
     assert gymnasium.make_vec("gpusim/Mine-v0", num_envs=2, device="cpu").max_episode_steps == 7

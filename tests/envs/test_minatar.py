@@ -42,8 +42,8 @@ def test_declaration(env):
     assert env.max_episode_steps is None
     assert env.params.sticky == theirs.game.sticky_action_prob
     assert getattr(env.params, "ramping", 1) == 1
-    assert gpusim.make(env.id, 2, device="cpu").env is env
-    assert gymnasium.make_vec(f"gpusim/MinAtar-{title(env)}-v{int(minimal)}", num_envs=2, device="cpu").env is env
+    assert gpusim.make(env.id, 2, device="cpu").task is env
+    assert gymnasium.make_vec(f"gpusim/MinAtar-{title(env)}-v{int(minimal)}", num_envs=2, device="cpu").task is env
 
 
 @each_game

@@ -205,7 +205,7 @@ PICKLED = {
     "shaped": SHAPED,
     "shaped twice": SHAPED.with_reward(double, params={"more": 1.0}),
     "numbers": NUMBERS,
-    "numbers made lanes": make(NUMBERS).env,
+    "numbers made lanes": make(NUMBERS).task,
     "numbers, shaped": NUMBERS.with_reward(climb, params={"weight": 0.5}),
 }
 
@@ -240,7 +240,7 @@ def test_nothing_is_kept_of_environments_that_are_gone():
         vec.step(torch.zeros(2, dtype=torch.int64))
         vec.rollout(1)
         vec.rollout(1, transitions=False)
-        gone.extend(map(weakref.ref, (vec, vec.env, env, env.step if i % 4 == 0 else env)))
+        gone.extend(map(weakref.ref, (vec, vec.task, env, env.step if i % 4 == 0 else env)))
 
     for i in range(12):
         one(i)

@@ -579,7 +579,7 @@ def test_gymnasium_passes_arguments_and_keeps_them_in_the_spec():
 
 
 def test_gymnasium_finds_the_module_by_itself():
-    assert gymnasium.make_vec("gpusim:gpusim/Pendulum-v1", **MAKE_VEC).env is PENDULUM
+    assert gymnasium.make_vec("gpusim:gpusim/Pendulum-v1", **MAKE_VEC).task is PENDULUM
 
 
 def test_modes_by_any_name():

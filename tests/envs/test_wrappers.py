@@ -571,7 +571,7 @@ def test_a_step_through_all_wrappers_looks_at_no_value(mode, monkeypatch):
     """Fake tensors have none: a synchronization or a shape that depends on data would raise. The step is the GPU's."""
     base = make(PENDULUM, autoreset_mode=mode, validate=False, max_episode_steps=3)
     monkeypatch.setattr(
-        base, "_make_stepper", lambda: functional.SyncFree(base.env, base._mode(), base.index, compiled=False)
+        base, "_make_stepper", lambda: functional.SyncFree(base.task, base._mode(), base.index, compiled=False)
     )
     whole = env = every(base)
     env.reset(seed=0)
@@ -625,7 +625,7 @@ def test_what_wrappers_do_is_one_graph(mode):
 
 def test_attributes():
     env = every(gymnasium.make_vec("gpusim/Pendulum-v1", num_envs=N, device="cpu"))
-    assert env.unwrapped.env is PENDULUM
+    assert env.unwrapped.task is PENDULUM
     assert env.spec.id == "gpusim/Pendulum-v1"
     assert env.autoreset_mode is env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     assert env.device == torch.device("cpu")

@@ -174,7 +174,7 @@ SWINGS = "env = gpusim.make('Pendulum-v1', 4, device='cpu'); env.reset(seed=0)"
 TWO = f"{BUILT}; other = gpusim.make('Acrobot-v1', 4, device='cpu'); other.reset(seed=0)"
 WRAP = {name: getattr(wrappers, name) for name in wrappers.__all__}
 INNER = Hole(
-    ["env"], ["gpusim.wrappers.NormalizeReward(env)"], ["env.env", "gpusim.adapters.to_numpy(env)", "'CartPole-v1'"]
+    ["env"], ["gpusim.wrappers.NormalizeReward(env)"], ["env.task", "gpusim.adapters.to_numpy(env)", "'CartPole-v1'"]
 )
 
 
