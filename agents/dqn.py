@@ -182,9 +182,11 @@ def dqn_loss(config: Config, q: Tensor, action: Tensor, target: Tensor, weight: 
         target: `[B]`.
         weight: `[B]` importance weights, all 1 where None.
     """
-    taken = q.gather(-1, action.unsqueeze(-1)).squeeze(-1)
-    each = torch.nn.functional.huber_loss(taken, target, reduction="none", delta=config.huber)
-    return Losses((each if weight is None else weight * each).mean(), taken.detach().mean(), (target - taken).detach())
+    q_taken = q.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+    each = torch.nn.functional.huber_loss(q_taken, target, reduction="none", delta=config.huber)
+    return Losses(
+        (each if weight is None else weight * each).mean(), q_taken.detach().mean(), (target - q_taken).detach()
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- update

@@ -75,9 +75,9 @@ class PPO(OnPolicy):
     def make_fused(self) -> "FusedIteration | None":
         if self.env.backend != "triton":
             return None
-        from gpusim.agents.ppo_fused import FusedIteration, problem
+        from gpusim.agents.ppo_fused import FusedIteration, fused_problem
 
-        if reason := problem(self):
+        if reason := fused_problem(self):
             warnings.warn(f"PPO runs on torch operations, not on fused kernels: {reason}.", stacklevel=4)
             return None
         return FusedIteration(self)

@@ -33,7 +33,7 @@ def mlp_shape(learner: OnPolicy) -> MlpShape | None:
     return MlpShape.of(env.single_observation_space, env.single_action_space, config.hidden, config.activation)
 
 
-def problem(learner: OnPolicy) -> str | None:
+def fused_problem(learner: OnPolicy) -> str | None:
     """Why the kernels cannot run the iteration of this learner, a `gpusim.agents.ppo.PPO`, or None."""
     if learner.env.backend != "triton":
         return f'environments step by backend "{learner.env.backend}"'
@@ -76,7 +76,7 @@ class FusedIteration:
         mean, scale = (None, None) if self.normalizer is None else self.normalizer
         centre, half = (None, None) if network.discrete else (network.action_centre, network.action_half)
         self.policy = MlpPolicy(learner.optimizer.flat, shape, mean, scale, centre, half, config.precision)
-        self.kept = collected(config.num_steps, config.num_envs, self.policy)
+        self.out = collected(config.num_steps, config.num_envs, self.policy)
         self.order = torch.empty(size, dtype=torch.int32, device=device)
         self.workspace = make_workspace(shape, -(-size // config.minibatches), device)
         self.losses, self.explained = torch.zeros(8, device=device), torch.zeros((), device=device)
@@ -109,16 +109,16 @@ class FusedIteration:
     @torch.no_grad()
     def _iterate(self) -> None:
         """Nothing here looks at a value on the host."""
-        learner, config, kept = self.learner, self.config, self.kept
+        learner, config, out = self.learner, self.config, self.out
         self.collect()
-        done = kept.terminated | kept.truncated
-        seen = kept.obs.movedim(1, -1), kept.next_value, kept.reward
-        learner.watch.note(*seen, kept.episode_length, done, kept.value)
-        learner.window.add(kept.episode_return, kept.episode_length, done)
-        reward = self._scaled(kept.reward, done)
-        advantage = gae(reward, kept.value, kept.next_value, kept.terminated, done, config.gamma, config.lam)
-        self.explained.copy_(explained_variance(kept.value, advantage))
-        data = Data(kept.obs, kept.sample, kept.log_prob, kept.value, advantage)
+        done = out.terminated | out.truncated
+        seen = out.obs.movedim(1, -1), out.next_value, out.reward
+        learner.watch.note(*seen, out.episode_length, done, out.value)
+        learner.window.add(out.episode_return, out.episode_length, done)
+        reward = self._scaled(out.reward, done)
+        advantage = gae(reward, out.value, out.next_value, out.terminated, done, config.gamma, config.lam)
+        self.explained.copy_(explained_variance(out.value, advantage))
+        data = Data(out.obs, out.sample, out.log_prob, out.value, advantage)
         for _ in range(config.epochs):
             shuffle(len(self.order), self.env.seed, self.epoch, out=self.order)
             self.epoch.add_(1)
@@ -145,14 +145,14 @@ class FusedIteration:
 
     @torch.no_grad()
     def collect(self) -> None:
-        """The rollout alone, in one launch, into `kept`."""
+        """The rollout alone, in one launch, into `out`."""
         self._normalize()
-        self.env.rollout_into(self.kept, self.policy, self.clock)
+        self.env.rollout_into(self.out, self.policy, self.clock)
 
     def _observe(self) -> None:
         """Adds what was acted on to the statistics."""
         if (statistics := self.learner.network.normalizer) is not None:
-            update_moments(statistics.mean, statistics.var, statistics.count, self.kept.obs)
+            update_moments(statistics.mean, statistics.var, statistics.count, self.out.obs)
 
     def _normalize(self) -> None:
         """The statistics as the kernels take them."""

@@ -70,8 +70,8 @@ def pqn_loss(q: Tensor, action: Tensor, target: Tensor) -> tuple[Tensor, Tensor]
         action: `[B]` int64.
         target: `[B]`.
     """
-    taken = q.gather(-1, action.unsqueeze(-1)).squeeze(-1)
-    return 0.5 * (taken - target).square().mean(), taken.detach().mean()
+    q_taken = q.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+    return 0.5 * (q_taken - target).square().mean(), q_taken.detach().mean()
 
 
 # ---------------------------------------------------------------------------------------------------------- update

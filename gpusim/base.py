@@ -49,8 +49,9 @@ class TensorVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         """Raises InputError where this has been closed, ResetNeeded where it was never reset."""
         raise NotImplementedError
 
-    def _masked(self, seed: int | None, options: dict | None, look: bool) -> Tensor | None:
-        """The mask in what `reset` was given, bool `[N]`, looked at if so wished; None: all environments are to be reset."""
+    def _masked(self, seed: int | None, options: dict | None, validate: bool) -> Tensor | None:
+        """The mask `[N]` in what `reset` was given; None: all environments are to be reset. `validate`: whether to look at
+        its values."""
         if not isinstance(options, dict | None):
             raise InputError(f"options must be a dict, not {type(options).__name__}.")
         options = dict(options or {})
@@ -64,6 +65,6 @@ class TensorVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         if seed is not None:
             raise InputError("a seed belongs to all environments: call reset(seed=...) without a reset_mask.")
         self.require_reset()
-        if look and not mask.any():
+        if validate and not mask.any():
             raise InputError("reset_mask is all False: at least one environment must be reset.")
         return mask

@@ -78,8 +78,8 @@ def account(
         terminated, truncated = where(over, book.terminated, terminated), where(over, book.truncated, truncated)
         elapsed, episode_return = choose(book.elapsed, elapsed), choose(book.episode_return, episode_return)
         reset = false_like(over)
-    told = where(over, 0.0, reward), terminated, truncated, reset, valid, episode_return + 0.0, elapsed
-    return Book(elapsed, episode_return, terminated | False, truncated | False), Step(None, None, *told)
+    returned = where(over, 0.0, reward), terminated, truncated, reset, valid, episode_return + 0.0, elapsed
+    return Book(elapsed, episode_return, terminated | False, truncated | False), Step(None, None, *returned)
 
 
 def reopened(book: Book, mask: Lane) -> Book:

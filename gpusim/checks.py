@@ -48,21 +48,21 @@ def device(value: Any) -> torch.device:
     raise InputError(f'device "{value}" is not supported; use "cpu" or "cuda".')
 
 
-def backend_problem(name: str, where: torch.device, env: Env | None = None) -> str | None:
+def backend_problem(name: str, device: torch.device, env: Env | None = None) -> str | None:
     """Why `name` cannot run (on `env`, where one is given) on this device here, and how to mend it; None where it can."""
     if name == "triton":
         if not importlib.util.find_spec("triton"):
             return 'triton is not installed; install it (pip install triton), or use backend="eager" or "compile"'
-        if not runs_on(where):
+        if not runs_on(device):
             return (
                 'it needs a CUDA GPU; use device="cuda" where there is one, or backend="eager" or "compile" '
                 "(TRITON_INTERPRET=1, set before Python starts, runs kernels on the CPU, slowly, for tests)"
             )
         return _not_lowered(env) if env else None
-    if name == "compile" and where.type == "cpu":
-        return backend_problem("native", where, env)
+    if name == "compile" and device.type == "cpu":
+        return backend_problem("native", device, env)
     if name == "native":
-        if where.type != "cpu":
+        if device.type != "cpu":
             return 'it is the CPU\'s; use device="cpu", or backend="triton" or "compile"'
         if not compiler():
             return 'it needs a C++ compiler; install g++ or clang++, name one in CXX, or use backend="eager"'
@@ -79,24 +79,24 @@ def _not_lowered(env: Env) -> str | None:
     return None
 
 
-def backend(name: Any, where: torch.device, env: Env | None = None, num_envs: int = FEW) -> str:
+def backend(name: Any, device: torch.device, env: Env | None = None, num_envs: int = FEW) -> str:
     """The one that runs where `name` is asked for."""
     if not isinstance(name, str) or name not in ("auto", *BACKENDS):
         raise InputError(f'backend {told(name)} is not known; use "auto", "eager", "native", "compile" or "triton".')
-    if name == "auto" and where.type == "cpu":
-        return "eager" if num_envs < FEW or backend_problem("native", where, env) else "native"
+    if name == "auto" and device.type == "cpu":
+        return "eager" if num_envs < FEW or backend_problem("native", device, env) else "native"
     if name == "auto":
-        return "compile" if backend_problem("triton", where, env) else "triton"
-    if name == "compile" and where.type == "cpu":
-        if not (problem := backend_problem("native", where, env)):
+        return "compile" if backend_problem("triton", device, env) else "triton"
+    if name == "compile" and device.type == "cpu":
+        if not (problem := backend_problem("native", device, env)):
             return "native"
         warnings.warn(
             f'on a CPU, backend "compile" is "native", which cannot run, so that it is "eager": {problem}.',
             stacklevel=3,
         )
         return "eager"
-    if problem := backend_problem(name, where, env):
-        raise InputError(f'backend "{name}" cannot run on device "{where}": {problem}.')
+    if problem := backend_problem(name, device, env):
+        raise InputError(f'backend "{name}" cannot run on device "{device}": {problem}.')
     return name
 
 
@@ -217,10 +217,10 @@ def positive(name: str, value: Any) -> int:
     return int(value)
 
 
-def memory(name: str, num_envs: int, observation: Box, where: torch.device) -> None:
+def memory(name: str, num_envs: int, observation: Box, device: torch.device) -> None:
     """Raises InputError where so many environments cannot fit: an observation, and the counters of each."""
     each = math.prod(observation.shape) * np.dtype(observation.dtype).itemsize + COUNTERS
-    require(f"{num_envs:,} environments of {name}", num_envs * each, where)
+    require(f"{num_envs:,} environments of {name}", num_envs * each, device)
 
 
 def max_episode_steps(env: Task, value: int | None) -> int | None:
@@ -258,7 +258,7 @@ def later_seed(seed: int, by: int) -> int:
     return (seed + by) % 2**63
 
 
-def params(env: Env, given: Any, num_envs: int, where: torch.device) -> Any:
+def params(env: Env, given: Any, num_envs: int, device: torch.device) -> Any:
     """`env.params` with what was given put in its place: numbers, `[N]` float32 tensors, or `Uniform` ranges."""
     if given is None:
         return env.params
@@ -269,7 +269,7 @@ def params(env: Env, given: Any, num_envs: int, where: torch.device) -> Any:
     for name, value in changes.items():
         if name not in env.params._fields:
             raise InputError(f"{env.id} has no parameter {told(name)}; it has {', '.join(env.params._fields)}.")
-        made = changes[name] = param(name, value, num_envs, where)
+        made = changes[name] = param(name, value, num_envs, device)
         unseen = isinstance(value, Uniform) or (
             isinstance(made, Tensor) and made.device.type != "cpu"
         )  # or a GPU waits
@@ -285,7 +285,7 @@ def params(env: Env, given: Any, num_envs: int, where: torch.device) -> Any:
     return env.params._replace(**changes)
 
 
-def param(name: str, value: Any, num_envs: int, where: torch.device) -> Any:
+def param(name: str, value: Any, num_envs: int, device: torch.device) -> Any:
     if isinstance(value, Uniform):
         numbers = all(isinstance(x, int | float | np.number) and not isinstance(x, bool) for x in value)
         if not numbers or not -math.inf < value.low < value.high < math.inf:
@@ -299,7 +299,7 @@ def param(name: str, value: Any, num_envs: int, where: torch.device) -> Any:
     if isinstance(value, int) and abs(value) >= 2**63:  # more than a tensor of ints holds
         value = float(value) if abs(value) <= GREATEST else math.inf
     try:
-        tensor = as_tensor(name, value, where)
+        tensor = as_tensor(name, value, device)
         dense = tensor.layout is torch.strided and not tensor.is_nested
         real = dense and not tensor.is_complex() and tensor.dtype != torch.bool
         tensor = tensor.to(torch.float32) if real else torch.empty(0)
@@ -312,10 +312,10 @@ def param(name: str, value: Any, num_envs: int, where: torch.device) -> Any:
     return float(value) if tensor.ndim == 0 else tensor.detach().clone()
 
 
-def as_tensor(name: str, value: Any, where: torch.device | None = None) -> Tensor:
+def as_tensor(name: str, value: Any, device: torch.device | None = None) -> Tensor:
     """What torch makes of it."""
     try:
-        return torch.as_tensor(value, device=where)
+        return torch.as_tensor(value, device=device)
     except (TypeError, ValueError, RuntimeError, OverflowError):  # NotImplementedError too, of the device "meta"
         raise InputError(f"{name} must be numbers, in a tensor, an array or a list, not {told(value)}.") from None
 
@@ -328,27 +328,27 @@ def _tensor(value: Any) -> Any:
         return value
 
 
-def mask(value: Any, num_envs: int, where: torch.device) -> Tensor:
+def mask(value: Any, num_envs: int, device: torch.device) -> Tensor:
     """A `reset_mask` as a bool tensor `[N]` on the device."""
     value = _tensor(value)
     if not isinstance(value, Tensor) or value.dtype != torch.bool or value.shape != (num_envs,):
         got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise InputError(f"reset_mask must be a bool tensor or array of shape ({num_envs},), not {got}.")
-    if value.device.type not in ("cpu", where.type) or value.layout is not torch.strided:
+    if value.device.type not in ("cpu", device.type) or value.layout is not torch.strided:
         raise InputError(
-            f'reset_mask must be a dense tensor on device "{where}", not {value.layout} on "{value.device}".'
+            f'reset_mask must be a dense tensor on device "{device}", not {value.layout} on "{value.device}".'
         )
-    return value.to(where)
+    return value.to(device)
 
 
-def actions(value: Any, space: Discrete | Box, num_envs: int, where: torch.device, values: bool) -> Tensor:
+def actions(value: Any, space: Discrete | Box, num_envs: int, device: torch.device, values: bool) -> Tensor:
     """The actions of one step as a tensor on the device; `values` says whether to look at their range too."""
-    if isinstance(value, np.ndarray) and where.type == "cpu":
+    if isinstance(value, np.ndarray) and device.type == "cpu":
         value = _tensor(value)
     if not isinstance(value, Tensor):
-        raise InputError(f'actions must be a torch tensor on device "{where}", not {type(value).__name__}.')
-    if value.device != where and (value.device.type != "cpu" or where.type != "cpu"):  # "cpu:0" is "cpu"
-        raise InputError(f'actions are on device "{value.device}" but the environment is on "{where}".')
+        raise InputError(f'actions must be a torch tensor on device "{device}", not {type(value).__name__}.')
+    if value.device != device and (value.device.type != "cpu" or device.type != "cpu"):  # "cpu:0" is "cpu"
+        raise InputError(f'actions are on device "{value.device}" but the environment is on "{device}".')
     if value.layout is not torch.strided or value.is_nested:
         raise InputError(f"actions must be a dense tensor, not {'nested' if value.is_nested else value.layout}.")
     shape = (num_envs, *(space.shape or ()))
@@ -367,7 +367,7 @@ def actions(value: Any, space: Discrete | Box, num_envs: int, where: torch.devic
 def _range(value: Tensor, space: Discrete | Box) -> None:
     array: Any = value
     if value.device.type == "cpu":
-        array = value.numpy()  # whose reductions have the lesser overhead
+        array = value.numpy()  # NumPy's reductions have less overhead than torch's
         if isinstance(space, Discrete) and array.view(f"u{array.itemsize}").max() < space.n:  # one below 0 is huge
             return
     low, high = float(array.min()), float(array.max())

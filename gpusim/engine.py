@@ -42,22 +42,29 @@ class Carry(NamedTuple):
     seed: Lane  # int64 scalar
 
 
+class Fresh(NamedTuple):
+    """What an episode begins with, for every environment."""
+
+    state: Any  # the environment's State
+    params: Any  # its Params
+
+
 class Mode(NamedTuple):
     """The choices that shape the step; one compiled function for each."""
 
     rules: Rules
     random_params: tuple[tuple[str, float, float], ...]  # (field, low, high) drawn at every reset
     draws: bool  # whether the environment's step uses its generator at all
-    lanes: tuple[str, ...]  # the fields of Params that are lanes
+    per_env: tuple[str, ...]  # the fields of Params that are lanes: each environment has its own value
 
 
-def fresh(env: Env, mode: Mode, params: Any, seed: Lane, index: Lane, episode: Lane) -> tuple[Any, Any]:
+def fresh(env: Env, mode: Mode, params: Any, seed: Lane, index: Lane, episode: Lane) -> Fresh:
     """The state and parameters that begin episode number `episode` of the environments `index`."""
     rng = Rng(seed, index, episode, 0, STREAM_PARAMS)
     if mode.random_params:
-        chosen = {name: uniform(rng, i, low, high) for i, (name, low, high) in enumerate(mode.random_params)}
-        params = params._replace(**chosen)
-    return env.init(Rng(seed, index, episode, 0, STREAM_INIT), params), params
+        drawn = {name: uniform(rng, i, low, high) for i, (name, low, high) in enumerate(mode.random_params)}
+        params = params._replace(**drawn)
+    return Fresh(env.init(Rng(seed, index, episode, 0, STREAM_INIT), params), params)
 
 
 @by_function
@@ -75,7 +82,7 @@ def advance(env: Env, mode: Mode, c: Carry, action: Any, index: Lane) -> tuple[C
     """One step of all environments with everything but the beginnings that may be due."""
     rng = Rng(c.seed, index, c.episode, c.book.elapsed, STREAM_STEP) if mode.draws else None
     state, reward, terminated = env.step(c.state, action, rng, c.params)
-    reward, terminated = reward + 0.0, terminated | False  # the caller's own, though they may be fields of the state
+    reward, terminated = reward + 0.0, terminated | False  # copies: a step may return fields of its state
     if isinstance(reward, np.ndarray):  # NumPy makes float64 of an int beside a float
         state, reward = _as(c.state, state), reward.astype(np.float32, copy=False)
     book, out = account(mode.rules, c.book, reward, terminated)
@@ -89,28 +96,27 @@ def _as(like: Any, state: Any) -> Any:
     return type(like)(*(new.astype(old.dtype, copy=False) for old, new in zip(like, state, strict=True)))
 
 
-def begin_where(mask: Lane, c: Carry, begun: tuple[Any, Any]) -> Carry:
-    """The masked environments are where the episode begins whose state and parameters are `begun`, given for all of them;
-    the book is left to the caller."""
+def begin_where(mask: Lane, c: Carry, new: Fresh) -> Carry:
+    """The masked environments begin the episode `new`, which is given for all of them; the book is left to the caller."""
     choose = chooser(mask, shared=True)
-    params = c.params if begun[1] is c.params else each_field(choose, begun[1], c.params)
-    return changed(c, state=each_field(choose, begun[0], c.state), params=params)
+    params = c.params if new.params is c.params else each_field(choose, new.params, c.params)
+    return changed(c, state=each_field(choose, new.state, c.state), params=params)
 
 
-def lanes(actions: Tensor) -> Any:
+def action_lanes(actions: Tensor) -> Any:
     """Actions `[N]` or `[N, d]` as `Env.step` takes them: a lane, or a tuple of lanes for a `Box` of more than one entry."""
     if actions.ndim == 1:
         return actions
     return actions.squeeze(1) if actions.shape[1] == 1 else actions.unbind(1)
 
 
-def observe(env: Env, state: Any, params: Any) -> Lane:
+def observation(env: Env, state: Any, params: Any) -> Lane:
     """`[N, *obs]`; a vector is stored lane after lane, so it is its transpose that is contiguous."""
     shape = env.observation_space.shape
     if len(shape) > 1:
         return _picture(env, state, params, shape)
-    lanes = env.observe(state, params)
-    stacked = torch.stack(lanes) if isinstance(lanes[0], Tensor) else np.array(lanes, np.float32)
+    entries = env.observe(state, params)
+    stacked = torch.stack(entries) if isinstance(entries[0], Tensor) else np.array(entries, np.float32)
     return stacked.swapaxes(0, -1)
 
 
@@ -132,25 +138,25 @@ def transition(
     c: Carry,
     action: Any,
     index: Lane,
-    begun: Any,
-    look: bool = True,
+    beginning: Fresh,
+    observe: bool = True,
     tally: Tally | None = None,
 ) -> tuple[Carry, Step, Tally | None]:
     """One step and the resets due; `Carry.episode` is left to the caller.
 
     Args:
-        begun: `fresh(...)` of every environment's next episode.
-        look: whether observations are wanted.
+        beginning: `fresh(...)` of every environment's next episode.
+        observe: whether observations are wanted.
         tally: what to count ended episodes in.
     """
     after, out = advance(env, mode, c, action, index)
     tally = tally and count(tally, out)
     same = mode.rules.autoreset is AutoresetMode.SAME_STEP
-    final_obs = observe(env, after.state, after.params) if look else None
+    final_obs = observation(env, after.state, after.params) if observe else None
     if mode.rules.autoreset is AutoresetMode.DISABLED:
         return after, changed(out, obs=final_obs), tally
-    new = begin_where(out.reset, after, begun)
-    obs = observe(env, new.state, new.params) if look else None
+    new = begin_where(out.reset, after, beginning)
+    obs = observation(env, new.state, new.params) if observe else None
     return new, changed(out, obs=obs, final_obs=final_obs if same else None), tally
 
 
@@ -166,7 +172,7 @@ def random_actions(space, seed: Tensor, index: Tensor, block: Tensor) -> Tensor:
     """
     rng = Rng(seed, index, (block & 0xFFFFFFFF)[:, None], (block >> 32)[:, None], STREAM_ACTION)
     if isinstance(space, Discrete):
-        drawn = [((word * int(space.n)) >> 32).to(torch.int32) for word in words(rng, 0)]
+        numbers = [((word * int(space.n)) >> 32).to(torch.int32) for word in words(rng, 0)]
     else:
-        drawn = [(word >> 8).to(torch.float32) * 2.0**-24 for word in words(rng, 0)]
-    return torch.stack(drawn, dim=1).flatten(0, 1)
+        numbers = [(word >> 8).to(torch.float32) * 2.0**-24 for word in words(rng, 0)]
+    return torch.stack(numbers, dim=1).flatten(0, 1)

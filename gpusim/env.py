@@ -96,7 +96,7 @@ class Env(Remembers):
             InputError: `reward` takes other arguments, fails on a step or gives no lane, does what a `step` may not; a
                 parameter is no number or is there already.
         """
-        from gpusim.checks import environment  # which imports this module
+        from gpusim.checks import environment  # here, as gpusim.checks imports this module
 
         env = ready(environment(self), ())
         wider = env.params if params is None else widened(env.params, params)

@@ -42,14 +42,14 @@ class NotFinite(FloatingPointError):
             known (on a GPU, and of an episode that began long before).
     """
 
-    def __init__(self, sentence: str, quantity: str = "", **where: int | None):
+    def __init__(self, sentence: str, quantity: str = "", **place: int | None):
         super().__init__(sentence)
         self.quantity = quantity
-        self.environment: int | None = where.get("environment")
-        self.episode: int | None = where.get("episode")
-        self.step: int | None = where.get("step")
-        self.seed: int | None = where.get("seed")
-        self.iteration: int | None = where.get("iteration")
+        self.environment: int | None = place.get("environment")
+        self.episode: int | None = place.get("episode")
+        self.step: int | None = place.get("step")
+        self.seed: int | None = place.get("seed")
+        self.iteration: int | None = place.get("iteration")
         self.actions: Any = None
 
     def __reduce__(self) -> Any:

@@ -179,8 +179,8 @@ class HostVectorEnv(TensorVectorEnv):
 
         With a seed, environment i is seeded with seed + i, as Gymnasium does it.
         """
-        chosen = self._masked(seed, options, look=True)
-        mask = None if chosen is None else chosen.cpu().numpy()
+        given = self._masked(seed, options, validate=True)
+        mask = None if given is None else given.cpu().numpy()
         self._open()
         if seed is not None:
             seed = checks.seed(seed)
@@ -189,8 +189,8 @@ class HostVectorEnv(TensorVectorEnv):
             self.clock, first = 0, secrets.randbits(63) if seed is None else seed
             self._seed = torch.full((), first, dtype=torch.int64, device=self.device)
         obs, lives = self._asked("reset", lambda: self._engine.reset(seed, mask))
-        begun = slice(None) if mask is None else mask
-        self._episode[begun] = 0 if seed is not None or anew else self._episode[begun] + 1
+        rows = slice(None) if mask is None else mask
+        self._episode[rows] = 0 if seed is not None or anew else self._episode[rows] + 1
         self._book = reopened(self._book, np.ones(self.num_envs, bool) if mask is None else mask)
         self._lives = None if lives is None else lives.copy()
         self._see(obs)

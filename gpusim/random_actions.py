@@ -39,7 +39,7 @@ class RandomActions:
         self.width = 1 if isinstance(self.space, Discrete) else int(self.space.shape[0])  # words a step needs
         wanted = num_steps * self.width // 4 + 2
         self.blocks = min(wanted, max(2, WORDS_AT_ONCE // (4 * num_envs)))
-        self.first = self.stop = 0  # what is held is number `first` to `stop` of the stream
+        self.first = self.stop = 0  # actions number `first` to `stop` of the stream are held
         self.rows: tuple[Tensor, ...] = ()
 
     def at(self, clock: int) -> Tensor:

@@ -17,7 +17,7 @@ from gpusim.trial import ALL, SOME, Trial, alike, described, is_number, line, no
 from gpusim.watch import Forbidden, watched
 
 ARGUMENTS = ("state", "action", "next_state", "reward", "terminated", "params")
-MADE_OF = "__made_of__"  # what a class of parameters was joined of; no parameter has such a name
+MADE_OF = "__made_of__"  # the attribute that tells what a class of parameters was joined of
 
 
 def shaped(step: Callable, reward: Callable) -> Callable:
@@ -61,7 +61,7 @@ def widened(params: Any, more: Any) -> Any:
 def _joined(kind: Any, more: tuple[str, ...], values: tuple) -> Any:
     """A tuple of the class `kind` with more fields, which is pickled as what it was made of."""
     first, before = getattr(kind, MADE_OF, (kind, ()))
-    names, make = (*kind._fields, *more), namedtuple  # as mypy knows none of names that are not written out
+    names, make = (*kind._fields, *more), namedtuple  # by another name, or mypy asks for literal fields
     wider: Any = make(kind.__name__, names, defaults=values, module=kind.__module__)
     made_of = first, (*before, *more)
     setattr(wider, MADE_OF, made_of)

@@ -182,7 +182,7 @@ class Steps:
 
     def __init__(self, env: Steppable):
         self.env = env
-        self.kept: list[dict[str, Tensor]] = []
+        self.records: list[dict[str, Tensor]] = []
         self.reset: Tensor | None = None  # where the last step began an episode
 
     def begun(self) -> Tensor:
@@ -192,13 +192,13 @@ class Steps:
     def take(self, obs: Tensor, action: Tensor, extras: dict[str, Tensor]) -> Tensor:
         """One step; the next observation."""
         out, _ = self.env.advance(action)
-        self.kept.append(_record(obs, action, out, extras))
+        self.records.append(_record(obs, action, out, extras))
         self.reset = out.reset
         return out.obs
 
     def stacked(self) -> dict[str, Tensor]:
         """`[T, N, ...]` each."""
-        whole = {name: _stack([step[name] for step in self.kept]) for name in self.kept[0]}
+        whole = {name: _stack([step[name] for step in self.records]) for name in self.records[0]}
         return whole | {"episode_length": whole["episode_length"].float()}
 
     def close(self) -> None:

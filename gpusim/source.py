@@ -16,18 +16,18 @@ from gpusim.errors import InputError, told
 class Reference(NamedTuple):
     """What stands before the last colon, and after it."""
 
-    where: str  # a module, or a file ending in .py; empty where there is no colon
+    origin: str  # a module, or a file ending in .py; empty where there is no colon
     name: str
 
     @property
     def is_file(self) -> bool:
-        return self.where.endswith(".py")
+        return self.origin.endswith(".py")
 
 
 def reference(text: str) -> Reference:
     """The parts of `text`; nothing is looked at or imported."""
-    where, _, name = str(text).rpartition(":")
-    return Reference(where, name)
+    origin, _, name = str(text).rpartition(":")
+    return Reference(origin, name)
 
 
 def name(text: str) -> str:
@@ -37,8 +37,8 @@ def name(text: str) -> str:
 
 def renamed(text: str, id: str) -> str:
     """`text` with another id."""
-    where = reference(text).where
-    return f"{where}:{id}" if where else id
+    origin = reference(text).origin
+    return f"{origin}:{id}" if origin else id
 
 
 def loaded(text: str) -> str:
@@ -47,15 +47,15 @@ def loaded(text: str) -> str:
     Raises:
         InputError: it cannot be imported.
     """
-    where, id = reference(text)
-    if where:
-        load(where)
+    origin, id = reference(text)
+    if origin:
+        load(origin)
     elif id.endswith(".py"):
         raise InputError(f"{id} is a file: name what it registers too, as in {id}:Name-v0.")
     return id
 
 
-def load(where: str, folder: Path | None = None) -> ModuleType:
+def load(origin: str, folder: Path | None = None) -> ModuleType:
     """The module of that name, or of that file, imported as by `python -m` and `python file.py`: beside others that lie in
     the folder one stands in, or in the file's. What was imported before is not imported again.
 
@@ -65,31 +65,31 @@ def load(where: str, folder: Path | None = None) -> ModuleType:
     Raises:
         InputError: there is none, or it fails.
     """
-    file = Path(where) if where.endswith(".py") else None
-    if file is None and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", where):
-        raise InputError(f"{where!r} is neither a module, as in package.module, nor a file that ends in .py.")
+    file = Path(origin) if origin.endswith(".py") else None
+    if file is None and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", origin):
+        raise InputError(f"{origin!r} is neither a module, as in package.module, nor a file that ends in .py.")
     try:
         there = file is None or file.is_file()
     except OSError as error:
-        raise InputError(f"{told(where)} cannot be read: {error.strerror}.") from None
+        raise InputError(f"{told(origin)} cannot be read: {error.strerror}.") from None
     if not there:
-        raise InputError(f"there is no file {where}.")
+        raise InputError(f"there is no file {origin}.")
     try:
-        return _of_file(file.resolve()) if file else _of_module(where, folder or Path.cwd())
+        return _of_file(file.resolve()) if file else _of_module(origin, folder or Path.cwd())
     except (Exception, SystemExit) as error:
-        raise InputError(f"{where} cannot be imported: {_cause(where, error)}.") from error
+        raise InputError(f"{origin} cannot be imported: {_cause(origin, error)}.") from error
 
 
-def imported(where: str, file: Path | None = None) -> bool:
-    """Whether `load(where)` has nothing to do; of a module, whether it is that of `file`, where that is given."""
-    found = file_of(where)
+def imported(origin: str, file: Path | None = None) -> bool:
+    """Whether `load(origin)` has nothing to do; of a module, whether it is that of `file`, where that is given."""
+    found = file_of(origin)
     return found is not None and (file is None or found == file.resolve())
 
 
-def file_of(where: str) -> Path | None:
+def file_of(origin: str) -> Path | None:
     """That of what has been imported by that name; None where nothing was, or from no file."""
-    file = Path(where).resolve() if where.endswith(".py") else None
-    module = sys.modules.get(where) if file is None else _loaded(file)
+    file = Path(origin).resolve() if origin.endswith(".py") else None
+    module = sys.modules.get(origin) if file is None else _loaded(file)
     found = getattr(module, "__file__", None)
     return Path(found).resolve() if found else None
 
@@ -102,11 +102,11 @@ def root(module: str, file: Path) -> Path | None:
     return path.parents[len(parts) - 1] if fits else None
 
 
-def _of_module(where: str, folder: Path) -> ModuleType:
-    top = folder / where.partition(".")[0]
-    if where not in sys.modules and (top.exists() or top.with_name(f"{top.name}.py").exists()):
+def _of_module(origin: str, folder: Path) -> ModuleType:
+    top = folder / origin.partition(".")[0]
+    if origin not in sys.modules and (top.exists() or top.with_name(f"{top.name}.py").exists()):
         importable(str(folder))
-    return importlib.import_module(where)
+    return importlib.import_module(origin)
 
 
 def _loaded(file: Path) -> ModuleType | None:
@@ -119,10 +119,10 @@ def _of_file(file: Path) -> ModuleType:
         return before
     importable(str(file.parent))
     spec = importlib.util.spec_from_file_location(_free_name(file), file)
-    assert spec is not None  # as it ends in .py
+    assert spec is not None  # None is for unknown suffixes, and the file ends in .py
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where pickle, and an entry point "mine:Mine", look for it
+    sys.modules[spec.name] = module  # pickle and entry points such as "mine:Mine" look modules up there
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -165,9 +165,9 @@ def digest(file: Path) -> str:
         raise InputError(f"{file} cannot be read: {error.strerror}.") from None
 
 
-def _cause(where: str, error: BaseException) -> str:
+def _cause(origin: str, error: BaseException) -> str:
     """What went wrong, and in which line of which file of the user's."""
-    if isinstance(error, ModuleNotFoundError) and error.name and f"{where}.".startswith(f"{error.name}."):
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{origin}.".startswith(f"{error.name}."):
         return f"there is no module {error.name!r}, neither installed nor in {os.getcwd()}"
     if isinstance(error, InputError):
         return str(error).rstrip(".")

@@ -33,7 +33,7 @@ class Snapshot(NamedTuple):
     actions: list  # [K] arrays: the last action of each; None before the first of an episode, or where it is not known
 
 
-def told(c: Carry, clock: int) -> VectorState:
+def vector_state(c: Carry, clock: int) -> VectorState:
     """A carry that is settled, as users see it; the tensors are its own."""
     return VectorState(c.state, c.params, *c.book, episode=c.episode, seed=c.seed, clock=clock)
 

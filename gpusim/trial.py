@@ -60,7 +60,7 @@ def ready(env: Any, lanes: tuple[str, ...] = ()) -> Any:
     except InputError as refused:
         if not (torch.cuda.is_available() and "on the same device" in str(refused)):
             raise
-        state, fields, found = Trial(env, lanes, device="cuda").run()  # where the author's own tensors lie
+        state, fields, found = Trial(env, lanes, device="cuda").run()  # the author's own tensors lie there
     if not any(found):
         return env
     return ready(dataclasses.replace(env, **fill.filled(env, state, fields, found)), lanes)

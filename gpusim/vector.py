@@ -22,13 +22,13 @@ from gpusim.kernels.policy import MlpPolicy
 from gpusim.pin import Pin
 from gpusim.precision import float32
 from gpusim.registry import runnable
-from gpusim.render import fps, frames, problem
+from gpusim.render import fps, frames, render_problem
 from gpusim.rollout import Policy, Rollout
 from gpusim.sim.cpu.eager import LookAhead
 from gpusim.sim.cpu.native import Native
 from gpusim.sim.functional import SyncFree, compiled_actions
 from gpusim.sim.protocol import Stepper
-from gpusim.state import Snapshot, VectorState, carry_of, fitted, possible, told
+from gpusim.state import Snapshot, VectorState, carry_of, fitted, possible, vector_state
 from gpusim.stepped import SteppedVectorEnv
 from gpusim.tree import each_field, tree_map
 
@@ -87,7 +87,7 @@ class VectorEnv(SteppedVectorEnv):
         if render_mode is not None and not (isinstance(render_mode, str) and render_mode == "rgb_array"):
             raise InputError(f'render_mode must be None or "rgb_array", not {checks.told(render_mode)}.')
         self.task: Env = runnable(env)
-        self.render_mode, undrawn = render_mode, problem(self.task)
+        self.render_mode, undrawn = render_mode, render_problem(self.task)
         if render_mode and undrawn:
             raise InputError(undrawn)
         self.num_envs = checks.positive("num_envs", num_envs)
@@ -120,9 +120,9 @@ class VectorEnv(SteppedVectorEnv):
 
     def _make_stepper(self) -> Stepper:
         if self.backend == "triton":
-            from gpusim.sim.triton import Fused
+            from gpusim.sim.triton import TritonStepper
 
-            return Fused(self.task, self._mode(), self.index, self.first_env)
+            return TritonStepper(self.task, self._mode(), self.index, self.first_env)
         mode = self._mode()
         if self.device.type != "cpu":
             return SyncFree(self.task, mode, self.index, self.backend == "compile")
@@ -145,10 +145,10 @@ class VectorEnv(SteppedVectorEnv):
         self._stepper = self._make_stepper()
 
     def _mode(self) -> Mode:
-        lanes = tuple(k for k, v in self._params._asdict().items() if isinstance(v, Tensor))
+        per_env = tuple(k for k, v in self._params._asdict().items() if isinstance(v, Tensor))
         ranges = tuple((k, *v) for k, v in self._params._asdict().items() if isinstance(v, Uniform))
         rules = Rules(self.autoreset_mode, self.max_episode_steps)
-        return Mode(rules, ranges, engine.draws(self.task.step), lanes)
+        return Mode(rules, ranges, engine.draws(self.task.step), per_env)
 
     @float32
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]:
@@ -187,7 +187,7 @@ class VectorEnv(SteppedVectorEnv):
         episode = torch.full((self.num_envs,), -1, device=self.device)
         params = type(self._params)(*(zero.clone() if isinstance(p, Uniform) else p for p in self._params))
         key = torch.full((), seed, dtype=torch.int64, device=self.device)
-        state, _ = engine.fresh(self.task, self._mode(), params, key, self.index, episode + 1)
+        state = engine.fresh(self.task, self._mode(), params, key, self.index, episode + 1).state
         return Carry(state, params, Book(zero, zero.clone(), flag, flag.clone()), episode, key)
 
     def _settled(self) -> Carry:
@@ -229,7 +229,7 @@ class VectorEnv(SteppedVectorEnv):
     ) -> tuple[Step, Tally | None]:
         """As `step`, of actions that were checked; see `gpusim.rollout.Steppable`."""
         with apart():
-            self._carry, out, tally = self._stepper.step(self._live(), engine.lanes(actions), observe, tally)
+            self._carry, out, tally = self._stepper.step(self._live(), engine.action_lanes(actions), observe, tally)
         self.clock += 1
         self._acted = self.clock, actions
         return out, tally
@@ -238,7 +238,7 @@ class VectorEnv(SteppedVectorEnv):
     def advance_several(self, actions: list[Tensor], tally: Tally) -> Tally:
         """Some steps, of which nothing is wanted but the tally."""
         with apart():
-            self._carry, tally = self._stepper.steps(self._live(), [engine.lanes(a) for a in actions], tally)
+            self._carry, tally = self._stepper.steps(self._live(), [engine.action_lanes(a) for a in actions], tally)
         self.clock += len(actions)
         self._acted = self.clock, actions[-1]
         return tally
@@ -276,15 +276,15 @@ class VectorEnv(SteppedVectorEnv):
         self._carry = pin.carry
 
     @float32
-    def rollout_into(self, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
-        """By the backend "triton": as many steps as `kept` has room for, in one launch. It writes to `kept`, and in
+    def rollout_into(self, out: Any, policy: MlpPolicy, clock: Tensor) -> None:
+        """By the backend "triton": as many steps as `out` has room for, in one launch. It writes to `out`, and in
         place to the state.
 
         Args:
-            kept: a `gpusim.kernels.rollout_triton.Collected`.
+            out: a `gpusim.kernels.rollout_triton.Collected`.
             clock: int64 scalar on the device, `self.clock`, which is the caller's to count up.
         """
-        self._stepper.rollout_into(self._live(), kept, policy, clock)
+        self._stepper.rollout_into(self._live(), out, policy, clock)
 
     def snapshot(self, rows: list[int]) -> Snapshot:
         """Those environments as they stand, for whoever draws them."""
@@ -292,14 +292,14 @@ class VectorEnv(SteppedVectorEnv):
         state, params = (
             each_field(lambda x: x[row].cpu() if isinstance(x, Tensor) else x, fields) for fields in (c.state, c.params)
         )
-        begun = (c.book.elapsed[row] > 0).cpu()
-        chosen = self._acted[1] if self._acted and self._acted[0] == self.clock else None  # else a kernel chose them
-        actions = [None] * len(rows) if chosen is None else chosen[row].cpu().numpy()
-        return Snapshot(state, params, [a if b else None for a, b in zip(actions, begun, strict=True)])
+        acted = (c.book.elapsed[row] > 0).cpu()
+        last = self._acted[1] if self._acted and self._acted[0] == self.clock else None  # else a kernel chose them
+        actions = [None] * len(rows) if last is None else last[row].cpu().numpy()
+        return Snapshot(state, params, [a if b else None for a, b in zip(actions, acted, strict=True)])
 
     def get_state(self) -> VectorState:
         """A copy of all that a trajectory depends on: tensors and numbers, in tuples."""
-        return told(tree_map(torch.clone, self._settled()), self.clock)
+        return vector_state(tree_map(torch.clone, self._settled()), self.clock)
 
     @float32
     def set_state(self, state: VectorState | dict) -> None:
@@ -312,7 +312,7 @@ class VectorEnv(SteppedVectorEnv):
             InputError: a field is missing, or has another shape or dtype than here; nothing has changed then.
         """
         with apart():
-            here = told(self._blank(0) if self._carry is None else self._settled(), self.clock)
+            here = vector_state(self._blank(0) if self._carry is None else self._settled(), self.clock)
             new = fitted(state, here, self.num_envs, self.device)
             if self.validate:
                 possible(new)

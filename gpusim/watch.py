@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from gpusim.kernels.lang import Drawn, Rng, words
+from gpusim.kernels.lang import DrawnRng, Rng, words
 from gpusim.tree import tensors
 
 WRITES = "writes into what it was given: make a new lane, x = x + dx, where x += dx changes the old one"
@@ -54,7 +54,7 @@ def watched(function: Callable, *args: Any, joins: bool = False) -> Any:
     before, state = list(map(_held, given)), torch.random.get_rng_state()
     watch = Watch(given, joins)
     with watch:
-        result = function(*(Drawn(*x, words=_Words(x, watch)) if isinstance(x, Rng) else x for x in args))
+        result = function(*(DrawnRng(*x, words=_Words(x, watch)) if isinstance(x, Rng) else x for x in args))
     if watch.problem:  # the function went on
         raise watch.problem
     if list(map(_held, given)) != before:

@@ -135,7 +135,7 @@ def _step(shape: MlpShape, done: float = 0.0, scale: float = 1.0, max_grad_norm:
     workspace.squares.copy_(squares.view(-1, 64).sum(1))
     flat, moment1 = (torch.randn(shape.size, generator=generator) for _ in range(2))
     moment2 = torch.rand(shape.size, generator=generator)
-    if done > 100:  # what little is stepped by then shows
+    if done > 100:  # beside larger weights the step, small by then, would not show
         flat.zero_()
     elif not done:
         moment1, moment2 = torch.zeros(shape.size), torch.zeros(shape.size)

@@ -50,7 +50,7 @@ class Rng(NamedTuple):
     stream: Lane  # one of STREAM_*
 
 
-class Drawn(NamedTuple):
+class DrawnRng(NamedTuple):
     """An `Rng` whose words have been drawn already."""
 
     seed: Lane
@@ -61,7 +61,7 @@ class Drawn(NamedTuple):
     words: Any  # by block: the four words as int32 of the same bits
 
 
-def words(rng: Rng | Drawn, block) -> tuple[Lane, Lane, Lane, Lane]:
+def words(rng: Rng | DrawnRng, block) -> tuple[Lane, Lane, Lane, Lane]:
     """Four random 32-bit words; `block` (0 to 255, known in advance) tells apart the draws made from one `rng`.
 
     Raises:
@@ -72,7 +72,7 @@ def words(rng: Rng | Drawn, block) -> tuple[Lane, Lane, Lane, Lane]:
             f"a block is a whole number from 0 to {BLOCKS - 1}, known in advance, not {_named(block)}; "
             f"{BLOCKS} blocks are the words of {4 * BLOCKS} entities"
         )
-    if isinstance(rng, Drawn):
+    if isinstance(rng, DrawnRng):
         return tuple(_cast(word, "int64") & 0xFFFFFFFF for word in rng.words[block])
     step = rng.step if isinstance(rng.step, int) else _cast(rng.step, "int64")
     return philox(rng.seed, rng.env, rng.episode, step, rng.stream * BLOCKS + block)
@@ -132,7 +132,7 @@ def _cast(x, dtype: str) -> Lane:
     return x.astype(dtype) if isinstance(x, np.ndarray) else x.to(getattr(torch, dtype))
 
 
-LANES = (np.ndarray, Tensor)  # the first, where isinstance is quick, comes first
+LANES = (np.ndarray, Tensor)  # isinstance is quickest on the first, which is on the hot path
 
 
 def is_lane(x) -> bool:

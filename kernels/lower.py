@@ -77,7 +77,7 @@ def lower(function: Callable) -> Any:
     import triton.language as tl
 
     swapped = {name: _twin(value) for name, value in check(function).items()}
-    swapped["tl"] = tl  # which the interpreter looks for in the globals of whatever it runs
+    swapped["tl"] = tl  # the interpreter looks for `tl` in the globals of each function that it runs
     named = _defined(function) if _is_lambda(function) else function
     cells = tuple(types.CellType(swapped.get(name)) for name in named.__code__.co_freevars)
     clone = types.FunctionType(named.__code__, swapped, named.__name__, function.__defaults__, cells)
@@ -86,7 +86,7 @@ def lower(function: Callable) -> Any:
     kernel = triton.jit(clone)
     if hasattr(kernel, "_unsafe_update_src"):  # not in the interpreter, which runs the function itself
         kernel._unsafe_update_src(_without_annotations(kernel.src))
-        kernel.__qualname__ += f".{kernel.cache_key[:16]}"  # by which Triton tells apart the functions of one kernel
+        kernel.__qualname__ += f".{kernel.cache_key[:16]}"  # Triton tells a kernel's functions apart by this name
     return kernel
 
 

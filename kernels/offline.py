@@ -37,7 +37,7 @@ class Compiled(NamedTuple):
     shared: int  # of a block
     stack: int  # local memory; that for indexed arrays (the slow path of sin) is no spill
     spill_stores: int  # on AMD what lies in memory, however often it is stored
-    spill_loads: int | None  # which AMD's compiler does not tell
+    spill_loads: int | None  # None: AMD's compiler does not tell
     spilled: tuple[int, int] | None  # AMD's count of vector and scalar registers, of which most find room in others
     tensor_cores: int  # instructions for them in the code
     instructions: int  # in the code, executed or not

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gpusim.kernels.mlp import MlpShape, actor_torch, critic_torch
 from gpusim.kernels.moments import normalized
-from gpusim.kernels.sampling import Drawn, categorical, gaussian
+from gpusim.kernels.sampling import ActionSample, categorical, gaussian
 
 
 class MlpPolicy(NamedTuple):
@@ -45,7 +45,7 @@ class MlpPolicy(NamedTuple):
         """`[...]` of `obs` `[..., D]`."""
         return critic_torch(self.flat, self.shape, self.features(obs))
 
-    def draw(self, obs: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
+    def draw(self, obs: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> ActionSample:
         """What the policy draws at `obs` `[N, D]` in the environments `index` `[N]` at step `clock`, an int64 scalar."""
         out = actor_torch(self.flat, self.shape, self.features(obs))
         if self.shape.gaussian:

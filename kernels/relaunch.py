@@ -31,8 +31,8 @@ class Known(NamedTuple):
     run: Any  # the launcher
     function: int
     metadata: Any
-    constants: tuple  # what stands for those, at which the launcher does not look
-    globals: list[tuple[dict, str, Any]]  # what the source refers to, and its value when it was compiled
+    constants: tuple  # placeholders in their places: the launcher does not look at them
+    globals: list[tuple[dict, str, Any]]  # globals that the source refers to, with their values when it was compiled
 
 
 _known: dict[tuple, Known] = {}

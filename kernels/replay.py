@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gpusim.kernels.twin import bit_for_bit, twin, within
 
-SMALLEST = 1e-6  # what is added to |δ|, so that nothing is never drawn again
+SMALLEST = 1e-6  # added to |δ|, so that every transition keeps a chance to be drawn
 UNIT = 2.0**20  # weight of a priority of 1
 GATHER = 0x0102040810204080  # eight little-endian bytes of 0 or 1 times this have these eight bits in the top byte
 HEAVIEST = 2.0**38  # weight of the greatest priority that is told from greater ones; 2**24 of these can be added up
@@ -39,7 +39,7 @@ class Form(NamedTuple):
         return self.dtype == torch.bool
 
     @property
-    def kept(self) -> tuple[tuple[int, ...], torch.dtype]:
+    def stored(self) -> tuple[tuple[int, ...], torch.dtype]:
         """Shape and dtype in the ring."""
         return ((-(-self.cells // 8),), torch.uint8) if self.bits else (self.shape, self.dtype)
 
@@ -47,7 +47,7 @@ class Form(NamedTuple):
 class Transitions(NamedTuple):
     """What a ring keeps, `[C, ...]`; or T steps of N environments, `[T, N, ...]`."""
 
-    obs: Tensor  # [..., *obs], in a ring as `Form.kept`
+    obs: Tensor  # [..., *obs], in a ring as `Form.stored`
     next_obs: Tensor  # likewise
     action: Tensor  # integers
     reward: Tensor  # float32
@@ -257,7 +257,7 @@ def played(steps: int, envs: int, form: Form = _VECTOR, first: int = 0) -> Trans
 
 def full_ring(capacity: int, form: Form = _VECTOR) -> Transitions:
     """Of which no two transitions are alike."""
-    shape, dtype = form.kept
+    shape, dtype = form.stored
     generator = torch.Generator().manual_seed(1)
     if dtype.is_floating_point:
         obs = torch.randn(2, capacity, *shape, generator=generator, dtype=dtype)

@@ -17,7 +17,7 @@ from gpusim.kernels.philox import philox
 from gpusim.kernels.twin import twin, within
 
 
-class Drawn(NamedTuple):
+class ActionSample(NamedTuple):
     """Actions of N environments."""
 
     sample: Tensor  # [N] int32, or [N, d] float32
@@ -25,7 +25,7 @@ class Drawn(NamedTuple):
     entropy: Tensor  # [N]
 
 
-def categorical_torch(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
+def categorical_torch(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> ActionSample:
     """Draws from `logits` `[N, A]`.
 
     Args:
@@ -41,16 +41,16 @@ def categorical_torch(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor
     sample = below.sum(-1, dtype=torch.int32)
     log_total = total.log()
     log_prob = shifted.gather(-1, sample[:, None].long()).squeeze(-1) - log_total
-    return Drawn(sample, log_prob, log_total - (weight * shifted).sum(-1) / total)
+    return ActionSample(sample, log_prob, log_total - (weight * shifted).sum(-1) / total)
 
 
-def gaussian_torch(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
+def gaussian_torch(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> ActionSample:
     """Draws from independent normals, `mean` `[N, d]`, `log_std` `[d]` (kept within `LOG_STD_RANGE`); else as
     `categorical`."""
     entropy, log_std = Gaussian(mean, log_std).entropy(), log_std.clamp(*LOG_STD_RANGE)
     noise = torch.stack([_normal(_words(seed, index, clock, k // 2), k % 2) for k in range(mean.shape[1])], -1)
     log_prob = (-0.5 * noise * noise - log_std - HALF_LOG_TAU).sum(-1)
-    return Drawn(mean + noise * log_std.exp(), log_prob, entropy)
+    return ActionSample(mean + noise * log_std.exp(), log_prob, entropy)
 
 
 def _words(seed: Tensor, index: Tensor, clock: Tensor, block: int):

@@ -14,7 +14,7 @@ from gpusim.kernels.distributions import LOG_STD_RANGE
 from gpusim.kernels.lang import STREAM_POLICY, Rng
 from gpusim.kernels.lang_triton import words
 from gpusim.kernels.launch import launch, programs
-from gpusim.kernels.sampling import Drawn
+from gpusim.kernels.sampling import ActionSample
 from gpusim.kernels.tune import sizes
 
 POLICY = tl.constexpr(STREAM_POLICY)
@@ -23,21 +23,21 @@ TWO_PI = tl.constexpr(2 * math.pi)
 HALF_LOG_TWO_PI = tl.constexpr(HOST_HALF_LOG_TAU)
 
 
-def categorical_triton(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
+def categorical_triton(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> ActionSample:
     """As `categorical_torch`."""
     n, actions = logits.shape
-    out = Drawn(torch.empty(n, dtype=torch.int32, device=logits.device), *logits.new_empty(2, n))
+    out = ActionSample(torch.empty(n, dtype=torch.int32, device=logits.device), *logits.new_empty(2, n))
     block = sizes("sampling", logits.device)
     grid = (programs(n, block["BLOCK"]),)
     launch(categorical_kernel, grid, logits.contiguous(), seed, index, clock, out, n, ACTIONS=actions, **block)
     return out
 
 
-def gaussian_triton(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> Drawn:
+def gaussian_triton(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, clock: Tensor) -> ActionSample:
     """As `gaussian_torch`."""
     n, entries = mean.shape
     mean = mean.contiguous()
-    out = Drawn(torch.empty_like(mean), *mean.new_empty(2, n))
+    out = ActionSample(torch.empty_like(mean), *mean.new_empty(2, n))
     block = sizes("sampling", mean.device)
     grid = (programs(n, block["BLOCK"]),)
     launch(gaussian_kernel, grid, mean, log_std, seed, index, clock, out, n, ENTRIES=entries, **block)

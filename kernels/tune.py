@@ -47,8 +47,8 @@ SIZES: dict[str, Sizes] = {
     "draw": {"LANES": 1024, "num_warps": 4},  # priorities that are added up at once
     "update_priorities": {"BLOCK": 256, "num_warps": 4},
 }
-OTHERWISE: dict[str, dict[str, Sizes]] = {  # what differs from SIZES, by architecture
-    "sm_80": {"ppo_gradient, bf16": {"BLOCK": 32}},  # which has no `wgmma`; of 64 rows twice as much spills
+OTHERWISE: dict[str, dict[str, Sizes]] = {  # by architecture, the entries that differ from SIZES
+    "sm_80": {"ppo_gradient, bf16": {"BLOCK": 32}},  # no `wgmma` there; with 64 rows twice as much spills
 }
 MANY_ENTITIES, MANY_FIELDS = 16, 24  # of a state: beyond these
 

@@ -46,7 +46,7 @@ _twins: dict[str, Twin] = {}
 def twins() -> dict[str, Twin]:
     """All there are in this package, by name."""
     for module in pkgutil.iter_modules(gpusim.kernels.__path__):
-        if not module.name.endswith("_triton") and module.name != "relaunch":  # which import Triton
+        if not module.name.endswith("_triton") and module.name != "relaunch":  # those import Triton
             importlib.import_module(f"gpusim.kernels.{module.name}")
     return dict(sorted(_twins.items()))
 

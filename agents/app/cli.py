@@ -179,7 +179,7 @@ def resume(args: list[str]) -> int:
     folder = RunFolder.open(path)
     folder.require(None, "resume")
     with folder.locked():
-        folder.config = RunFolder.open(path, **changes).config  # as who held it before has left it
+        folder.config = RunFolder.open(path, **changes).config  # read again: whoever held the lock may have changed it
         folder.find_code(asked.trust, tell=console.warn)
         return _go_on(folder, changes)
 
@@ -218,9 +218,9 @@ def _go_on(folder: "RunFolder", changes: dict[str, Any]) -> int:
     from gpusim.agents.train.training import keep, take_up
 
     folder.made(lambda: _tell(folder.config))
-    taken = take_up(folder, changes)
-    learner, seconds, metrics, reached = taken
-    if taken.ended:
+    resumed = take_up(folder, changes)
+    learner, seconds, metrics, reached = resumed
+    if resumed.ended:
         learner.env.close()
         if not folder.closed(learner.steps):
             return _finish(learner, folder, seconds, metrics, reached)

@@ -14,7 +14,7 @@ from gpusim.agents.train.environments import describe
 from gpusim.agents.train.evaluate import LONGEST, Policy
 from gpusim.errors import InputError
 from gpusim.host import HostEnv
-from gpusim.render import problem
+from gpusim.render import render_problem
 from gpusim.render.grid import grid
 from gpusim.render.video import Video
 
@@ -50,7 +50,7 @@ def record(
     task = describe(policy.env)
     if isinstance(task, HostEnv):
         return _record_on_host(policy, path, num_envs, seed, steps, seconds, progress)
-    if sentence := problem(task):
+    if sentence := render_problem(task):
         raise InputError(sentence)
     venv = gpusim.make(task, num_envs, device=device, autoreset_mode="disabled", validate=False)
     rate = venv.metadata["render_fps"]

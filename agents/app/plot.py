@@ -107,7 +107,7 @@ def folders(paths: Sequence[str | Path]) -> dict[Path, bool]:
     """Run folders, each once, and whether it was named itself rather than found in a folder."""
     found: dict[Path, bool] = {}
     for path in map(Path, paths):
-        if not os.path.isdir(path):  # which of a name that is too long says no
+        if not os.path.isdir(path):  # False, not an error, for a name that is too long
             raise InputError(f"there is no folder {path}.")
         inside = [path] if (path / "config.json").exists() else sorted(_inside(path))
         if not inside:

@@ -33,7 +33,7 @@ class Machine:
     system: str = "Linux"
     processor: str = "unknown"
     architecture: str = "x86_64"
-    cores: int = 1  # that this process may use
+    cores: int = 1  # cores that this process may use
     memory_gib: float | None = None
     python: str = "3.11.0"
     python_headers: bool = True

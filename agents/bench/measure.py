@@ -29,7 +29,7 @@ MODES: dict[str, str] = {
 }
 MOST_STEPS = 64
 MOST_ON_CPU = 2**24  # environment steps of one call, which are seconds there
-MOST_BYTES = 2**30  # that one call returns
+MOST_BYTES = 2**30  # returned by one call, at most
 
 
 @dataclass(frozen=True, kw_only=True)

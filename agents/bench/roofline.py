@@ -98,7 +98,7 @@ class Operations(TorchDispatchMode):
         return out
 
 
-def operations(env: str, look: bool, num_envs: int = 64) -> float:
+def operations(env: str, observe: bool, num_envs: int = 64) -> float:
     """Operations of one environment step in torch, the first after a reset: dynamics, time limit, statistics, and the
     observation where it is looked at."""
     made = gpusim.make(env, num_envs, device="cpu", backend="eager")
@@ -109,7 +109,7 @@ def operations(env: str, look: bool, num_envs: int = 64) -> float:
     carry = carry_of(made.get_state())
     mode = Mode(Rules(made.autoreset_mode, made.max_episode_steps), (), engine.draws(made.task.step), ())
     with torch.no_grad(), Operations() as counted:
-        after, _ = engine.advance(made.task, mode, carry, engine.lanes(action[0]), made.index)
-        if look:
-            engine.observe(made.task, after.state, after.params)
+        after, _ = engine.advance(made.task, mode, carry, engine.action_lanes(action[0]), made.index)
+        if observe:
+            engine.observation(made.task, after.state, after.params)
     return counted.count / num_envs

@@ -21,15 +21,15 @@ FORMAT = 1  # of a checkpoint; raised when an older one can no longer be read
 KEPT = 3
 SEAL = b"gpusim sha256 "  # and 64 digits: the comment at the end of the archive that torch writes
 LENGTH = len(SEAL) + 64
-COMMENT = LENGTH.to_bytes(2, "little")  # which stands before it
-NAME = re.compile(r"[0-9]{8,}\.pt")  # what is called otherwise is somebody else's
+COMMENT = LENGTH.to_bytes(2, "little")  # the length of the comment, before it
+NAME = re.compile(r"[0-9]{8,}\.pt")  # files of other names are somebody else's
 
 
 class Checkpoint(NamedTuple):
     """What a file holds."""
 
     path: Path
-    seconds: float  # that it took to get there
+    seconds: float  # of training up to there
     state: dict[str, Any]  # of the learner
 
 

@@ -23,7 +23,7 @@ FOLDER = "code"  # in a run's, of copies
 def named(config: Any) -> dict[str, Reference]:
     """By field, what a configuration names that has to be imported."""
     found = {field: source.reference(getattr(config, field, None) or "") for field in FIELDS}
-    return {field: reference for field, reference in found.items() if reference.where}
+    return {field: reference for field, reference in found.items() if reference.origin}
 
 
 def record(config: Any) -> tuple[dict[str, dict[str, str]], dict[str, bytes]]:
@@ -35,7 +35,7 @@ def record(config: Any) -> tuple[dict[str, dict[str, str]], dict[str, bytes]]:
     """
     places, copies = dict[str, dict[str, str]](), dict[str, bytes]()
     for field, reference in named(config).items():
-        file = source.file_of(reference.where)
+        file = source.file_of(reference.origin)
         if file and not any(file.is_relative_to(folder) for folder in installed()):
             places[field] = {"file": str(file), "sha256": source.digest(file)}
             copies[f"{field}/{file.name}"] = file.read_bytes()
@@ -87,19 +87,19 @@ class Place:
     remark: str  # what is to be told of it
 
     def __str__(self) -> str:
-        return str(self.file or self.reference.where)
+        return str(self.file or self.reference.origin)
 
     def imported(self) -> bool:
-        return source.imported(self.reference.where, self.file)
+        return source.imported(self.reference.origin, self.file)
 
     def load(self) -> str:
         """Imports it; what the field should say."""
-        where, name = self.reference
-        root = source.root(where, self.file) if self.file else None
+        origin, name = self.reference
+        root = source.root(origin, self.file) if self.file else None
         if self.file and not root:
-            where = str(self.file)
-        source.load(where, root)
-        return f"{where}:{name}"
+            origin = str(self.file)
+        source.load(origin, root)
+        return f"{origin}:{name}"
 
 
 def _place(field: str, reference: Reference, folder: Path, kept: Any) -> Place:

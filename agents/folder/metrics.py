@@ -8,7 +8,7 @@ from pathlib import Path
 from gpusim.agents.folder.files import read_lines, write
 from gpusim.agents.folder.strict_json import dumps
 
-NUMBERED = ("iteration", "steps", "seconds")  # what every reading has, and what is finite
+NUMBERED = ("iteration", "steps", "seconds")  # every reading has these, and they are finite
 
 
 class Metrics:

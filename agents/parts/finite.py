@@ -82,7 +82,7 @@ class Watch:
             return
         *noted, weights = map(int, report)
         found = Found(*noted)
-        before = bool(weights and self.actions)  # what is remembered was looked at before anything was learned from it
+        before = bool(weights and self.actions)  # remembered actions came before any learning
         if found.found and not before:
             self._stop_at(found, iteration, bool(weights))
         if weights:

@@ -154,7 +154,9 @@ class ActorCritic(nn.Module):
         """What actor and critic are given, float32: the features of vectors, and what images' layers make of theirs."""
         if not self.bf16:
             return self.body(features)
-        with torch.autocast(features.device.type, torch.bfloat16, cache_enabled=False):  # which a graph could not hold
+        with torch.autocast(
+            features.device.type, torch.bfloat16, cache_enabled=False
+        ):  # no CUDA graph can hold the cache
             return self.body(features).float()
 
     def forward(self, obs: Tensor) -> tuple[Any, Tensor]:

@@ -66,7 +66,7 @@ class Replay(nn.Module):
         self.priority: Tensor
         self.greatest: Tensor
         flag = ((), torch.bool)
-        fields = (self.form.kept, self.form.kept, ((), small(action_space)), ((), torch.float32), flag, flag)
+        fields = (self.form.stored, self.form.stored, ((), small(action_space)), ((), torch.float32), flag, flag)
         for name, (shape, dtype) in zip(Transitions._fields, fields, strict=True):
             self.register_buffer(name, torch.zeros(self.capacity, *shape, dtype=dtype, device=device))
         if alpha is not None:
@@ -91,11 +91,11 @@ class Replay(nn.Module):
         """All steps of a rollout `[T, N]`."""
         done = rollout.terminated | rollout.truncated
         steps = Transitions(rollout.obs, rollout.next_obs, rollout.action, rollout.reward, rollout.terminated, done)
-        insert(self.ring, steps, self.count, self.priorities, 0 if self.alpha is None else self._late)
+        insert(self.ring, steps, self.count, self.priorities, 0 if self.alpha is None else self._incomplete)
 
     @property
-    def _late(self) -> int:
-        """Of so many of the youngest, n steps are not complete."""
+    def _incomplete(self) -> int:
+        """How many of the newest transitions do not have their n successors yet."""
         return (self.n_step - 1) * self.num_envs
 
     @torch.no_grad()
@@ -145,7 +145,7 @@ def small(space: Discrete) -> torch.dtype:
 
 def transition_bytes(observation_space: Box, action_space: Discrete, prioritized: bool) -> int:
     """Of one transition."""
-    shape, dtype = form(observation_space).kept
+    shape, dtype = form(observation_space).stored
     return 2 * dtype.itemsize * math.prod(shape) + small(action_space).itemsize + 4 + 2 + (4 if prioritized else 0)
 
 

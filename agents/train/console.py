@@ -45,7 +45,7 @@ def warn(sentence: str) -> None:
 def give_up(error: OSError) -> int:
     """Shows nothing from here on; the exit code of a command that does nothing but show: 141 on a closed pipe."""
     mute(sys.stdout)
-    if isinstance(error, BrokenPipeError):  # who reads has seen enough
+    if isinstance(error, BrokenPipeError):  # the reader of the pipe has gone
         return 128 + 13
     warn(f"the output cannot be written ({error.strerror}); what follows is not shown.")
     return 1

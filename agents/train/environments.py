@@ -91,7 +91,7 @@ def describe(id: str | Task) -> Makeable:
     if isinstance(id, gpusim.Env):
         return spec(id)
     if not isinstance(id, str | os.PathLike):
-        return spec(id)  # type: ignore[arg-type]  # which refuses it
+        return spec(id)  # type: ignore[arg-type]  # `spec` refuses it
     name = source.loaded(str(id))
     try:
         return spec(name)
@@ -206,13 +206,13 @@ def remark(env: Environments) -> str:
     return f"{env.task.id} is Gymnasium's: stepped on the host {env.where}, so without CUDA graphs and fused kernels\n"
 
 
-def kept(env: Environments) -> Any:
+def saved_state(env: Environments) -> Any:
     """The state that a checkpoint keeps, in dicts of tensors and numbers; None where it lies in other processes."""
     return plain(env.get_state()) if isinstance(env, SteppedVectorEnv | Wrapper) else None
 
 
-def bring_back(env: Environments, state: Any, seed: int) -> None:
-    """Environments where `kept` found them; where it found nothing, new episodes, seeded by `seed`."""
+def restore(env: Environments, state: Any, seed: int) -> None:
+    """Environments where `saved_state` found them; where it found nothing, new episodes, seeded by `seed`."""
     if state is None:
         env.reset(seed=seed)
     else:

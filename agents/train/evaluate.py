@@ -17,11 +17,11 @@ from gpusim.agents.train.environments import (
     Environments,
     Given,
     Task,
-    bring_back,
     describe,
-    kept,
     make,
     on_host,
+    restore,
+    saved_state,
     task,
 )
 from gpusim.agents.train.learner import Learner
@@ -112,9 +112,9 @@ def closing(learner: Learner) -> dict[str, Any]:
         return learner.network.act(obs, None)
 
     if learner.given and not on_host(env):
-        before = kept(env)
+        before = saved_state(env)
         scores = play(policy, env, episodes, seed)
-        bring_back(env, before, seed)
+        restore(env, before, seed)
     else:
         scores = evaluate(policy, env.unwrapped.task, episodes, seed, str(env.device))
     return {"mean": float(scores.mean()), "std": float(scores.std()), "episodes": episodes}

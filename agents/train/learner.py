@@ -57,7 +57,7 @@ class Learner:
     def __init__(self, config: RunConfig, env: Given | None = None):
         check_kind(config, type(self))
         if isinstance(env, Makeable):
-            task: Any = env  # which a configuration may have where it is not written down
+            task: Any = env  # a configuration that is written to no file may hold a task
             config, env = replace(config, env=task), None
         source = environments.describe(config.env) if env is None else env
         self.task = environments.task(source)
@@ -75,7 +75,7 @@ class Learner:
         )
         device = self.env.device
         if device.type == "cuda":
-            torch.cuda.set_device(device)  # whose streams and events are meant from here on
+            torch.cuda.set_device(device)  # its streams and events are the current ones from here on
             torch.backends.cudnn.deterministic = True  # convolutions, so that a resumed run ends like the unbroken one
         self.network = self.make_network(config, self.task, torch.Generator().manual_seed(config.seed)).to(device)
         self.optimizers = self.make_optimizers()
@@ -196,7 +196,7 @@ class Learner:
         """All that the next iteration depends on, as tensors and primitives."""
         return {
             "iteration": self.iteration,
-            "env": environments.kept(self.env),
+            "env": environments.saved_state(self.env),
             "generator": self.generator.get_state(),
             **{name: module.state_dict() for name, module in self.modules().items()},
         }
@@ -204,7 +204,7 @@ class Learner:
     def load(self, state: dict[str, Any]) -> None:
         """Takes up where the learner stood that gave `state`."""
         self.iteration = state["iteration"]
-        environments.bring_back(self.env, state["env"], checks.later_seed(self.config.seed, 1000 * self.iteration))
+        environments.restore(self.env, state["env"], checks.later_seed(self.config.seed, 1000 * self.iteration))
         self.generator.set_state(state["generator"].cpu())
         for name, module in self.modules().items():
             module.load_state_dict(state[name])

@@ -66,7 +66,7 @@ class RunFolder(Observer):
         self.path, self.algorithm, self.config = path, algorithm, config
         self.threshold: float | None = None  # mean return at which the task counts as solved
         self.code: Any = None  # where the code is that `config` names
-        self.handed: str | None = None  # what of the run's environments no id names, in words
+        self.handed: str | None = None  # the part of the run's environments that no id names, in words
         self.checkpoints, self.readings = Checkpoints(path / "checkpoints"), Metrics(path / "metrics.jsonl")
         self.lost: dict[str, str] = {}  # what is not written, and why
         self._events: Events | None = None
@@ -152,7 +152,7 @@ class RunFolder(Observer):
         if not isinstance(path, str | os.PathLike):
             raise InputError(f"a run folder is named by its path, not by {told(path)}.")
         path = Path(path)
-        if not os.path.isdir(path):  # which of a name that is too long says no
+        if not os.path.isdir(path):  # False, not an error, for a name that is too long
             raise InputError(f"there is no run folder {path}.")
         file = path / "config.json"
         try:

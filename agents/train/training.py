@@ -60,21 +60,21 @@ def resume(
     folder = RunFolder.open(path)
     folder.require(env, "resume")
     with folder.locked():
-        folder.config = RunFolder.open(path, **changes).config  # as who held it before has left it
+        folder.config = RunFolder.open(path, **changes).config  # read again: whoever held the lock may have changed it
         folder.find_code(trust, ("env", "script") if env is None else ("script",))
-        taken = take_up(folder, changes, env)
-        if not taken.ended:
-            return _run(taken.learner, folder, taken.seconds, taken.metrics, changes)
-        if not folder.closed(taken.learner.steps):
-            _close(taken.learner, folder, taken.seconds)
-        return Result(taken.learner, taken.metrics, "target" if taken.reached else "complete")
+        resumed = take_up(folder, changes, env)
+        if not resumed.ended:
+            return _run(resumed.learner, folder, resumed.seconds, resumed.metrics, changes)
+        if not folder.closed(resumed.learner.steps):
+            _close(resumed.learner, folder, resumed.seconds)
+        return Result(resumed.learner, resumed.metrics, "target" if resumed.reached else "complete")
 
 
 class Taken(NamedTuple):
     """A run as it stands in its folder."""
 
     learner: Learner
-    seconds: float  # that it took so far
+    seconds: float  # spent so far
     metrics: list[dict[str, float]]  # its readings so far
     reached: bool  # whether its target is
 

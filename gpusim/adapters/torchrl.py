@@ -71,11 +71,11 @@ class TorchRLEnv(EnvBase):
 
 def _spec(space: Box | Discrete, env: Any) -> Any:
     """The space of all environments, as TorchRL writes it."""
-    n, where = env.num_envs, env.device
+    n, device = env.num_envs, env.device
     if isinstance(space, Discrete):
-        return Categorical(int(space.n), (n,), where, torch.int64)
-    low, high = (torch.from_numpy(bound).to(where).expand(n, *space.shape) for bound in (space.low, space.high))
+        return Categorical(int(space.n), (n,), device, torch.int64)
+    low, high = (torch.from_numpy(bound).to(device).expand(n, *space.shape) for bound in (space.low, space.high))
     dtype = low.dtype
     if not space.is_bounded():
-        return Unbounded((n, *space.shape), where, dtype)
-    return Bounded(low, high, (n, *space.shape), where, dtype)
+        return Unbounded((n, *space.shape), device, dtype)
+    return Bounded(low, high, (n, *space.shape), device, dtype)

@@ -40,7 +40,7 @@ def render(env: Any, indices: Any = None, *, size: tuple[int, int] | None = (108
         ResetNeeded: there has been no reset.
     """
     venv = _vector_env(env)
-    which = chosen(indices, venv.num_envs)
+    which = env_indices(indices, venv.num_envs)
     if size is not None and not (isinstance(size, tuple | list) and len(size) == 2 and all(map(_length, size))):
         raise InputError(f"size must be None or a height and a width in pixels, not {told(size)}.")
     return grid(frames(venv, which), len(which), size)
@@ -49,11 +49,11 @@ def render(env: Any, indices: Any = None, *, size: tuple[int, int] | None = (108
 def frames(env: Any, indices: list[int]) -> Iterator[np.ndarray]:
     """The frames `[H, W, 3]` uint8 of those environments, one after the other."""
     venv = _vector_env(env)
-    if sentence := problem(venv.task):
+    if sentence := render_problem(venv.task):
         raise InputError(sentence)
     state, params, actions = venv.snapshot(indices)
     if venv.task.render is None and board.drawable(venv.task):
-        yield from map(board.frame, engine.observe(venv.task, state, params).numpy())
+        yield from map(board.frame, engine.observation(venv.task, state, params).numpy())
         return
     shape = None
     for i in range(len(indices)):
@@ -72,7 +72,7 @@ def fps(env: Env) -> int:
     return board.FPS if env.render is None and board.drawable(env) else getattr(env.render, "fps", FPS)
 
 
-def problem(env: Env) -> str | None:
+def render_problem(env: Env) -> str | None:
     """Why an environment cannot be drawn, and how it could be; None where it can."""
     if env.render is not None or board.drawable(env):
         return None
@@ -82,7 +82,7 @@ def problem(env: Env) -> str | None:
     )
 
 
-def chosen(indices: Any, num_envs: int) -> list[int]:
+def env_indices(indices: Any, num_envs: int) -> list[int]:
     """The environments that are meant; see `render`.
 
     Raises:

@@ -25,7 +25,7 @@ from gpusim.tree import changed
 class OneByOne:
     """What steppers have in common, whatever their carry is."""
 
-    def step(self, c: Any, action: Any, look: bool, tally: Any) -> tuple[Any, Step, Any]:
+    def step(self, c: Any, action: Any, observe: bool, tally: Any) -> tuple[Any, Step, Any]:
         raise NotImplementedError
 
     def steps(self, c: Any, actions: list, tally: Tally) -> tuple[Any, Tally]:
@@ -33,7 +33,7 @@ class OneByOne:
             c, _, tally = self.step(c, action, False, tally)
         return c, tally
 
-    def rollout_into(self, c: Any, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
+    def rollout_into(self, c: Any, out: Any, policy: MlpPolicy, clock: Tensor) -> None:
         raise InputError('only the backend "triton" makes a rollout in place.')
 
 
@@ -48,7 +48,7 @@ class Functional(OneByOne):
         return None
 
     def begin(self, c: Carry, mask: Tensor) -> Carry:
-        c, mask = self.lanes((self.settle(c), mask))
+        c, mask = self.to_lanes((self.settle(c), mask))
         with np.errstate(all="ignore"):
             fresh = engine.fresh(self.env, self.mode, c.params, c.seed, self.index, c.episode + 1)
         return engine.begin_where(mask, c._replace(book=reopened(c.book, mask), episode=c.episode + mask), fresh)
@@ -60,8 +60,8 @@ class Functional(OneByOne):
     def settle(self, c: Carry) -> Carry:
         return c
 
-    def lanes(self, tree: Any) -> Any:
-        """Tensors in the form that steps compute with, so that all else is computed alike."""
+    def to_lanes(self, tree: Any) -> Any:
+        """The tensors of a tree in the form that steps compute with: tensors, or NumPy arrays of the same memory."""
         return tree
 
 
@@ -70,38 +70,38 @@ class SyncFree(Functional):
 
     def __init__(self, env: Env, mode: Mode, index: Lane, compiled: bool):
         self.env, self.mode, self.index = env, mode, index
-        self.function = _compiled_step(env, mode) if compiled else functools.partial(whole_step, env, mode)
-        self.look = _compiled_observe(env) if compiled else functools.partial(engine.observe, env)
+        self.function = _compiled_step(env, mode) if compiled else functools.partial(full_step, env, mode)
+        self.observation = _compiled_observation(env) if compiled else functools.partial(engine.observation, env)
 
-    def step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
-        return self.function(c, self.index, action, look, tally)
+    def step(self, c: Carry, action: Any, observe: bool, tally: Any) -> tuple[Carry, Step, Any]:
+        return self.function(c, self.index, action, observe, tally)
 
     def observe(self, c: Carry) -> Tensor:
         """Bit for bit what a step gives: a compiled sine differs from another in its last bits."""
-        return self.look(c.state, c.params)
+        return self.observation(c.state, c.params)
 
 
-def whole_step(env: Env, mode: Mode, c: Carry, index: Lane, action: Any, look: bool, tally: Any):
+def full_step(env: Env, mode: Mode, c: Carry, index: Lane, action: Any, observe: bool, tally: Any):
     """Draw, step and reset, in one function that can be captured whole."""
     fresh = engine.fresh(env, mode, c.params, c.seed, index, c.episode + 1)
-    new, out, tally = engine.transition(env, mode, c, action, index, fresh, look, tally)
+    new, out, tally = engine.transition(env, mode, c, action, index, fresh, observe, tally)
     return changed(new, episode=c.episode + out.reset), out, tally
 
 
 @by_env
 def _compiled_step(env: Env, mode: Mode) -> Callable:
-    def step(c, index, action, look, tally):
-        return whole_step(env, mode, c, index, action, look, tally)
+    def step(c, index, action, observe, tally):
+        return full_step(env, mode, c, index, action, observe, tally)
 
     return compiled(step)
 
 
 @by_env
-def _compiled_observe(env: Env) -> Callable:
-    def observe(state, params):
-        return engine.observe(env, state, params)
+def _compiled_observation(env: Env) -> Callable:
+    def observation(state, params):
+        return engine.observation(env, state, params)
 
-    return compiled(observe)
+    return compiled(observation)
 
 
 @by_env

@@ -20,8 +20,8 @@ class Stepper(Protocol):
     def begin(self, c: Any, mask: Tensor) -> Any:
         """New episodes of the masked environments; the carry."""
 
-    def step(self, c: Any, action: Any, look: bool, tally: Tally | None) -> tuple[Any, Step, Tally | None]:
-        """One step; `action` is what `Env.step` takes. `look`: whether observations are wanted."""
+    def step(self, c: Any, action: Any, observe: bool, tally: Tally | None) -> tuple[Any, Step, Tally | None]:
+        """One step; `action` is what `Env.step` takes. `observe`: whether observations are wanted."""
 
     def steps(self, c: Any, actions: list[Any], tally: Tally) -> tuple[Any, Tally]:
         """Some steps, of which nothing is wanted but the tally."""
@@ -31,7 +31,7 @@ class Stepper(Protocol):
     ) -> tuple[Any, Rollout] | None:
         """A whole rollout in one go; None where it has to be made step by step."""
 
-    def rollout_into(self, c: Any, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
+    def rollout_into(self, c: Any, out: Any, policy: MlpPolicy, clock: Tensor) -> None:
         """See `VectorEnv.rollout_into`."""
 
     def settle(self, c: Any) -> Carry:

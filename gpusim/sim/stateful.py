@@ -106,11 +106,11 @@ class SimulatorVectorEnv(SteppedVectorEnv):
                 self._episode = torch.full_like(self._episode, -1)
                 self.clock = 0
             everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
-            chosen = everyone if mask is None else mask
-            self._book = reopened(self._book, chosen)
-            self._begin(chosen)
+            begins = everyone if mask is None else mask
+            self._book = reopened(self._book, begins)
+            self._begin(begins)
             new = self.simulator.observe()
-            self._obs = new.clone() if mask is None else torch.where(_beside(chosen, new), new, self._obs)
+            self._obs = new.clone() if mask is None else torch.where(_beside(begins, new), new, self._obs)
             return self._obs.clone(), {}
 
     def _begin(self, mask: Tensor) -> None:
@@ -156,9 +156,9 @@ class SimulatorVectorEnv(SteppedVectorEnv):
     def get_state(self) -> SimulatorState:
         """A copy of all that a trajectory depends on."""
         with apart():
-            return tree_map(torch.clone, self._told())
+            return tree_map(torch.clone, self._state())
 
-    def _told(self) -> SimulatorState:
+    def _state(self) -> SimulatorState:
         state = self.simulator.state()
         return SimulatorState(state, self._obs, *self._book, self._episode, self.seed, self.clock)
 
@@ -171,7 +171,7 @@ class SimulatorVectorEnv(SteppedVectorEnv):
             ResetNeeded: there has been no reset.
         """
         with apart():
-            new = fit(state, self._told(), self.num_envs, self.device)
+            new = fit(state, self._state(), self.num_envs, self.device)
             self.simulator.load(new.simulator)
             self._obs, self._book, self._episode, self._seed = new.obs, Book(*new[2:6]), new.episode, new.seed
             self.clock = new.clock

@@ -27,7 +27,7 @@ from gpusim.tree import tree_map
 AUTORESET = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)
 
 
-class Fused(Functional):
+class TritonStepper(Functional):
     """A stepper, see `gpusim.sim.protocol`, and whole rollouts with random actions."""
 
     def __init__(self, env: Env, mode: Mode, index: Tensor, first: int = 0):
@@ -36,14 +36,14 @@ class Fused(Functional):
         self.discrete = isinstance(env.action_space, Discrete)
         self.bounded = isinstance(env.action_space, Discrete) or checks.bounded(env.action_space)
         self.always, self.tallied = torch.ones_like(index[:1], dtype=torch.bool), self._like(torch.float32, 3)
-        self.varied = bool(mode.lanes or mode.random_params)
+        self.varied = bool(mode.per_env or mode.random_params)
         self.forms: dict[int, Outputs] = {}
         self.known: tuple[Any, LoweredEnv | None] = None, None
 
-    def step(self, c: Carry, action: Any, look: bool, tally: Tally | None) -> tuple[Carry, Step, Tally | None]:
+    def step(self, c: Carry, action: Any, observe: bool, tally: Tally | None) -> tuple[Carry, Step, Tally | None]:
         given = torch.stack(action) if isinstance(action, tuple) else action
         kept = self._room(0)
-        obs, next_obs = (kept.obs, kept.next_obs) if look else (None, None)
+        obs, next_obs = (kept.obs, kept.next_obs) if observe else (None, None)
         counted, tally = tally, tally and Tally(*map(torch.empty_like, tally))
         new = self._simulate(c, 0, 1, given, kept._replace(obs=None, next_obs=next_obs), obs, tally, counted)
         out = Step(
@@ -83,9 +83,9 @@ class Fused(Functional):
         new = self.carry(c, after)
         return new, assembled({k: v for k, v in fields.items() if v is not None or k == "next_obs"}, self.observe(new))
 
-    def rollout_into(self, c: Carry, kept: Any, policy: MlpPolicy, clock: Tensor) -> None:
+    def rollout_into(self, c: Carry, out: Any, policy: MlpPolicy, clock: Tensor) -> None:
         here = self.episodes(c)
-        rollout(self.lowered(c), here, c.seed, clock, policy, kept, here, self.first)
+        rollout(self.lowered(c), here, c.seed, clock, policy, out, here, self.first)
 
     def _room(self, steps: int) -> Outputs:
         """Memory for what a rollout of `steps` steps returns, or, of 0, a single call of `step`."""
@@ -165,15 +165,15 @@ class Fused(Functional):
 
     def episodes(self, c: Carry) -> Episodes:
         flags = () if self.same else (c.book.terminated, c.book.truncated)
-        lanes = tuple(p for p in c.params if isinstance(p, Tensor)) if self.varied else ()
+        per_env = tuple(p for p in c.params if isinstance(p, Tensor)) if self.varied else ()
         state = tuple(x.contiguous() for x in c.state)
-        return Episodes(state, lanes, c.book.elapsed, c.book.episode_return, c.episode, flags)
+        return Episodes(state, per_env, c.book.elapsed, c.book.episode_return, c.episode, flags)
 
     def carry(self, c: Carry, e: Episodes) -> Carry:
         params, flags = c.params, e.flags or (c.book.terminated, c.book.truncated)
         if e.per_env:
-            lanes = iter(e.per_env)
-            params = type(params)(*(next(lanes) if isinstance(p, Tensor) else p for p in params))
+            values = iter(e.per_env)
+            params = type(params)(*(next(values) if isinstance(p, Tensor) else p for p in params))
         state = type(c.state)(*e.state)
         return Carry(state, params, Book(e.elapsed, e.episode_return, *flags), e.episode, c.seed)
 

@@ -9,11 +9,11 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from gpusim.errors import InputError
-from gpusim.render import chosen, problem, render
+from gpusim.render import env_indices, render, render_problem
 from gpusim.render.video import Video
 from gpusim.wrappers.wrapper import Returned, Wrapper
 
-WHOLE = 0  # as a length: to the end of the episode
+WHOLE = 0  # the length that means: to the end of the episode
 
 
 def cubes(episode: int) -> bool:
@@ -67,7 +67,7 @@ class RecordVideo(Wrapper):
         size: tuple[int, int] | None = (1080, 1920),
     ):
         super().__init__(env)
-        if sentence := problem(self.unwrapped.task):
+        if sentence := render_problem(self.unwrapped.task):
             raise InputError(sentence)
         if isinstance(video_length, bool) or not isinstance(video_length, int) or video_length < 0:
             raise InputError(
@@ -77,7 +77,7 @@ class RecordVideo(Wrapper):
             raise InputError(f"fps must be positive, not {fps!r}.")
         if not (episode_trigger or step_trigger):
             episode_trigger = cubes
-        self.video_folder, self.indices, self.size = Path(video_folder), chosen(indices, self.num_envs), size
+        self.video_folder, self.indices, self.size = Path(video_folder), env_indices(indices, self.num_envs), size
         self.episode_trigger, self.step_trigger, self.video_length = episode_trigger, step_trigger, video_length
         self.name_prefix, self.suffix, self.fps = name_prefix, suffix, fps or self.metadata["render_fps"]
         Video(self._path(name_prefix), self.fps).discard()  # so that what cannot be written is refused now

@@ -205,7 +205,7 @@ def test_a_number_that_is_none_is_found_within_the_kernels_and_told_with_the_met
     assert made.path == "fused kernels"
     with pytest.raises(NotFinite, match=f"the {quantity} of environment") as stopped:
         run(made)
-    error, found, kept = stopped.value, Found(*made.watch.noted.tolist()), made.fused.kept
+    error, found, kept = stopped.value, Found(*made.watch.noted.tolist()), made.fused.out
     seen = (kept.obs[:, 1], kept.next_value, kept.reward)[found.quantity]
     assert seen[found.step, error.environment].isnan()
     assert not kept.reward[: found.step].isnan().any()

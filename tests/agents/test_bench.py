@@ -195,7 +195,7 @@ def test_operations_are_counted_by_entries():
         y = (x * 2 + x).view(2, 4)  # two operations on eight entries
         y.sum()  # one more over as many
     assert counted.count == 3 * 8
-    assert 30 < roofline.operations("CartPole-v1", look=True) < 60
+    assert 30 < roofline.operations("CartPole-v1", observe=True) < 60
 
 
 def test_memory_grows_by_what_a_call_holds():

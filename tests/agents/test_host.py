@@ -15,7 +15,7 @@ import gpusim
 from gpusim.agents import dqn, ppo
 from gpusim.agents.app.cli import main
 from gpusim.agents.parts.graph import GraphedIteration
-from gpusim.agents.ppo_fused import problem
+from gpusim.agents.ppo_fused import fused_problem
 from gpusim.agents.train import discovery, environments
 from gpusim.agents.train.evaluate import evaluate
 from gpusim.agents.train.loop import Observer, run
@@ -111,9 +111,9 @@ def test_what_is_learned_from_is_clipped_and_ends_with_a_life_but_what_is_told_d
     assert rollout.obs.dtype == torch.uint8
     learner.env = gpusim.make("CartPole-v1", 2, device="cpu")
     learner.env.backend = "triton"
-    assert problem(learner) == "the network has 1 hidden layers; kernels take 2"
+    assert fused_problem(learner) == "the network has 1 hidden layers; kernels take 2"
     learner.config = dataclasses.replace(config, hidden=(32, 32))
-    assert problem(learner) == "rewards are clipped"
+    assert fused_problem(learner) == "rewards are clipped"
 
 
 def test_a_replay_keeps_bytes_and_tells_its_memory_beforehand():

@@ -167,7 +167,7 @@ def test_entities_and_images_compile_for_a_gpu(env):
 
 
 def test_what_is_compiled_is_told_apart_by_all_that_shapes_it():
-    from gpusim.sim.triton import Fused
+    from gpusim.sim.triton import TritonStepper
 
     keys = set()
     with recording():
@@ -178,7 +178,7 @@ def test_what_is_compiled_is_told_apart_by_all_that_shapes_it():
         ]  # fmt: skip
         for kwargs in makers:
             vec = ready(CARTPOLE, **kwargs)
-            assert isinstance(vec._stepper, Fused)
+            assert isinstance(vec._stepper, TritonStepper)
             game = vec._stepper.lowered(vec._live())
             assert vec._stepper.lowered(vec._live()) is game
             keys.add(game.cache_key)

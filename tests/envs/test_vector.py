@@ -623,7 +623,7 @@ def dense(env, mode, **changes):
     vec = make(env, 6, autoreset_mode=mode, params=RANDOM.get(env.id), max_episode_steps=4, **changes)
     vec.reset(seed=0)
     vec.rollout(3)
-    return vec, vec._settled(), vec._mode(), engine.lanes(actions(vec, 1)[0])
+    return vec, vec._settled(), vec._mode(), engine.action_lanes(actions(vec, 1)[0])
 
 
 @each_mode
@@ -634,7 +634,7 @@ def test_the_step_looks_at_no_value(env, mode):
     tally = book.Tally(*(torch.zeros(6) for _ in range(3)))
     with FakeTensorMode() as fake:
         convert = lambda tree: torch.utils._pytree.tree_map_only(torch.Tensor, fake.from_tensor, tree)  # noqa: E731
-        new, out, tally = functional.whole_step(
+        new, out, tally = functional.full_step(
             env, how, *map(convert, (carry, vec.index, action)), True, convert(tally)
         )
     assert out.obs.shape == (6, *env.observation_space.shape)
@@ -647,7 +647,7 @@ def test_the_step_is_one_graph(env, mode):
     vec, carry, how, action = dense(env, mode)
 
     def step(c, index, action):
-        return functional.whole_step(env, how, c, index, action, True, None)
+        return functional.full_step(env, how, c, index, action, True, None)
 
     torch._dynamo.reset()
     graph = torch.compile(step, fullgraph=True, backend="eager")

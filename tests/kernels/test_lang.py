@@ -104,7 +104,11 @@ def test_entities_have_the_words_of_the_blocks_in_their_order(count):
 def test_a_block_that_is_none(block):
     """Those of 256 and more would be another stream's."""
     at = torch.arange(50)
-    for rng in (lang.Rng(7, at, at, 5, 1), lang.Rng(7, at.numpy(), at.numpy(), 5, 1), lang.Drawn(7, at, at, 5, 1, {})):
+    for rng in (
+        lang.Rng(7, at, at, 5, 1),
+        lang.Rng(7, at.numpy(), at.numpy(), 5, 1),
+        lang.DrawnRng(7, at, at, 5, 1, {}),
+    ):
         for draw in (lang.words, lambda rng, block: lang.uniform(rng, block, 0.0, 1.0)):
             with pytest.raises(ValueError, match="a block is a whole number from 0 to 255, known in advance, not"):
                 draw(rng, block)

@@ -41,7 +41,7 @@ def uniform(n, seed=0):
 
 def empty_ring(size, form=VECTOR):
     """What is not yet written is absurd."""
-    shape, dtype = form.kept
+    shape, dtype = form.stored
     obs, flags = torch.full((2, size, *shape), 77, dtype=dtype), torch.ones(2, size, dtype=torch.bool)
     return Transitions(*obs, torch.full((size,), 99, dtype=torch.uint8), torch.full((size,), torch.nan), *flags)
 
@@ -99,9 +99,9 @@ def test_bits_come_out_as_they_went_in(cells):
 
 
 def test_what_a_form_keeps():
-    assert Form((10, 10, 4), torch.bool).kept == ((50,), torch.uint8)
-    assert Form((84, 84, 4), torch.uint8).kept == ((84, 84, 4), torch.uint8)
-    assert VECTOR.kept == ((3,), torch.float32)
+    assert Form((10, 10, 4), torch.bool).stored == ((50,), torch.uint8)
+    assert Form((84, 84, 4), torch.uint8).stored == ((84, 84, 4), torch.uint8)
+    assert VECTOR.stored == ((3,), torch.float32)
 
 
 # ----------------------------------------------------------------------------------------------------------- draws

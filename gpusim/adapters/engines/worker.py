@@ -37,7 +37,7 @@ class ForLearners(gymnasium.Wrapper):
         if isinstance(space, Box):
             self.observation_space = _shown(space)
         action: Any = env.action_space
-        self.taken = action
+        self.inner_action_space = action
         if isinstance(action, Discrete):
             self.action_space = Discrete(action.n)
         elif isinstance(action, Box):
@@ -61,13 +61,15 @@ class ForLearners(gymnasium.Wrapper):
 
     def _meant(self, action: Any) -> Any:
         """An action as the environment declares it: counted from its start, or of its dtype, whole numbers rounded."""
-        if isinstance(self.taken, Discrete):
-            return action + self.taken.start if self.taken.start else action
-        if not isinstance(self.taken, Box) or action.dtype == self.taken.dtype:
+        if isinstance(self.inner_action_space, Discrete):
+            return action + self.inner_action_space.start if self.inner_action_space.start else action
+        if not isinstance(self.inner_action_space, Box) or action.dtype == self.inner_action_space.dtype:
             return action
-        if self.taken.dtype.kind in "iu":
-            action = np.clip(np.rint(action.astype(np.float64)), self.taken.low, self.taken.high)
-        return action.astype(self.taken.dtype)
+        if self.inner_action_space.dtype.kind in "iu":
+            action = np.clip(
+                np.rint(action.astype(np.float64)), self.inner_action_space.low, self.inner_action_space.high
+            )
+        return action.astype(self.inner_action_space.dtype)
 
 
 def _one(name: str, value: Any, meant: str, kinds: Any) -> Any:

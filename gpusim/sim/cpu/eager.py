@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gpusim import engine
 from gpusim.book import Step, Tally
-from gpusim.engine import Carry, Mode
+from gpusim.engine import Carry, Fresh, Mode
 from gpusim.env import Env
 from gpusim.kernels.lang import STREAM_INIT, STREAM_STEP, Lane, Rng, is_lane
 from gpusim.kernels.lower import LoweringError, check
@@ -23,7 +23,7 @@ from gpusim.tree import changed, each_field, tree_map
 class LookAhead(Functional):
     """Draws every environment's next beginning ahead of need, and anew only when one needs its second.
 
-    A step is tried with the beginnings at hand; where it resets an environment whose beginning is spent already, it is
+    A step is tried with the beginnings at hand; where it resets an environment whose beginning has been used already, it is
     run again, from the same carry, with new ones. So the generator, half the cost of a step, runs once in as many steps
     as the shortest episode lasts. The check looks at a value, which on the CPU costs nothing.
 
@@ -35,71 +35,73 @@ class LookAhead(Functional):
         self.env, self.mode = env, mode
         self.arrays = keeps_to_vocabulary(env)
         self.index: Lane = index.numpy() if self.arrays else index
-        self.begun: Any = None  # state and parameters of episode `Carry.episode + 1`
-        self.spent: Lane = None  # [N] where that has been used, so that the true episode is one more
+        self.prefetched: Fresh | None = None  # state and parameters of episode `Carry.episode + 1`
+        self.used: Lane = None  # [N] where that has begun already, so that the true episode is one more
 
-    def step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
-        new, out, tally = self._step(c, self.lanes(action), look, tally and self.lanes(tally))
+    def step(self, c: Carry, action: Any, observe: bool, tally: Any) -> tuple[Carry, Step, Any]:
+        new, out, tally = self._step(c, self.to_lanes(action), observe, tally and self.to_lanes(tally))
         return new, to_tensors(out), tally and to_tensors(tally)
 
-    def _step(self, c: Carry, action: Any, look: bool, tally: Any) -> tuple[Carry, Step, Any]:
-        c = self.lanes(c) if isinstance(c.book.elapsed, Tensor) else c
+    def _step(self, c: Carry, action: Any, observe: bool, tally: Any) -> tuple[Carry, Step, Any]:
+        c = self.to_lanes(c) if isinstance(c.book.elapsed, Tensor) else c
+        beginning = self.prefetched
         for _ in range(2):
-            if self.begun is None:
-                c = self._draw(c)
-            now = changed(c, episode=c.episode + self.spent) if self.mode.draws else c
+            if beginning is None:
+                c, beginning = self._draw(c)
+            now = changed(c, episode=c.episode + self.used) if self.mode.draws else c
             with np.errstate(all="ignore"):
                 new, out, counted = engine.transition(
-                    self.env, self.mode, now, action, self.index, self.begun, look, tally
+                    self.env, self.mode, now, action, self.index, beginning, observe, tally
                 )
-            if not (out.reset & self.spent).any():
-                self.spent = self.spent | out.reset
+            if not (out.reset & self.used).any():
+                self.used = self.used | out.reset
                 return changed(new, episode=c.episode), out, counted
-            c = self._draw(c)
+            c, beginning = self._draw(c)
         raise AssertionError("an environment was reset twice by one step")
 
     def steps(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
-        counted = self.lanes(tally)
+        counted = self.to_lanes(tally)
         for action in actions:
-            c, _, counted = self._step(c, self.lanes(action), False, counted)
+            c, _, counted = self._step(c, self.to_lanes(action), False, counted)
         return c, to_tensors(counted)
 
     def settle(self, c: Carry) -> Carry:
         return to_tensors(self._count(c))
 
-    def lanes(self, tree: Any) -> Any:
+    def to_lanes(self, tree: Any) -> Any:
         return to_arrays(tree) if self.arrays else tree
 
     def observe(self, c: Carry) -> Tensor:
-        c = self.lanes(c)
+        c = self.to_lanes(c)
         with np.errstate(all="ignore"):
-            return to_tensors(engine.observe(self.env, c.state, c.params))
+            return to_tensors(engine.observation(self.env, c.state, c.params))
 
     def _count(self, c: Carry) -> Carry:
         """The carry with its true episode numbers."""
-        if self.begun is None:
+        if self.prefetched is None:
             return c
-        self.begun = None
-        return c._replace(episode=c.episode + self.spent)
+        self.prefetched = None
+        return c._replace(episode=c.episode + self.used)
 
-    def _draw(self, c: Carry) -> Carry:
-        """Sees to it that no beginning is spent."""
-        before, spent = self.begun, self.spent
+    def _draw(self, c: Carry) -> tuple[Carry, Fresh]:
+        """Draws the beginnings anew that have been used; they are of the episodes after those of the carry returned."""
+        before, used = self.prefetched, self.used
         c = self._count(c)
         if before is None:
-            self.begun = self._fresh(c, self.index)
+            beginning = self._fresh(c, self.index)
         else:
-            rows = spent.nonzero()[0] if self.arrays else spent.nonzero().squeeze(1)
+            rows = used.nonzero()[0] if self.arrays else used.nonzero().squeeze(1)
             params = each_field(lambda p: p[rows] if is_lane(p) else p, c.params)
             new = self._fresh(c._replace(params=params, episode=c.episode[rows]), self.index[rows])
             put = functools.partial(_put, rows)
-            params = each_field(put, before[1], new[1]) if self.mode.random_params else c.params
-            self.begun = each_field(put, before[0], new[0]), params
+            params = each_field(put, before.params, new.params) if self.mode.random_params else c.params
+            beginning = Fresh(each_field(put, before.state, new.state), params)
         none = torch.zeros(len(self.index), dtype=torch.bool, device="cpu")
-        self.spent = none.numpy() if self.arrays else none
-        return c
+        self.used = none.numpy() if self.arrays else none
+        self.prefetched = beginning
+        return c, beginning
 
-    def _fresh(self, c: Carry, index: Lane) -> tuple[Any, Any]:
+    def _fresh(self, c: Carry, index: Lane) -> Fresh:
         with np.errstate(all="ignore"):
             return engine.fresh(self.env, self.mode, c.params, c.seed, index, c.episode + 1)
 
@@ -136,7 +138,7 @@ def _on_arrays(env: Env) -> None:
         state = env.init(Rng(0, index, index, 0, STREAM_INIT), env.params)
         state = each_field(lambda x: x.view(Narrow), state)
         env.step(state, acts if len(acts) > 1 else acts[0], Rng(0, index, index, index, STREAM_STEP), env.params)
-        engine.observe(env, state, env.params)
+        engine.observation(env, state, env.params)
 
 
 class Narrow(np.ndarray):

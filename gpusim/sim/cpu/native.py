@@ -107,12 +107,12 @@ class Native(OneByOne):
         self._go(self.run, self._tiles(c), 0, 0, last_obs=obs.data_ptr())
         return self._shaped(obs)
 
-    def step(self, c: Any, action: Any, look: bool, tally: Tally | None) -> tuple[Tiles, Step, Tally | None]:
+    def step(self, c: Any, action: Any, observe: bool, tally: Tally | None) -> tuple[Tiles, Step, Tally | None]:
         tiles = self._tiles(c)
         given = torch.stack(action) if isinstance(action, tuple) else action.contiguous()
         told = {name: torch.empty_like(form) for name, form in self.told_form.items()}
-        obs = self._empty_obs() if look else None
-        final = self._empty_obs() if look and self.same else None
+        obs = self._empty_obs() if observe else None
+        final = self._empty_obs() if observe and self.same else None
         counted = tally and Tally(*(x.clone() for x in tally))
         wanted = told | {"last_obs": obs, "next_obs": final, "actions": given} | (counted._asdict() if counted else {})
         self._go(self.run, tiles, 0, 1, wide=given.dtype is torch.int64, **_places(wanted))
@@ -261,7 +261,7 @@ def _form(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 def _kinds(env: Env, mode: Mode) -> tuple[Layout, type]:
     """Of environments of this kind, found by beginning one."""
     one = torch.zeros(1, dtype=torch.int64, device="cpu")
-    lanes = dict.fromkeys([*mode.lanes, *(name for name, _, _ in mode.random_params)], one.to(torch.float32))
+    lanes = dict.fromkeys([*mode.per_env, *(name for name, _, _ in mode.random_params)], one.to(torch.float32))
     with torch.no_grad():
         state = env.init(Rng(0, one, one, 0, STREAM_INIT), env.params._replace(**lanes))
     return layout(state, mode), type(state)

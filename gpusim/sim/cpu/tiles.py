@@ -46,7 +46,7 @@ class Layout(NamedTuple):
 def layout(state: Any, mode: Mode) -> Layout:
     """That of environments whose state is `state`, of tensors."""
     fields = zip(state._fields, state, strict=True)
-    lanes = [*mode.lanes, *(name for name, _, _ in mode.random_params)]
+    lanes = [*mode.per_env, *(name for name, _, _ in mode.random_params)]
     return Layout(
         tuple(Field(f"s_{name}", DTYPES[x.dtype], 0 if x.ndim == 1 else x.shape[1]) for name, x in fields),
         tuple(Field(f"p_{name}", "f", 0) for name in lanes),
