@@ -78,11 +78,8 @@ def test_a_simulators_are_too(mode):
     assert_rows(make(FEW, FIRST), make(MANY, 0))
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
-@pytest.mark.xdist_group("compile")
-def test_compiled_they_are_too():
-    assert_rows(*pair(DRIFT, "same_step", backend="compile"))
+def test_natively_they_are_too():
+    assert_rows(*pair(DRIFT, "same_step", backend="native"))
 
 
 @pytest.mark.slow

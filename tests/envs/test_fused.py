@@ -40,16 +40,13 @@ def test_the_toys_keep_the_contract(env, mode):
     check_vector_env(make(env, 2, autoreset_mode=mode, max_episode_steps=1))
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
-@pytest.mark.xdist_group("compile")
 @pytest.mark.parametrize("env", [SWARM, TRAIL], ids=lambda e: e.id)
-def test_entities_and_images_compiled(env):
-    compiled, eager = (make(env, backend=backend, max_episode_steps=3) for backend in ("compile", "eager"))
-    for vec in (compiled, eager):
+def test_entities_and_images_natively(env):
+    native, eager = (make(env, backend=backend, max_episode_steps=3) for backend in ("native", "eager"))
+    for vec in (native, eager):
         vec.reset(seed=1)
-    torch.testing.assert_close(compiled.rollout(9), eager.rollout(9), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(compiled.get_state(), eager.get_state(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(native.rollout(9), eager.rollout(9), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(native.get_state(), eager.get_state(), rtol=1e-5, atol=1e-5)
 
 
 @without_interpreter

@@ -142,16 +142,13 @@ def test_tensors_are_as_good_as_arrays(env):
     assert np.array_equal(shown.numpy(), seen[0])
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
-@pytest.mark.xdist_group("compile")
 @pytest.mark.parametrize("env", [BREAKOUT, ASTERIX], ids=title)
-def test_compiled(env):
-    compiled, eager = (gpusim.make(env, 6, device="cpu", backend=backend) for backend in ("compile", "eager"))
-    for vec in (compiled, eager):
+def test_natively(env):
+    native, eager = (gpusim.make(env, 6, device="cpu", backend=backend) for backend in ("native", "eager"))
+    for vec in (native, eager):
         vec.reset(seed=1)
-    torch.testing.assert_close(compiled.rollout(30), eager.rollout(30), rtol=0, atol=0)
-    torch.testing.assert_close(compiled.get_state(), eager.get_state(), rtol=0, atol=0)
+    torch.testing.assert_close(native.rollout(30), eager.rollout(30), rtol=0, atol=0)
+    torch.testing.assert_close(native.get_state(), eager.get_state(), rtol=0, atol=0)
 
 
 @pytest.mark.slow

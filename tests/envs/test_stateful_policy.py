@@ -138,11 +138,9 @@ def test_chunks_do_not_matter(made, mode):
         env.close()
 
 
-@pytest.mark.xdist_group("compile")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
 @pytest.mark.parametrize("mode", ["same_step", "next_step"])
-def test_compiled_environments_tell_the_same(mode):
-    env = make(CARTPOLE, 32, backend="compile", autoreset_mode=mode, max_episode_steps=15)
+def test_native_environments_tell_the_same(mode):
+    env = make(CARTPOLE, 32, backend="native", autoreset_mode=mode, max_episode_steps=15)
     env.reset(seed=7)
     first, second = env.rollout(20, remembering(env)), env.rollout(20, remembering(env))
     begun = torch.cat([first.begun, second.begun])

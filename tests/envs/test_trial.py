@@ -204,11 +204,8 @@ def test_cells_of_numpy():
     assert rolled(cells[0])[0].all()
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
-@pytest.mark.xdist_group("compile")
-def test_numbers_compiled():
-    torch.testing.assert_close(rolled(NUMBERS, backend="compile"), rolled(LANES), rtol=1e-5, atol=1e-5)
+def test_numbers_natively():
+    torch.testing.assert_close(rolled(NUMBERS, backend="native"), rolled(LANES), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow

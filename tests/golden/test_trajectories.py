@@ -14,7 +14,6 @@ from tests.golden.fingerprint import fingerprint, machine, problem
 
 RECORDED = record.recorded()
 HERE = machine() == RECORDED["machine"]
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler's own
 
 
 @pytest.mark.parametrize("kind", ["eager", pytest.param("native", marks=pytest.mark.slow)])
