@@ -30,7 +30,7 @@ from torch.utils._pytree import tree_leaves
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from compilations import listen
-from peers.catalogue import PEERS
+from peers import catalogue
 from peers.process import FOLDER as DRIVERS
 from peers.process import Running
 from report import RESULTS, say, slug
@@ -130,7 +130,7 @@ def solve(_: int = 0) -> Iterator[Row]:
 
 def peers(rounds: int) -> Iterator[Row]:
     """Those that run on a GPU too, on the same one; each with its packages from `GPU_PEERS`/NAME, where that is set."""
-    (gymnax,) = (peer for peer in PEERS if peer.name == "gymnax")
+    (gymnax,) = (peer for peer in catalogue.peers() if peer.name == "gymnax")
     for env in (CARTPOLE, BREAKOUT):
         for mode, steps in (("sim", 128), ("transitions", 16)):
             own = (gymnax.envs[env], PEERS_ENVS, steps, mode, SECONDS)

@@ -20,13 +20,13 @@ from gpusim.agents.bench.provenance import hardware, provenance
 from gpusim.agents.train.evaluate import evaluate
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.loop import Observer, run
+from gpusim.agents.train.presets import expected_returns
 from gpusim.agents.train.run import make_learner, preset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from report import folder, publish, say
-from ten_seeds import ASKED
 
-ENVS = [env for algorithm, env in ASKED if algorithm == "ppo"]
+ENVS = [env for algorithm, env in sorted(expected_returns()) if algorithm == "ppo"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def train(env: str, num_envs: int, seed: int, device: str) -> dict[str, Any]:
 
 
 def summary(env: str, num_envs: int, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    asked = ASKED["ppo", env]
+    asked = expected_returns()["ppo", env]
     return {
         "env": env,
         "num_envs": num_envs,

@@ -2,7 +2,7 @@
 
     python benchmarks/throughput.py [--envs CartPole-v1 ...] [--sizes 4096 65536] [--rounds 7] [--out FOLDER]
 
-Each is a process of its own (peers/catalogue.py; `make peers` installs them). All that are compared are compiled and warm
+Each is a process of its own (a driver in peers/; `make peers` installs them). All that are compared are compiled and warm
 before the first round; then the rounds go through them again and again, each time from another one on, so that what
 disturbs the machine disturbs everyone. The table gives medians over the rounds, and for each row of ours the ratio to the
 fastest row of any peer, whatever that leaves out, to the fastest that keeps statistics as ours do, and to the fastest in

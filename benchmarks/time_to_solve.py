@@ -25,7 +25,7 @@ from gpusim.agents.bench.provenance import busy, hardware, provenance
 from gpusim.agents.train.evaluate import evaluate_oracle, load_policy
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from peers.catalogue import LEARNERS
+from peers.catalogue import learners
 from peers.process import FOLDER, Learner
 from pictures import time_to_solve as picture
 from report import folder, publish, say
@@ -57,7 +57,7 @@ def main(config: Config) -> None:
     for seed in range(config.seeds):
         for algorithm in config.algorithms:
             rows.append(ours(algorithm, seed))
-            for peer in (p for p in LEARNERS if algorithm in p.algorithms and f"{p.name} {algorithm}" not in missing):
+            for peer in (p for p in learners() if algorithm in p.algorithms and f"{p.name} {algorithm}" not in missing):
                 try:
                     rows.append(theirs(peer, algorithm, seed, config.limit))
                 except RuntimeError as problem:

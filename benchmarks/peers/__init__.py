@@ -1,1 +1,1 @@
-"""What others made, measured beside ours: catalogue.py says who, process.py runs their drivers, serve.py is in them."""
+"""What others made, measured beside ours: catalogue.py finds who, process.py runs their drivers, serve.py is in them."""

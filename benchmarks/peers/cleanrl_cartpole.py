@@ -23,6 +23,15 @@ from typing import Any
 import torch
 from score import mean_return
 
+LEARNERS = [
+    {
+        "name": "CleanRL",
+        "algorithms": ("ppo", "dqn"),
+        "differs": "As published, stopped at the target.",
+        "checkout": "CLEANRL",
+        "repository": "vwxyzjn/cleanrl",
+    }
+]
 REPORT = re.compile(r"global_step=(\d+), episodic_return=\[?([\d.]+)")
 
 

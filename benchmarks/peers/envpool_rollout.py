@@ -11,6 +11,17 @@ import envpool
 import numpy as np
 from serve import Request, request, serve
 
+PEERS = [
+    {
+        "name": "EnvPool",
+        "runs": "C++ threads",
+        "envs": {"*": "{id}"},
+        "modes": ("step", "bare"),
+        "differs": "Steps in float64 and shows float32; a reset takes a step of its own, which is not counted; statistics "
+        "are kept in NumPy, by the driver.",
+    }
+]
+
 
 class Pool:
     """The environments, stepped by so many threads."""

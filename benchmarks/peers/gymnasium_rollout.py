@@ -11,6 +11,25 @@ import numpy as np
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from serve import request, serve
 
+PEERS = [
+    {
+        "name": "Gymnasium",
+        "runs": "NumPy",
+        "envs": {"CartPole-v1": "{id}"},
+        "modes": ("step", "bare"),
+        "differs": "Steps in float64 and shows float32; a reset takes a step of its own, which is not counted.",
+    },
+    {
+        "name": "Gymnasium",
+        "runs": "sync",
+        "envs": {"*": "{id}"},
+        "modes": ("step", "bare"),
+        "differs": "A Python object for each environment, in float64; a reset takes a step of its own, which is not "
+        "counted.",
+        "most_envs": 1024,
+    },
+]
+
 
 def stepper(env, actions: list) -> Callable[[int], int]:
     """A function that makes so many steps of all environments, and returns the number of transitions among them."""

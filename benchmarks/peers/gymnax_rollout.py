@@ -11,6 +11,16 @@ import jax.numpy as jnp
 from gymnax.wrappers.purerl import LogWrapper, StickyActionWrapper
 from serve import request, serve
 
+PEERS = [
+    {
+        "name": "gymnax",
+        "runs": "jit+scan",
+        "envs": {"*": "{id}", "MinAtar/*-v1": "{name}-MinAtar"},
+        "modes": ("sim", "transitions", "bare"),
+        "differs": "float32; MinAtar's boards are float32 too, its episodes end after 1,000 steps, and `bare` has no sticky "
+        "actions.",
+    }
+]
 STICKY = 0.1  # of MinAtar
 
 

@@ -9,6 +9,17 @@ import random
 from minatar import Environment
 from serve import request, serve
 
+PEERS = [
+    {
+        "name": "MinAtar",
+        "runs": "Python",
+        "envs": {"MinAtar/*-v1": "{snake}"},
+        "modes": ("step", "bare"),
+        "differs": "A Python object for each environment; `bare` shows no boards.",
+        "most_envs": 256,
+    }
+]
+
 
 def main() -> None:
     asked = request()

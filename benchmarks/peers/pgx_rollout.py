@@ -10,6 +10,17 @@ import pgx
 from pgx.experimental import auto_reset
 from serve import request, serve
 
+PEERS = [
+    {
+        "name": "Pgx",
+        "runs": "jit+scan",
+        "envs": {"MinAtar/*-v1": "minatar-{snake}"},
+        "modes": ("sim", "transitions", "bare"),
+        "differs": "Sticky actions in every mode; boards are boolean, the last one of an episode is not returned; "
+        "statistics are kept by the driver.",
+    }
+]
+
 
 def make_rollout(name: str, num_envs: int, steps: int, mode: str):
     """A first state, and a jitted function of it that takes `steps` steps with random actions."""

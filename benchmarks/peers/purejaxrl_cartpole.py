@@ -22,6 +22,16 @@ import types
 from pathlib import Path
 from typing import Any
 
+LEARNERS = [
+    {
+        "name": "PureJaxRL",
+        "venv": "rejax",
+        "algorithms": ("ppo",),
+        "differs": "As published; it reports its episodes as it runs, runs to its end, and what is scored is its end.",
+        "checkout": "PUREJAXRL",
+        "repository": "luchris429/purejaxrl",
+    }
+]
 REPORT = re.compile(r"global step=(\d+), episodic return=([\d.]+)")
 
 

@@ -23,6 +23,14 @@ from flax import struct
 from gymnax.wrappers.purerl import GymnaxWrapper
 from score import mean_return
 
+LEARNERS = [
+    {
+        "name": "Rejax",
+        "algorithms": ("ppo", "dqn", "pqn"),
+        "differs": "Its published settings, compiled in parts of one evaluation interval, so that it can stop at the "
+        "target.",
+    }
+]
 SETTINGS: dict[str, dict[str, Any]] = {  # of configs/gymnax/cartpole.yaml
     "ppo": {
         "agent_kwargs": {"activation": "tanh"},

@@ -17,6 +17,13 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
+LEARNERS = [
+    {
+        "name": "Stable-Baselines3",
+        "algorithms": ("ppo", "dqn"),
+        "differs": "The settings of RL Baselines3 Zoo.",
+    }
+]
 SETTINGS: dict[str, dict[str, Any]] = {
     "ppo": {
         "envs": 8,

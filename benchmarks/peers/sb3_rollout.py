@@ -11,6 +11,17 @@ import numpy as np
 from serve import request, serve
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 
+PEERS = [
+    {
+        "name": "Stable-Baselines3",
+        "runs": "DummyVecEnv",
+        "envs": {"*": "{id}"},
+        "modes": ("step", "bare"),
+        "differs": "Gymnasium's environments in a Python loop, in float64.",
+        "most_envs": 1024,
+    }
+]
+
 
 def main() -> None:
     asked = request()

@@ -10,5 +10,12 @@ import sys
 from sb3_cartpole import learn
 from sbx import DQN, PPO
 
+LEARNERS = [
+    {
+        "name": "SBX",
+        "algorithms": ("ppo", "dqn"),
+        "differs": "Stable-Baselines3 in JAX, with the settings of RL Baselines3 Zoo; compilation is within the training.",
+    }
+]
 if __name__ == "__main__":
     learn({"ppo": PPO, "dqn": DQN}, ("sbx-rl", "stable-baselines3", "jax", "gymnasium"), *sys.argv[1:])

@@ -65,6 +65,19 @@ def test_a_family_has_one_file():
     assert {"ALE", "CartPole-v1", "MinAtar", "Pendulum-v1"} <= set(presets.names())
 
 
+def test_what_a_preset_is_expected_to_reach_is_no_setting(tmp_path, monkeypatch):
+    """The file of another environment is all that `benchmarks/ten_seeds.py` needs to measure it."""
+    (tmp_path / "Own-v0.toml").write_text("[ppo]\nexpected_return = 7.5\nnum_envs = 3\n[dqn]\nnum_envs = 4\n")
+    known = presets.expected_returns()
+    assert {algorithm for algorithm, _ in known} == {"a2c", "dqn", "ppo", "pqn", "reinforce"}
+    assert all("expected_return" not in presets.settings(*name, {}) for name in known)
+    monkeypatch.setattr(presets, "files", lambda package: tmp_path)
+    for cached in (presets.names, presets._table):
+        monkeypatch.setattr(presets, cached.__name__, cached.__wrapped__)
+    assert presets.expected_returns() == {("ppo", "Own-v0"): 7.5}
+    assert presets.tables("Own-v0")["dqn"] == {"num_envs": 4}
+
+
 def test_few_environments_keep_the_small_preset():
     small = preset("ppo", "CartPole-v1")
     assert small.num_envs < MANY

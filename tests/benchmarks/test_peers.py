@@ -129,13 +129,13 @@ def test_a_python_loop_is_measured_with_as_many_as_it_can_hold():
     assert [peer.at(n) for n in (16, 256, 65_536)] == [16, 256, 256]
 
 
-def test_the_catalogue_names_what_there_is():
+def test_the_drivers_say_what_there_is():
     catalogue = load("catalogue")
     ours, seen = {env.id for env in (*CLASSIC, *MINATAR)}, set()
-    for peer in catalogue.PEERS:
+    for peer in catalogue.peers():
         assert set(peer.envs) <= ours, peer.name
-        assert (FOLDER / "peers" / peer.driver).is_file(), peer.name
         assert peer.venv.requirements.is_file(), peer.name
+        assert peer.envs, peer.name
         assert peer.modes, peer.name
         assert peer.differs.endswith("."), peer.name
         for env in peer.envs:
@@ -143,19 +143,39 @@ def test_the_catalogue_names_what_there_is():
             seen.add((peer.name, env))
     assert {p.name for p in catalogue.beside("CartPole-v1")} >= {"Gymnasium", "EnvPool", "gymnax", "Stable-Baselines3"}
     assert {p.name for p in catalogue.beside("MinAtar/Breakout-v1", "sim")} == {"gymnax", "Pgx"}
+    assert catalogue.beside("MinAtar/Breakout-v0") == []  # of all six actions: no peer's
 
 
-def test_the_learners_name_what_there_is():
+def test_the_learners_say_what_there_is():
     catalogue = load("catalogue")
-    for learner in catalogue.LEARNERS:
-        assert (FOLDER / "peers" / learner.driver).is_file(), learner.name
+    assert {learner.name for learner in catalogue.learners()} >= {"Stable-Baselines3", "Rejax"}
+    for learner in catalogue.learners():
         assert learner.venv.requirements.is_file(), learner.name
         assert set(learner.algorithms) <= {"ppo", "dqn", "pqn"}, learner.name
 
 
+def test_a_peer_is_one_file(tmp_path):
+    """Nothing of it is imported; the first entry that names an environment has it."""
+    (tmp_path / "lab_rollout.py").write_text(
+        "import lab\n"
+        "PEERS = [{'name': 'Lab', 'runs': 'C', 'envs': {'CartPole-v1': 'pole'}, 'modes': ('step',), 'differs': 'Much.'},\n"
+        "         {'name': 'Lab', 'runs': 'Python', 'envs': {'*': '{id}', 'MinAtar/Space*-v1': '{name}/{snake}'},\n"
+        "          'modes': ('bare',), 'differs': 'Little.', 'most_envs': 4}]\n"
+        "LEARNERS = [{'name': 'Lab', 'venv': 'other', 'algorithms': ('ppo',), 'differs': 'Slow.'}]\n"
+    )
+    catalogue = load("catalogue")
+    first, second = catalogue.peers(tmp_path)
+    assert (first.driver, first.venv.name, first.envs) == ("lab_rollout.py", "lab", {"CartPole-v1": "pole"})
+    assert "CartPole-v1" not in second.envs
+    assert second.envs["Pendulum-v1"] == "Pendulum-v1"
+    assert [own for id, own in second.envs.items() if "/" in id] == ["SpaceInvaders/space_invaders"]
+    (learner,) = catalogue.learners(tmp_path)
+    assert (learner.driver, learner.venv.name) == ("lab_rollout.py", "other")
+
+
 def test_every_requirements_file_belongs_to_a_peer():
     catalogue = load("catalogue")
-    used = {p.venv.requirements.name for p in (*catalogue.PEERS, *catalogue.LEARNERS)}
+    used = {p.venv.requirements.name for p in (*catalogue.peers(), *catalogue.learners())}
     assert used == {f.name for f in (FOLDER / "peers").glob("*.txt")}
 
 

@@ -3,7 +3,8 @@
 A file here is an environment's, by its id, or a family's, by what stands before the slash; a table in it is an algorithm's.
 From MANY environments on its table `many` takes the place of what it names, and that of `any.toml` before it. Then an
 iteration makes the same updates whatever `num_envs`, of minibatches that grow with it, so a preset lasts for a number of
-`iterations`: `total_steps` follows. All were seen to work, but where a file says otherwise.
+`iterations`: `total_steps` follows. All were seen to work, but where a file says otherwise. `expected_return` is no setting:
+the mean return that the policy's mode is expected to reach, which `benchmarks/ten_seeds.py` looks at.
 """
 
 import functools
@@ -36,6 +37,7 @@ def by_env(cls: C) -> C:
 def settings(algorithm: str, env: str, asked: Table) -> Table:
     """The preset by field; it depends on the `num_envs` and `num_steps` that are `asked` for."""
     values = dict(tables(env).get(algorithm, {}))
+    values.pop("expected_return", None)
     many = _table("any").get(algorithm, {}).get("many", {}) | values.pop("many", {})
     num_envs = _count(asked.get("num_envs"), 0)
     if not many or num_envs < MANY:
@@ -43,6 +45,12 @@ def settings(algorithm: str, env: str, asked: Table) -> Table:
     values |= many
     steps = num_envs * _count(asked.get("num_steps"), values["num_steps"])
     return values | {"total_steps": steps * values.pop("iterations")}
+
+
+def expected_returns() -> dict[tuple[str, str], float]:
+    """By algorithm and environment, of the presets that say so."""
+    found = [(algorithm, env, table) for env in names() for algorithm, table in _table(env).items()]
+    return {(algorithm, env): table["expected_return"] for algorithm, env, table in found if "expected_return" in table}
 
 
 def tables(env: str) -> Table:
