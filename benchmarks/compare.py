@@ -4,8 +4,9 @@
 
 Both commits are checked out beside each other; HEAD may be `.`, the files as they are. Each point is measured by three
 processes that take turns: BASE, HEAD, and BASE once more, whose difference from itself is the noise. A change counts where
-the 95 % interval of the ratio excludes 1 and the ratio is farther from 1 than BASE's own. The exit code is 1 where
-something is slower, 2 where a commit or a point cannot be used or measured.
+the 95 % interval of the ratio excludes 1 and the ratio is farther from 1 than BASE's own. `train` is the speed of a learner,
+PPO with the same settings at both commits. The exit code is 1 where something is slower, 2 where a commit or a point cannot
+be used or measured.
 """
 
 import os
@@ -30,6 +31,7 @@ from peers.process import FOLDER, Running
 from report import say
 
 ROOT = Path(__file__).resolve().parents[1]
+MODES = ("sim", "transitions", "step", "train")
 POINTS = (
     "CartPole-v1:eager:sim:4096",
     "CartPole-v1:eager:step:4096",
@@ -37,6 +39,7 @@ POINTS = (
     "CartPole-v1:compile:step:65536",
     "Acrobot-v1:compile:sim:4096",
     "Pendulum-v1:compile:sim:4096",
+    "CartPole-v1:compile:train:4096",
 )
 
 
@@ -98,8 +101,8 @@ def main(config: Config) -> int:
 
 def parsed(point: str) -> tuple[str, str, str, int]:
     parts = point.rsplit(":", 3)
-    if len(parts) != 4 or not parts[3].isdecimal() or parts[2] not in ("sim", "transitions", "step"):
-        refuse(f"a point is ENV:BACKEND:MODE:NUM_ENVS with mode sim, transitions or step, not {point!r}.")
+    if len(parts) != 4 or not parts[3].isdecimal() or parts[2] not in MODES:
+        refuse(f"a point is ENV:BACKEND:MODE:NUM_ENVS with a mode of {', '.join(MODES)}, not {point!r}.")
     return parts[0], parts[1], parts[2], int(parts[3])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -224,11 +225,31 @@ def test_a_change_counts_beyond_the_noise(expected):
     assert load("compare").verdict(change, noise) == expected.strip()
 
 
+def test_training_is_measured_as_stepping_is(monkeypatch):
+    """A learner's iteration is a call, of which the environments' steps count; settings come from no preset."""
+    monkeypatch.syspath_prepend(str(FOLDER / "peers"))
+    driver, request = importlib.import_module("gpusim_rollout"), importlib.import_module("serve").Request
+    env, call = driver.training(request("CartPole-v1", 16, 8, "train", 0.01), "eager", "cpu")
+    before, clock = [p.detach().clone() for p in call.__self__.network.parameters()], env.clock
+    call()
+    assert env.clock == clock + 8
+    assert not any(map(torch.equal, before, call.__self__.network.parameters()))
+    config = call.__self__.config
+    assert (config.num_envs, config.num_steps, config.backend) == (16, 8, "eager")
+    assert {name: getattr(config, name) for name in driver.TRAIN} == driver.TRAIN
+
+
 NOT_THERE = ["Nope-v1:eager:sim:64", "--rounds", "1"]
 
 
 @pytest.mark.parametrize(
-    "words", [["nope"], [".", ".", "--points", "CartPole-v1:eager"], [".", ".", "--device", "qpu"]]
+    "words",
+    [
+        ["nope"],
+        [".", ".", "--points", "CartPole-v1:eager"],
+        [".", ".", "--points", "CartPole-v1:eager:learn:64"],
+        [".", ".", "--device", "qpu"],
+    ],
 )
 def test_what_cannot_be_compared_is_refused(words):
     command = [sys.executable, str(FOLDER / "compare.py"), *words]
