@@ -20,8 +20,9 @@ from gpusim.kernels.rollout_triton import collected, rollout
 from gpusim.kernels.simulate_triton import Outputs, simulate
 from gpusim.random_actions import unbounded
 from gpusim.remember import by_env
-from gpusim.rollout import Policy, Rollout, assembled
+from gpusim.rollout import SUMS, Policy, Rollout, assembled
 from gpusim.sim.functional import Functional
+from gpusim.sim.outputs import OutputBuffers
 from gpusim.tree import tree_map
 
 AUTORESET = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED)
@@ -32,25 +33,21 @@ class TritonStepper(Functional):
 
     def __init__(self, env: Env, mode: Mode, index: Tensor, first: int = 0):
         self.env, self.mode, self.index, self.first = env, mode, index, first
-        self.same, self.flat = mode.rules.autoreset is AutoresetMode.SAME_STEP, len(env.observation_space.shape) == 1
-        self.discrete = isinstance(env.action_space, Discrete)
+        self.buffers = OutputBuffers(env, mode.rules.autoreset, len(index), index.device)
         self.bounded = isinstance(env.action_space, Discrete) or checks.bounded(env.action_space)
-        self.always, self.tallied = torch.ones_like(index[:1], dtype=torch.bool), self._like(torch.float32, 3)
         self.varied = bool(mode.per_env or mode.random_params)
-        self.forms: dict[int, Outputs] = {}
         self.known: tuple[Any, LoweredEnv | None] = None, None
 
     def step(self, c: Carry, action: Any, observe: bool, tally: Tally | None) -> tuple[Carry, Step, Tally | None]:
         given = torch.stack(action) if isinstance(action, tuple) else action
-        kept = self._room(0)
-        obs, next_obs = (kept.obs, kept.next_obs) if observe else (None, None)
-        counted, tally = tally, tally and Tally(*map(torch.empty_like, tally))
-        new = self._simulate(c, 0, 1, given, kept._replace(obs=None, next_obs=next_obs), obs, tally, counted)
-        out = Step(
-            self._shaped(obs), self._shaped(next_obs), kept.reward, kept.terminated, kept.truncated, kept.reset,
-            kept.valid, kept.episode_return, kept.episode_length, kept.ended,
+        room = self.buffers.step(observe)
+        out = Outputs(
+            None, None, room["reward"], room["terminated"], room["truncated"], room.get("next_obs"), room["reset"],
+            room.get("valid"), room["episode_return"], room["episode_steps"], (room["ended"], room["ended_too"]),
         )  # fmt: skip
-        return new, out, tally
+        counted, tally = tally, tally and Tally(*map(torch.empty_like, tally))
+        new = self._simulate(c, 0, 1, given, out, room.get("last_obs"), tally, counted)
+        return new, self.buffers.as_step(room), tally
 
     def rollout(
         self, c: Carry, clock: int, num_steps: int, policy: Policy | None, transitions: bool
@@ -64,14 +61,12 @@ class TritonStepper(Functional):
     def _at_random(self, c: Carry, clock: int, steps: int, transitions: bool) -> tuple[Carry, Rollout]:
         if not self.bounded:
             raise unbounded(self.env.action_space)
-        tallied, last = torch.empty_like(self.tallied), torch.empty_like(self._form(0).obs)
-        kept = self._room(steps) if transitions else Outputs()
-        new = self._simulate(c, clock, steps, None, kept, last, Tally(*tallied.unbind()), None)
-        k = self._in_rows(kept, steps) if transitions else kept
-        return new, Rollout(
-            k.obs, k.action, k.reward, k.terminated, k.truncated, k.next_obs, k.valid, k.episode_return, k.episode_length,
-            {}, self._shaped(last), *tallied.sum(1, dtype=torch.float64).unbind(),
-        )  # fmt: skip
+        tallied, last = self.buffers.tally(), self.buffers.obs()
+        out = self.buffers.rollout(steps) if transitions else {}
+        new = self._simulate(c, clock, steps, None, Outputs(**out), last, Tally(*tallied.unbind()), None)
+        sums = dict(zip(SUMS, tallied.sum(1, dtype=torch.float64).unbind(), strict=True))
+        fields = self.buffers.as_transitions(out, steps)
+        return new, Rollout(**fields, extras={}, last_obs=self.buffers.shaped(last), **sums)
 
     def _by_policy(self, c: Carry, clock: int, steps: int, policy: MlpPolicy) -> tuple[Carry, Rollout]:
         kept, before = collected(steps, len(self.index), policy), self.episodes(c)
@@ -87,70 +82,20 @@ class TritonStepper(Functional):
         here = self.episodes(c)
         rollout(self.lowered(c), here, c.seed, clock, policy, out, here, self.first)
 
-    def _room(self, steps: int) -> Outputs:
-        """Memory for what a rollout of `steps` steps returns, or, of 0, a single call of `step`."""
-        return tree_map(torch.empty_like, self._form(steps))
-
-    def _form(self, steps: int) -> Outputs:
-        """Shapes and dtypes of `_room`, in tensors without memory: making room like these takes half the time."""
-        if steps not in self.forms:
-            if len(self.forms) > 64:
-                self.forms.clear()
-            self.forms[steps] = self._described(steps)
-        return self.forms[steps]
-
-    def _described(self, steps: int) -> Outputs:
-        before = (steps,) if steps else ()
-        number, flag = self._like(torch.float32, *before), self._like(torch.bool, *before)
-        space = self.env.observation_space
-        obs = (
-            self._like(torch.float32, *before, *space.shape)
-            if self.flat
-            else self._like(_dtype(space)).new_empty(()).expand(*before, len(self.index), *space.shape)
-        )
-        action = None
-        if steps:
-            shape = () if self.discrete else self.env.action_space.shape
-            action = self._like(torch.int32 if self.discrete else torch.float32, *before, *shape)  # type: ignore[misc]
-        return Outputs(
-            obs=obs, action=action, reward=number, terminated=flag, truncated=flag,
-            next_obs=obs if steps or self.same else None, reset=None if steps else flag,
-            valid=None if self.same else flag, episode_return=number,
-            episode_length=number if steps else self._like(torch.int32), ended=() if steps else (flag, flag),
-        )  # fmt: skip
-
-    def _like(self, dtype: torch.dtype, *shape: int) -> Tensor:
-        """`[*shape, N]` of a single number."""
-        return torch.empty((), dtype=dtype, device=self.index.device).expand(*shape, len(self.index))
-
-    def _in_rows(self, kept: Outputs, steps: int) -> Outputs:
-        """What was kept, `[T, N, ...]`."""
-        return kept._replace(
-            obs=self._shaped(kept.obs),
-            next_obs=self._shaped(kept.next_obs),
-            action=kept.action if self.discrete else kept.action.movedim(1, -1),
-            valid=self._all(steps) if kept.valid is None else kept.valid,
-        )
-
-    def _all(self, steps: int) -> Tensor:
-        """`[T, N]` of True, in a memory that nobody can write to."""
-        n = self.index.shape[0]
-        return (self.always if steps * n > 1 else self.always.clone()).expand(steps, n)
-
     def holds(self, policy: MlpPolicy) -> bool:
         """Whether the policy can be inside the kernel with the steps."""
-        return self.same and self.flat and mlp_problem(policy.shape) is None
+        return self.buffers.same and self.buffers.flat and mlp_problem(policy.shape) is None
 
     def observe(self, c: Carry) -> Tensor:
-        obs = torch.empty_like(self._form(0).obs)
+        obs = self.buffers.obs()
         self._simulate(c, 0, 0, None, Outputs(), obs, None, None)
-        return self._shaped(obs)
+        return self.buffers.shaped(obs)
 
     def _simulate(
-        self, c: Carry, clock: int, steps: int, actions: Any, kept: Outputs, obs: Any, tally: Any, counted: Any
+        self, c: Carry, clock: int, steps: int, actions: Any, out: Outputs, obs: Any, tally: Any, counted: Any
     ) -> Carry:
         e = self.episodes(c)
-        after = simulate(self.lowered(c), e, c.seed, clock, steps, actions, kept, obs, tally, counted, self.first)
+        after = simulate(self.lowered(c), e, c.seed, clock, steps, actions, out, obs, tally, counted, self.first)
         return self.carry(c, after)
 
     def lowered(self, c: Carry) -> LoweredEnv:
@@ -164,7 +109,7 @@ class TritonStepper(Functional):
         return lowered
 
     def episodes(self, c: Carry) -> Episodes:
-        flags = () if self.same else (c.book.terminated, c.book.truncated)
+        flags = () if self.buffers.same else (c.book.terminated, c.book.truncated)
         per_env = tuple(p for p in c.params if isinstance(p, Tensor)) if self.varied else ()
         state = tuple(x.contiguous() for x in c.state)
         return Episodes(state, per_env, c.book.elapsed, c.book.episode_return, c.episode, flags)
@@ -176,14 +121,6 @@ class TritonStepper(Functional):
             params = type(params)(*(next(values) if isinstance(p, Tensor) else p for p in params))
         state = type(c.state)(*e.state)
         return Carry(state, params, Book(e.elapsed, e.episode_return, *flags), e.episode, c.seed)
-
-    def _shaped(self, obs: Tensor | None) -> Any:
-        """`[..., N, *obs]` of what a kernel filled."""
-        return obs.mT if obs is not None and self.flat else obs
-
-
-def _dtype(space: Any) -> torch.dtype:
-    return torch.from_numpy(space.low[:0]).dtype
 
 
 @by_env

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
-from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from gpusim import checks
@@ -21,22 +19,18 @@ from gpusim.kernels.policy import MlpPolicy
 from gpusim.policy import Policy
 from gpusim.random_actions import unbounded
 from gpusim.remember import by_env
-from gpusim.rollout import SUMS, TRANSITION, Rollout
+from gpusim.rollout import SUMS, Rollout
 from gpusim.sim.cpu import emit
 from gpusim.sim.cpu.threads import Pace, on_threads
 from gpusim.sim.cpu.tiles import LANES, Layout, Tiles, layout, tiled
 from gpusim.sim.functional import OneByOne
+from gpusim.sim.outputs import OutputBuffers
 
 CALL = 0.2  # seconds of one call, so that an interrupt is heard
 POINTERS = (
     "actions", "obs", "next_obs", "last_obs", "action", "reward", "terminated", "truncated", "reset", "valid",
     "ended", "ended_too", "episode_return", "episode_length", "episode_steps", "episodes", "return_sum", "length_sum",
 )  # fmt: skip
-TOLD = {
-    "reward": torch.float32, "episode_return": torch.float32, "episode_steps": torch.int32,
-    **dict.fromkeys(("terminated", "truncated", "reset", "valid", "ended", "ended_too"), torch.bool),
-}  # fmt: skip
-"""What one step tells beside observations."""
 
 
 class Job(ctypes.Structure):
@@ -64,14 +58,11 @@ class Native(OneByOne):
 
     def __init__(self, env: Env, mode: Mode, index: Tensor, params: Any):
         self.env, self.mode, self.index, self.num_envs = env, mode, index, len(index)
-        self.same, self.flat = mode.rules.autoreset is AutoresetMode.SAME_STEP, len(env.observation_space.shape) == 1
-        self.discrete = isinstance(env.action_space, Discrete)
+        self.buffers = OutputBuffers(env, mode.rules.autoreset, len(index), index.device)
+        self.same, self.flat, self.discrete = self.buffers.same, self.buffers.flat, self.buffers.discrete
         self.numbers = type(params)(*(p if isinstance(p, int | float) else None for p in params))
         self.layout, self.state = _kinds(env, mode)
         self.run = _library(env, mode, self.numbers, "tell")
-        shape, kind = env.observation_space.shape, torch.from_numpy(env.observation_space.low[:0]).dtype
-        self.obs_form = _form((*shape, self.num_envs) if self.flat else (self.num_envs, *shape), kind)
-        self.told_form = {k: _form((self.num_envs,), x) for k, x in TOLD.items() if not (self.same and k == "valid")}
         self.before = np.empty(0, np.uint8)  # what the tiles held before a rollout
         self.paces: dict[Any, Pace] = {}  # of each kind of call
         self.settled: tuple[Carry | None, Tiles | None] = None, None  # as tensors, and the same as tiles
@@ -103,24 +94,17 @@ class Native(OneByOne):
         return tiles
 
     def observe(self, c: Any) -> Tensor:
-        obs = self._empty_obs()
+        obs = self.buffers.obs()
         self._go(self.run, self._tiles(c), 0, 0, last_obs=obs.data_ptr())
-        return self._shaped(obs)
+        return self.buffers.shaped(obs)
 
     def step(self, c: Any, action: Any, observe: bool, tally: Tally | None) -> tuple[Tiles, Step, Tally | None]:
         tiles = self._tiles(c)
         given = torch.stack(action) if isinstance(action, tuple) else action.contiguous()
-        told = {name: torch.empty_like(form) for name, form in self.told_form.items()}
-        obs = self._empty_obs() if observe else None
-        final = self._empty_obs() if observe and self.same else None
-        counted = tally and Tally(*(x.clone() for x in tally))
-        wanted = told | {"last_obs": obs, "next_obs": final, "actions": given} | (counted._asdict() if counted else {})
+        out, counted = self.buffers.step(observe), tally and Tally(*(x.clone() for x in tally))
+        wanted = out | {"actions": given} | (counted._asdict() if counted else {})
         self._go(self.run, tiles, 0, 1, wide=given.dtype is torch.int64, **_places(wanted))
-        out = Step(
-            self._shaped(obs), self._shaped(final), told["reward"], told["terminated"], told["truncated"], told["reset"],
-            told.get("valid"), told["episode_return"], told["episode_steps"], (told["ended"], told["ended_too"]),
-        )  # fmt: skip
-        return tiles, out, counted
+        return tiles, self.buffers.as_step(out), counted
 
     def rollout(
         self, c: Any, clock: int, num_steps: int, policy: Policy | None, transitions: bool
@@ -133,9 +117,9 @@ class Native(OneByOne):
         space: Any = self.env.action_space
         if not (self.discrete or checks.bounded(space)):
             raise unbounded(space)
-        kept = self._kept(num_steps) if transitions else {}
+        kept = self.buffers.rollout(num_steps) if transitions else {}
         run = self.run if kept else self._made("count") or self.run
-        tallied = self._tallied()
+        tallied = self.buffers.tally().zero_()
         tiles = self._several(run, c, clock, num_steps, kept, _places(Tally(*tallied.unbind())._asdict()))
         return tiles, self._rolled(tiles, kept, num_steps, tallied)
 
@@ -152,7 +136,7 @@ class Native(OneByOne):
 
     def _by_policy(self, run: Any, c: Any, clock: int, num_steps: int, policy: MlpPolicy) -> tuple[Tiles, Rollout]:
         shape = policy.shape
-        kept = self._kept(num_steps)
+        kept = self.buffers.rollout(num_steps)
         sample = kept["action"] if policy.centre is None else torch.empty_like(kept["action"])
         kept |= {"sample": sample} | {
             name: torch.empty_like(kept["reward"]) for name in ("log_prob", "value", "next_value")
@@ -166,19 +150,18 @@ class Native(OneByOne):
             "hidden1": shape.hidden1, "hidden2": shape.hidden2, "outputs": shape.outputs, "gaussian": shape.gaussian,
             "relu": shape.activation == "relu",
         }  # fmt: skip
-        tallied = self._tallied()
+        tallied = self.buffers.tally().zero_()
         told = _places(given | Tally(*tallied.unbind())._asdict()) | facts
         tiles = self._several(run, c, clock, num_steps, kept, told)
         extras = {name: kept.pop(name) for name in ("log_prob", "value", "next_value")}
         extras["sample"] = kept.pop("sample") if self.discrete else kept.pop("sample").movedim(1, -1)
         return tiles, self._rolled(tiles, kept, num_steps, tallied, extras)
 
-    def _tallied(self) -> Tensor:
-        return room((3, self.num_envs), torch.float32).zero_()
-
     def _rolled(self, tiles: Tiles, kept: dict, steps: int, tallied: Tensor, extras: dict | None = None) -> Rollout:
         sums = dict(zip(SUMS, tallied.sum(1, dtype=torch.float64).unbind(), strict=True))
-        return Rollout(**self._told(kept, steps), extras=extras or {}, last_obs=self.observe(tiles), **sums)
+        return Rollout(
+            **self.buffers.as_transitions(kept, steps), extras=extras or {}, last_obs=self.observe(tiles), **sums
+        )
 
     def _several(self, run: Any, c: Any, clock: int, steps: int, kept: dict[str, Tensor], told: dict) -> Tiles:
         """Steps in calls that are short; should they be interrupted, none was made."""
@@ -210,51 +193,10 @@ class Native(OneByOne):
         on_threads(run, job, threads)
         pace.took(threads, perf_counter() - begun, work)
 
-    def _empty_obs(self, *before: int) -> Tensor:
-        return torch.empty_like(self.obs_form.expand(*before, *self.obs_form.shape) if before else self.obs_form)
-
-    def _kept(self, steps: int) -> dict[str, Tensor]:
-        n = self.num_envs
-        flags = ("terminated", "truncated") if self.same else ("terminated", "truncated", "valid")
-        shape = () if self.discrete else self.env.action_space.shape
-        return {
-            **{name: self._empty_obs(steps) for name in ("obs", "next_obs")},
-            "action": room((steps, *shape, n), torch.int32 if self.discrete else torch.float32),  # type: ignore[misc]
-            **{name: room((steps, n), torch.float32) for name in ("reward", "episode_return", "episode_length")},
-            **{name: room((steps, n), torch.bool) for name in flags},
-        }
-
-    def _told(self, kept: dict[str, Tensor], steps: int) -> dict[str, Any]:
-        """What was kept, `[T, N, ...]`, as a `Rollout` has it."""
-        if not kept:
-            return dict.fromkeys(TRANSITION)
-        action = kept["action"]
-        everywhere = torch.ones((), dtype=torch.bool, device=self.index.device).expand(steps, self.num_envs)
-        return kept | {
-            "obs": self._shaped(kept["obs"]),
-            "next_obs": self._shaped(kept["next_obs"]),
-            "action": action if self.discrete else action.movedim(1, -1),
-            "valid": kept.get("valid", everywhere),
-        }
-
-    def _shaped(self, obs: Tensor | None) -> Any:
-        """`[..., N, *obs]` of what was filled."""
-        return obs.mT if obs is not None and self.flat else obs
-
 
 def _places(tensors: dict[str, Any]) -> dict[str, int]:
     """Addresses; of None, none."""
     return {name: x.data_ptr() for name, x in tensors.items() if x is not None}
-
-
-def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """On the CPU, whatever torch's default device is."""
-    return torch.empty(shape, dtype=dtype, device="cpu")
-
-
-def _form(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Without memory: to make room like something takes half the time of describing it."""
-    return torch.empty((), dtype=dtype, device="cpu").expand(shape)
 
 
 @by_env
