@@ -4,19 +4,21 @@ A `Lane` is one environment's value as an array of symbols, `[1]`, or `[1, K]` o
 broadcast as they do in NumPy. A symbol is a name in the code that its `Code` collects, line by line, each expression once.
 """
 
+import collections
+import contextlib
 import functools
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpusim.kernels import lang
 from gpusim.kernels.lang import BLOCKS
 
 TYPES = {"f": "F", "i": "I", "l": "L", "w": "U", "b": "I"}
 """Of a dtype in C++: float32, int32, int64, a random word (an int64 in [0, 2**32)), bool (all bits of an I)."""
 RANK = "bilwf"
+KINDS = {"n": "int64_t", "d": "double"}
+"""Of a number that is another in each round of a loop: an int, a float."""
 NAMES = {"float32": "f", "int32": "i", "int64": "l", "bool": "b"}
 
 
@@ -38,26 +40,110 @@ class Code:
     def __init__(self, prefix: str, place: Callable[[str], int] = lambda text: 0, parts: int = 1):
         self.prefix, self.place = prefix, place
         self.parts: list[list[str]] = [[] for _ in range(parts)]
-        self.known: dict[tuple[str, str], Symbol] = {}
+        self.known: collections.ChainMap[tuple[str, str], Symbol] = (
+            collections.ChainMap()
+        )  # of this block, of those around
+        self.weight = 0  # how many expressions are computed in this block, each as often as it is
+        self.count = 0
 
     def put(self, text: str, dtype: str, top: int = 2**32 - 1) -> Symbol:
         """The symbol of an expression."""
         symbol = self.known.get((text, dtype))
         if symbol is None:
             part = self.place(text)
-            symbol = Symbol(self, f"{self.prefix}{part}_{len(self.known)}", dtype, top)
-            self.parts[part].append(f"const {TYPES[dtype]} {symbol.text} = {text};")
+            symbol = Symbol(self, self.named(f"{part}_"), dtype, top)
+            self.parts[part].append(f"const {(TYPES | KINDS)[dtype]} {symbol.text} = {text};")
             self.known[text, dtype] = symbol
+            self.weight += 1
         return symbol
+
+    def named(self, kind: str) -> str:
+        """A name that is not taken."""
+        self.count += 1
+        return f"{self.prefix}{kind}{self.count - 1}"
+
+    @contextlib.contextmanager
+    def block(self) -> Iterator[None]:
+        """What is put meanwhile is known in there alone, and lost unless somebody takes the lines and their weight."""
+        before = self.parts[0], self.known, self.weight
+        self.parts[0], self.known, self.weight = [], self.known.new_child(), 0
+        try:
+            yield
+        finally:
+            self.parts[0], self.known, self.weight = before
+
+
+class Number:
+    """An int or a float of Python that is another in each round of a loop: with numbers it does what they do.
+
+    Whoever has to know which it is, in an index, a condition or `int()`, meets a TypeError.
+    """
+
+    __array_ufunc__ = None
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, symbol: Symbol):
+        self.symbol = symbol
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("a number that changes in a loop cannot be compared")
+
+    __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__
+
+    def __bool__(self) -> bool:
+        raise TypeError("a number that changes in a loop has no truth value")
+
+    def __neg__(self) -> "Number":
+        return Number(self.symbol.code.put(f"-{self.symbol.text}", self.symbol.dtype))
+
+    __add__: Callable  # and the others, see below
+
+
+def number_text(x: Any) -> str:
+    """A number as C++ that computes with it as Python does."""
+    if isinstance(x, Number):
+        return x.symbol.text
+    return f"INT64_C({int(x)})" if isinstance(x, int | np.integer) else _float_text(float(x))
+
+
+def number_kind(x: Any) -> str:
+    return x.symbol.dtype if isinstance(x, Number) else "n" if isinstance(x, int | np.integer) else "d"
+
+
+def _float_text(x: float) -> str:
+    return "NAN" if x != x else f"{'-' if x < 0 else ''}INFINITY" if np.isinf(x) else x.hex()
+
+
+def _of_numbers(sign: str, turned: bool) -> Callable:
+    def operation(self: Number, other: Any) -> Any:
+        if not isinstance(other, Number | int | float | np.integer | np.floating):
+            return NotImplemented
+        a, b = (other, self) if turned else (self, other)
+        kind = "d" if sign == "/" or "d" in (number_kind(a), number_kind(b)) else "n"
+        return Number(
+            self.symbol.code.put(f"({KINDS[kind]}){number_text(a)} {sign} ({KINDS[kind]}){number_text(b)}", kind)
+        )
+
+    return operation
+
+
+for _name, _sign in {"add": "+", "sub": "-", "mul": "*", "truediv": "/"}.items():
+    setattr(Number, f"__{_name}__", _of_numbers(_sign, False))
+    setattr(Number, f"__r{_name}__", _of_numbers(_sign, True))
 
 
 def written(x: Any, dtype: str) -> str:
     """A symbol or a number, converted, as C++."""
     if isinstance(x, Symbol):
         return x.text if x.dtype == dtype else _converted(x, dtype)
+    if isinstance(x, Number):
+        if dtype == "b" or (dtype != "f" and x.symbol.dtype == "d"):
+            raise TypeError("a number that changes in a loop is a float, or no condition")
+        number = {"f": "float", "i": "int32_t", "l": "int64_t", "w": "uint32_t"}[dtype]
+        return f"of<{TYPES[dtype]}>(({number}){x.symbol.text})"
     if dtype == "f":
         x = np.float32(x)
-        return f"of<F>({'NAN' if x != x else ('-' if x < 0 else '') + 'INFINITY' if np.isinf(x) else float(x).hex() + 'f'})"
+        return f"of<F>({_float_text(float(x))}{'f' if np.isfinite(x) else ''})"
     if dtype == "b":
         return f"of<I>({-int(bool(x))})"
     low, high = {"i": (-(2**31), 2**31), "l": (-(2**63), 2**63), "w": (0, 2**32)}[dtype]
@@ -151,7 +237,7 @@ def joint(*values: Any) -> str:
     """The dtype of an operation, torch's: that of the lanes, unless a number is of a higher kind."""
     dtype = max((v.dtype for v in values if isinstance(v, Symbol)), key=RANK.index)
     numbers = [v for v in values if not isinstance(v, Symbol)]
-    if any(isinstance(v, float | np.floating) for v in numbers):
+    if any(isinstance(v, float | np.floating) or (isinstance(v, Number) and v.symbol.dtype == "d") for v in numbers):
         return "f"
     whole = any(not isinstance(v, bool | np.bool_) for v in numbers)
     return "l" if dtype == "w" or (dtype == "b" and whole) else dtype
@@ -322,8 +408,9 @@ def words(rng: Any, block: int) -> tuple[Lane, ...]:
     key = "k0, k1" if isinstance(rng.seed, Lane) else f"{rng.seed & 0xFFFFFFFF}u, {rng.seed >> 32}u"
     call = f"{key}, {', '.join(place)}, of<U>({rng.stream * BLOCKS + block}u)"
     if (call, "w") not in code.known:
-        name = f"{code.prefix}w{len(code.known)}"
+        name = code.named("w")
         code.known[call, "w"] = Symbol(code, name, "w")
+        code.weight += 1
         code.parts[0].append(f"U {name}[4]; philox({call}, {name});")
     name = code.known[call, "w"].text
     return tuple(Lane(Symbol(code, f"{name}[{k}]", "w")) for k in range(4))
@@ -379,39 +466,3 @@ zeros_like, ones_like, false_like = _like(0), _like(1), _like(0, "b")
 any_, all_ = _folded(lambda a, b: a | b, _truth), _folded(lambda a, b: a & b, _truth)
 sum_, or_ = _folded(lambda a, b: a + b, _counted), _folded(lambda a, b: a | b)
 min_, max_ = _folded(minimum), _folded(maximum)
-
-
-def respelled(function: Callable, known: dict | None = None) -> Callable:
-    """A function and those it calls with this file's words for `lang`'s: what it did on arrays, it does on symbols."""
-    known = {} if known is None else known
-    if function.__module__ == lang.__name__:
-        return globals()[function.__name__]
-    if function not in known:
-        given: Any = function
-        clone: Any = types.FunctionType(
-            given.__code__, {}, given.__name__, given.__defaults__,
-            tuple(types.CellType() for _ in given.__code__.co_freevars),
-        )  # fmt: skip
-        clone.__kwdefaults__ = given.__kwdefaults__
-        known[function] = clone
-
-        def twin(value: Any) -> Any:
-            return respelled(value, known) if _speaks(value) else value
-
-        clone.__globals__.update(
-            {name: twin(given.__globals__[name]) for name in _names(given.__code__, given.__globals__)}
-        )
-        clone.__globals__["__builtins__"] = given.__globals__.get("__builtins__", __builtins__)
-        for cell, before in zip(clone.__closure__ or (), given.__closure__ or (), strict=True):
-            cell.cell_contents = twin(before.cell_contents)
-    return known[function]
-
-
-def _names(code: types.CodeType, scope: dict) -> set[str]:
-    inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
-    return {name for name in code.co_names if name in scope}.union(*(_names(c, scope) for c in inner))
-
-
-def _speaks(value: Any) -> bool:
-    """Whether it is a function in Python that may use the vocabulary."""
-    return isinstance(value, types.FunctionType) and value.__module__.split(".")[0] not in ("numpy", "torch")

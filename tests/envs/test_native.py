@@ -16,8 +16,9 @@ from gpusim.envs.classic import CLASSIC
 from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.envs.minatar import ALL_ACTIONS, GAMES
-from gpusim.kernels.cpp import CompileError
-from gpusim.kernels.lang import Lane, floor_divide, to_float, to_int, uniform
+from gpusim.kernels import rounds
+from gpusim.kernels.cpp import CompileError, loaded
+from gpusim.kernels.lang import Lane, absolute, floor_divide, to_float, to_int, uniform, where
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.sim.cpu import native as native_stepper
@@ -370,3 +371,74 @@ def test_numpy_compares_no_int_with_a_float():
     for compared in (lambda: lane > 2.5, lambda: lane == np.ones(1, np.float32)):
         with pytest.raises(TypeError, match="float64"):
             compared()
+
+
+class Chain(NamedTuple):
+    a: Lane
+    b: Lane
+    hits: Lane  # int32
+
+
+class Pull(NamedTuple):
+    spring: float = 0.4
+    rounds: float = 3  # an int
+
+
+def chain_init(rng, p):
+    a, b, c = uniform(rng, 0, -1.0, 1.0), 0.0, uniform(rng, 1, 0.5, 1.0)
+    for i in range(400):
+        b = b * 0.9 + a * c * i * 0.01
+        a = a * 0.99
+    return Chain(a, b, to_int(c * 3.0))
+
+
+def pulled(s, force, weight, p):
+    a = s.a + weight * (s.b - p.spring * s.a)
+    return Chain(a, s.b * 0.99 + weight * (force - a), s.hits)
+
+
+def chain_step(s, action, rng, p):
+    gust, bumped, hits = uniform(rng, 0, -0.1, 0.1), False, s.hits
+    for _ in range(40):
+        first = s
+        for i in range(int(p.rounds)):
+            w = 0.01 * (1.0 + 0.5 * i * (3 - i))
+            for _ in range(4):
+                first = pulled(first, action + gust, w, p)
+            hit = first.a > 0.9
+            bumped = bumped | hit
+        s = Chain(where(hit, 0.9, first.a), first.b, first.hits)
+        hits = hits + to_int(hit)
+    return Chain(s.a, s.b, hits), s.b - 0.1 * to_float(hits & 3), bumped & (hits > 20)
+
+
+def chain_observe(s, p):
+    x, y = s.a, s.b
+    for i in range(200):
+        x, y = x * 0.999 + 1e-5 * i * y, absolute(y) * 0.999 - x * 1e-4
+    return x, y, to_float(s.hits)
+
+
+CHAIN = Env("Chain-v0", chain_init, chain_step, chain_observe, Pull(), Box(-99.0, 99.0, (3,)), Box(-1.0, 1.0, (1,)), 9)
+
+
+@each_mode
+def test_loops_stay_loops(mode, monkeypatch):
+    """In steps, beginnings and observations."""
+    sources = []
+
+    def seen(source, *rest):
+        sources.append(source)
+        return loaded(source, *rest)
+
+    monkeypatch.setattr(native_stepper, "loaded", seen)
+    monkeypatch.setattr(rounds, "SHORT", 50)
+    native, eager = pair(CHAIN, num_envs=67, autoreset_mode=mode, validate=False)
+    ours, theirs = native.rollout(30), eager.rollout(30)
+    close(ours[:9], theirs[:9], rtol=1e-4, atol=1e-4)
+    assert torch.equal(ours.terminated, theirs.terminated)
+    assert ours.terminated.any()
+    step, rest = sources[0].split("INLINE void begin(")
+    begin, observe = rest.split("INLINE void observe(")
+    assert [text.count("for (int64_t vn") for text in (step, begin, observe)] == [2, 0, 0]
+    assert [text.count(f"for (int64_t {name}n") for text, name in ((begin, "b"), (observe, "o"))] == [1, 1]

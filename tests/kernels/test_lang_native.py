@@ -30,7 +30,8 @@ from gpusim.kernels.lang import (
     where,
     words,
 )  # fmt: skip
-from gpusim.kernels.lang_native import SEED, TYPES, Code, Lane, Symbol, respelled, written
+from gpusim.kernels.lang_native import SEED, TYPES, Code, Lane, Symbol, written
+from gpusim.kernels.respell import respelled
 from gpusim.tree import tree_map
 from tests.kernels.vocabulary import WORDS, Two, bits, entities, floats, nan_choices, reductions
 

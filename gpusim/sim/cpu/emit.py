@@ -21,7 +21,8 @@ from gpusim.env import Env
 from gpusim.kernels import lang_native
 from gpusim.kernels.distributions import LOG_STD_RANGE
 from gpusim.kernels.lang import BLOCKS, STREAM_ACTION
-from gpusim.kernels.lang_native import SEED, TYPES, Code, Lane, Symbol, respelled, written
+from gpusim.kernels.lang_native import SEED, TYPES, Code, Lane, Symbol, written
+from gpusim.kernels.respell import respelled
 from gpusim.sim.cpu.tiles import KEPT, Field, Layout
 
 HEADERS = (
