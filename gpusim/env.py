@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from gymnasium.spaces import Box, Discrete
 
-from gpusim.fill import Recipe, recipe
+from gpusim.fill import Later, recipe
 from gpusim.remember import Remembers
 from gpusim.reward import check_reward, shaped, widened
 from gpusim.trial import ready
@@ -41,7 +41,8 @@ class Env(Remembers):
     The functions are made of the words of `gpusim.kernels.lang`. Where they say *lane*, they are given one value for
     each environment: a tensor `[N]` in torch, a block of registers in a Triton kernel. Where they give a lane, a number will
     do. They write into nothing that they are given, draw from `rng` alone, look at no lane's value, and let no environment
-    depend on another; `gpusim.make` and `gpusim.register` try them on one step, and refuse what does.
+    depend on another; `gpusim.make` and `gpusim.register` try them on one step, and refuse what does. A function that takes
+    long to make may be given as a `gpusim.fill.Recipe`, which is followed when the function is first asked for.
 
     Attributes:
         id: name and version, `"CartPole-v1"`.
@@ -109,4 +110,8 @@ class Env(Remembers):
         return {name: recipe(value) for name, value in vars(self).items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update({k: v.follow() if isinstance(v, Recipe) else v for k, v in state.items()})
+        vars(self).update(state)
+
+
+for _role in ("init", "step", "observe"):
+    setattr(Env, _role, Later(_role))

@@ -126,6 +126,24 @@ class Recipe(NamedTuple):
         return self.maker(*(x.follow() if isinstance(x, Recipe) else x for x in self.args))
 
 
+class Later:
+    """An attribute that may be set to a `Recipe`: who reads it gets what that makes, which is made once."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __get__(self, owner: Any, kind: type) -> Any:
+        if owner is None:
+            raise AttributeError(self.name)  # as of an attribute that a class only announces
+        value = vars(owner)[self.name]
+        if isinstance(value, Recipe):
+            value = vars(owner)[self.name] = value.follow()
+        return value
+
+    def __set__(self, owner: Any, value: Any) -> None:
+        vars(owner)[self.name] = value
+
+
 def recipe(value: Any) -> Any:
     """The `Recipe` of a function that has one; anything else as it is."""
     made = getattr(value, "recipe", None)
