@@ -134,6 +134,7 @@ def find(name: str) -> Callable[[Tensor], Tensor]:
 
 def check_script(name: str | None, script: Callable[[Tensor], object], env: Environments) -> None:
     """Raises InputError where the rule's answer to the present observations is no action for each environment."""
+    assert isinstance(env.single_action_space, Discrete)  # as the learner has checked
     obs, choices = env.observe(), int(env.single_action_space.n)
     try:
         answer = script(obs.clone())

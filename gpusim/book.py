@@ -41,7 +41,9 @@ class Step(NamedTuple):
     valid: Lane  # [N] whether this row is a transition (not a reset or an idle row); None: all are
     episode_return: Lane  # [N] of the episode so far, this step included, float32
     episode_length: Lane  # [N] likewise, float32; a kernel's int32
-    ended: Any = None  # a pair of [N], each where an episode ended; None: it is still to be worked out
+    ended: tuple[Lane, Lane] | None = (
+        None  # a pair of [N], each where an episode ended; None: it is still to be worked out
+    )
 
 
 def account(
@@ -90,13 +92,13 @@ def reopened(book: Book, mask: Lane) -> Book:
     )
 
 
-def chooser(mask: Any, shared: bool = False) -> Callable[[Any, Any], Any]:
+def chooser(mask: Lane, shared: bool = False) -> Callable[[Lane, Lane], Lane]:
     """`choose(new, old)`: a lane that is `new` where the mask holds; what is a number, or one and the same, stays.
 
     `shared`: whether a lane may be the old one itself, where no other is seen. Else it is a copy.
     """
 
-    def by_mask(new: Any, old: Any) -> Any:
+    def by_mask(new: Lane, old: Lane) -> Lane:
         if new is old or not is_lane(old):
             return old
         return where(mask if old.ndim == 1 else mask.reshape(-1, *[1] * (old.ndim - 1)), new, old)
@@ -107,7 +109,7 @@ def chooser(mask: Any, shared: bool = False) -> Callable[[Any, Any], Any]:
     if shared and not len(rows):
         return lambda new, old: old
 
-    def by_rows(new: Any, old: Any) -> Any:
+    def by_rows(new: Lane, old: Lane) -> Lane:
         if new is old or not is_lane(old):
             return old
         changed = old.copy()

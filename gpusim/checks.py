@@ -27,7 +27,7 @@ FEW = 16  # environments; for fewer it does not pay to start a compiler
 MAX_STEPS = 2**24  # the largest count that float32 holds exactly
 
 
-def device(value: Any) -> torch.device:
+def device(value: object) -> torch.device:
     if isinstance(value, str) and value == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -79,7 +79,7 @@ def _not_lowered(env: Env) -> str | None:
     return None
 
 
-def backend(name: Any, device: torch.device, env: Env | None = None, num_envs: int = FEW) -> str:
+def backend(name: object, device: torch.device, env: Env | None = None, num_envs: int = FEW) -> str:
     """The one that runs where `name` is asked for."""
     if not isinstance(name, str) or name not in ("auto", *BACKENDS):
         raise InputError(f'backend {told(name)} is not known; use "auto", "eager", "native", "compile" or "triton".')
@@ -133,11 +133,11 @@ def environment(env: Env) -> Env:
     return env
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _held(name: str, field: str, space: Any) -> None:
+def _held(name: str, field: str, space: Discrete | Box) -> None:
     """Raises InputError where a `Box` holds nothing, or what no backend computes."""
     if not isinstance(space, Box):
         return
@@ -149,7 +149,7 @@ def _held(name: str, field: str, space: Any) -> None:
         raise InputError(f"the {field} of {name} has a low above its high, or NaN: {space}.")
 
 
-def spaces(name: str, observation: Any, action: Any) -> None:
+def spaces(name: str, observation: object, action: object) -> None:
     """Raises InputError where learners could not use these spaces of one environment."""
     if not _flat(observation) and not (isinstance(observation, Box) and len(observation.shape) in (2, 3)):
         raise InputError(
@@ -168,29 +168,29 @@ def bounded(space: Box) -> bool:
         return bool(space.is_bounded() and np.isfinite(space.high - space.low).all())
 
 
-def _flat(space: Any) -> bool:
+def _flat(space: object) -> bool:
     return isinstance(space, Box) and len(space.shape) == 1 and space.dtype == np.float32
 
 
-def whole(name: str, value: Any) -> int:
+def whole(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise InputError(f"{name} must be a whole number, not {told(value)}.")
     return int(value)
 
 
-def flag(name: str, value: Any) -> bool:
+def flag(name: str, value: object) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise InputError(f"{name} must be True or False, not {told(value)}.")
     return bool(value)
 
 
-def text(name: str, value: Any) -> str:
+def text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise InputError(f"{name} must be a text, not {told(value)}.")
     return value
 
 
-def one_of(name: str, value: Any, words: tuple[str, ...]) -> str:
+def one_of(name: str, value: object, words: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in words:
         raise InputError(f"{name} must be {' or '.join(map(_quoted, words))}, not {told(value)}.")
     return str(value)
@@ -209,7 +209,7 @@ def number(name: str, value: Any, what: str, low: float, high: float = math.inf,
     return float(value)
 
 
-def positive(name: str, value: Any) -> int:
+def positive(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise InputError(f"{name} must be a positive whole number, not {told(value)}.")
     if value >= 2**63:
@@ -234,20 +234,21 @@ def max_episode_steps(env: Task, value: int | None) -> int | None:
     return int(value)
 
 
-def first_env(value: Any, num_envs: int) -> int:
-    if whole("first_env", value) not in range(2**31 - num_envs + 1):
+def first_env(value: object, num_envs: int) -> int:
+    first = whole("first_env", value)
+    if first not in range(2**31 - num_envs + 1):
         raise InputError(f"first_env must be a whole number from 0 to 2**31 - num_envs, not {told(value)}.")
-    return int(value)
+    return first
 
 
-def autoreset_mode(value: Any) -> AutoresetMode:
+def autoreset_mode(value: object) -> AutoresetMode:
     for mode in AutoresetMode if isinstance(value, str | AutoresetMode) else ():
         if value in (mode, mode.value, mode.name, mode.name.lower()):
             return mode
     raise InputError(f'autoreset_mode {told(value)} is not known; use "same_step", "next_step" or "disabled".')
 
 
-def seed(value: Any) -> int:
+def seed(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < 2**63:
         raise InputError(f"seed must be one whole number in [0, 2**63), not {told(value)}.")
     return int(value)
@@ -312,7 +313,7 @@ def param(name: str, value: Any, num_envs: int, device: torch.device) -> Any:
     return float(value) if tensor.ndim == 0 else tensor.detach().clone()
 
 
-def as_tensor(name: str, value: Any, device: torch.device | None = None) -> Tensor:
+def as_tensor(name: str, value: object, device: torch.device | None = None) -> Tensor:
     """What torch makes of it."""
     try:
         return torch.as_tensor(value, device=device)
@@ -320,7 +321,7 @@ def as_tensor(name: str, value: Any, device: torch.device | None = None) -> Tens
         raise InputError(f"{name} must be numbers, in a tensor, an array or a list, not {told(value)}.") from None
 
 
-def _tensor(value: Any) -> Any:
+def _tensor(value: object) -> Any:
     """An array as a tensor of its own where torch has its dtype; anything else as it is."""
     try:
         return torch.from_numpy(value.astype(value.dtype.newbyteorder("="))) if isinstance(value, np.ndarray) else value
@@ -328,7 +329,7 @@ def _tensor(value: Any) -> Any:
         return value
 
 
-def mask(value: Any, num_envs: int, device: torch.device) -> Tensor:
+def mask(value: object, num_envs: int, device: torch.device) -> Tensor:
     """A `reset_mask` as a bool tensor `[N]` on the device."""
     value = _tensor(value)
     if not isinstance(value, Tensor) or value.dtype != torch.bool or value.shape != (num_envs,):
@@ -341,7 +342,7 @@ def mask(value: Any, num_envs: int, device: torch.device) -> Tensor:
     return value.to(device)
 
 
-def actions(value: Any, space: Discrete | Box, num_envs: int, device: torch.device, values: bool) -> Tensor:
+def actions(value: object, space: Discrete | Box, num_envs: int, device: torch.device, values: bool) -> Tensor:
     """The actions of one step as a tensor on the device; `values` says whether to look at their range too."""
     if isinstance(value, np.ndarray) and device.type == "cpu":
         value = _tensor(value)

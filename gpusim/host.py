@@ -118,6 +118,8 @@ class HostVectorEnv(TensorVectorEnv):
         InputError: an argument cannot be used, or the environments cannot be started.
     """
 
+    single_observation_space: Box
+    single_action_space: Discrete | Box
     copy = True  # what is returned is the caller's own
     autoreset_mode = AutoresetMode.SAME_STEP
 
@@ -138,7 +140,7 @@ class HostVectorEnv(TensorVectorEnv):
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
         self.max_episode_steps = env.max_episode_steps
         self.single_observation_space = env.observation_space
-        self.single_action_space: Any = env.action_space
+        self.single_action_space = env.action_space
         self.validate = self.device.type == "cpu" if validate is None else validate
         self.clock = 0  # steps since seeding, the counter of random actions
         self.index = torch.arange(self.num_envs, device=self.device)

@@ -1,11 +1,10 @@
 """`Pin`: the state of environments, kept in the same tensors, where kernels that were captured once find it again."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from gpusim.engine import Carry, Mode
+from gpusim.sim.protocol import Stepper
 from gpusim.tree import alike, tree_map
 
 
@@ -15,9 +14,9 @@ class Pin:
     def __init__(self) -> None:
         self.carry: Carry | None = None
         self.mode: Mode | None = None
-        self.stepper: Any = None  # whoever changes what steps are like makes another one
+        self.stepper: Stepper | None = None  # whoever changes what steps are like makes another one
 
-    def take(self, c: Carry, mode: Mode, stepper: Any) -> bool:
+    def take(self, c: Carry, mode: Mode, stepper: Stepper) -> bool:
         """Copies the state into the tensors here; False where it fits only into new ones."""
         fits = self.carry is not None and mode == self.mode and alike(self.carry, c)
         if fits:

@@ -1,7 +1,7 @@
 """Policies: functions of an observation, networks that kernels hold, and those that remember."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -9,6 +9,8 @@ from torch import Tensor
 from gpusim.errors import InputError, told
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.tree import tensors, tree_map
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -38,12 +40,12 @@ class StatefulPolicy(Protocol):
 Policy = Callable[[Tensor], Any] | MlpPolicy | StatefulPolicy
 
 
-def begin_anew(state: Any, initial: Any, begun: Tensor) -> Any:
+def begin_anew(state: T, initial: T, begun: Tensor) -> T:
     """The rows of `initial` where `begun` `[N]`, elsewhere those of `state`."""
     return tree_map(lambda x, first: torch.where(begun.view(-1, *[1] * (x.ndim - 1)), first, x), state, initial)
 
 
-def form(state: Any) -> Any:
+def form(state: object) -> Any:
     """What the states of a policy have in common, in words."""
     return tree_map(lambda x: f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)} on {x.device}", state)
 
@@ -66,7 +68,7 @@ def starting_state(policy: StatefulPolicy, num_envs: int, device: torch.device, 
     return tree_map(torch.clone, given)
 
 
-def require_form(name: str, state: Any, wanted: Any) -> None:
+def require_form(name: str, state: object, wanted: object) -> None:
     """Raises InputError where a state, called `name`, is not of that form."""
     if form(state) != wanted:
         raise InputError(

@@ -1,10 +1,9 @@
 """Random actions of many steps, drawn some blocks of the stream at once."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 from gpusim import checks
@@ -14,7 +13,7 @@ WORDS_AT_ONCE = 2**18  # random words drawn in one go: large enough to amortize 
 Draw = Callable[[int, int], Tensor]
 
 
-def unbounded(space: Any) -> InputError:
+def unbounded(space: Discrete | Box) -> InputError:
     return InputError(f"{space} has no bounds to draw random actions between: give a policy.")
 
 
@@ -30,7 +29,7 @@ class RandomActions:
         InputError: the space has no bounds.
     """
 
-    def __init__(self, space: Any, num_envs: int, device: torch.device, draw: Draw, num_steps: int):
+    def __init__(self, space: Discrete | Box, num_envs: int, device: torch.device, draw: Draw, num_steps: int):
         self.space, self.draw = space, draw
         if not (isinstance(self.space, Discrete) or checks.bounded(self.space)):
             raise unbounded(self.space)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 from gpusim import checks
@@ -60,10 +61,10 @@ class Steppable(Protocol):
     def device(self) -> torch.device: ...
 
     @property
-    def single_observation_space(self) -> Any: ...
+    def single_observation_space(self) -> Box: ...
 
     @property
-    def single_action_space(self) -> Any: ...
+    def single_action_space(self) -> Discrete | Box: ...
 
     @property
     def clock(self) -> int:
@@ -142,14 +143,15 @@ def rollout(
     return (with_transitions if transitions else tallied)(env, num_steps, policy, policy_state)
 
 
-def _check_policy(env: Steppable, policy: Any, state: Any) -> None:
+def _check_policy(env: Steppable, policy: object, state: object) -> None:
     remembers = isinstance(policy, StatefulPolicy)
     if not (policy is None or callable(policy) or isinstance(policy, MlpPolicy) or remembers):
         raise InputError(f"policy must be a function of observations or None, not {checks.told(policy)}.")
     if state is not None and not remembers:
         raise InputError("policy_state is for a policy that remembers, one with initial_state and act.")
-    acts = isinstance(policy, MlpPolicy)
-    if acts and (misfit := policy.misfit(env.single_observation_space, env.single_action_space)):
+    if isinstance(policy, MlpPolicy) and (
+        misfit := policy.misfit(env.single_observation_space, env.single_action_space)
+    ):
         raise InputError(f"the policy does not fit the environment: {misfit}.")
 
 
@@ -327,7 +329,7 @@ class Actor:
             return {"policy_state": self.first, "last_policy_state": tree_map(torch.clone, self.state)}
 
 
-def _kept(name: Any, value: Any, num_envs: int) -> bool:
+def _kept(name: object, value: object, num_envs: int) -> bool:
     return isinstance(name, str) and isinstance(value, Tensor) and value.ndim > 0 and len(value) == num_envs
 
 

@@ -43,7 +43,7 @@ def carry_of(s: VectorState) -> Carry:
     return Carry(s.state, s.params, book, s.episode, s.seed)
 
 
-def fitted(given: Any, like: VectorState, num_envs: int, device: torch.device) -> VectorState:
+def fitted(given: object, like: VectorState, num_envs: int, device: torch.device) -> VectorState:
     """A copy of what was given, a `VectorState` or its nested `_asdict()`, in the form of `like`.
 
     Raises:
@@ -78,10 +78,11 @@ def fit(given: Any, like: Any, num_envs: int, device: torch.device, name: str = 
     return tensor.clone()
 
 
-def _count(name: str, given: Any) -> int:
-    if checks.whole(f"{name} of the state", given) not in range(2**62):
+def _count(name: str, given: object) -> int:
+    count = checks.whole(f"{name} of the state", given)
+    if count not in range(2**62):
         raise InputError(f"{name} of the state must be a whole number from 0 to 2**62, not {checks.told(given)}.")
-    return int(given)
+    return count
 
 
 def possible(state: VectorState) -> None:

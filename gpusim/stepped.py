@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from gpusim import checks, engine
 from gpusim.base import TensorVectorEnv, apart
 from gpusim.book import Step, Tally, ended
 from gpusim.env import Task
+from gpusim.errors import InputError
 from gpusim.rollout import Policy, Rollout, Steps, rollout
 from gpusim.tree import tree_map
 
@@ -18,6 +20,8 @@ from gpusim.tree import tree_map
 class SteppedVectorEnv(TensorVectorEnv):
     """The base of those that step on the device; a subclass has what raises NotImplementedError here, and `reset`."""
 
+    single_observation_space: Box
+    single_action_space: Discrete | Box
     index: Tensor
     clock: int
     copy: bool
@@ -39,7 +43,7 @@ class SteppedVectorEnv(TensorVectorEnv):
         self.autoreset_mode = checks.autoreset_mode(autoreset_mode)
         self.max_episode_steps = checks.max_episode_steps(task, max_episode_steps)
         self.single_observation_space = task.observation_space
-        self.single_action_space: Any = task.action_space
+        self.single_action_space = task.action_space
         self.copy = checks.flag("copy", copy)
         self.validate = self.device.type == "cpu" if validate is None else checks.flag("validate", validate)
         self.clock = 0  # steps since seeding, the counter of random actions
@@ -67,6 +71,26 @@ class SteppedVectorEnv(TensorVectorEnv):
     def get_state(self) -> Any:
         """A copy of all that a trajectory depends on."""
         raise NotImplementedError
+
+    def set_state(self, state: Any) -> None:
+        """Puts back what `get_state` gave."""
+        raise NotImplementedError
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple:
+        """The method (or attribute) `name` of this object, its result once for each environment."""
+        raise NotImplementedError
+
+    def get_attr(self, name: str) -> tuple:
+        """The attribute `name`, once for each environment."""
+        raise NotImplementedError
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Sets a parameter, where there are any.
+
+        Raises:
+            InputError: there is no such parameter.
+        """
+        raise InputError(f"{type(self).__name__} has no parameters, so that {checks.told(name)} cannot be set.")
 
     def over(self) -> Tensor:
         """`[N]` bool, the environments that are over, where nothing resets them."""

@@ -6,7 +6,7 @@ import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import gymnasium
 import torch
@@ -23,6 +23,7 @@ from gpusim.vector import VectorEnv
 
 SEED = 20
 TRIALS = 10
+Checked: TypeAlias = gymnasium.vector.VectorEnv
 SHORT = 12  # steps of the walks that are compared with one another
 
 
@@ -69,7 +70,7 @@ def check_vector_env(env: gymnasium.vector.VectorEnv, *, max_steps: int = 3000, 
     _attempt("its state was put back", _check_state, env)
 
 
-def _attempt(when: str, check: Callable, env: Any, *args: Any) -> None:
+def _attempt(when: str, check: Callable, env: Checked, *args: Any) -> None:
     try:
         check(env, *args)
     except AssertionError:
@@ -78,12 +79,12 @@ def _attempt(when: str, check: Callable, env: Any, *args: Any) -> None:
         raise AssertionError(f"the environment raised {type(error).__name__} while {when}: {error}") from error
 
 
-def _require(holds: Any, sentence: str) -> None:
+def _require(holds: object, sentence: str) -> None:
     if not holds:
         raise AssertionError(sentence)
 
 
-def _check_declaration(env: Any) -> None:
+def _check_declaration(env: Checked) -> None:
     _require(
         hasattr(env, "num_envs"),
         f"this is no vector environment, but {told(env)}: give what gpusim.make or gpusim.VectorEnv returns.",
@@ -100,7 +101,7 @@ def _check_declaration(env: Any) -> None:
     _require(attribute is mode, f'env.autoreset_mode is {attribute!r}, but metadata["autoreset_mode"] is {mode!r}.')
 
 
-def _check_spec(env: Any) -> None:
+def _check_spec(env: Checked) -> None:
     if env.spec is None:
         return
     try:
@@ -112,7 +113,7 @@ def _check_spec(env: Any) -> None:
         _require(found.id == env.spec.id and found.kwargs == env.spec.kwargs, "env.spec changes when written and read.")
 
 
-def _check_functions(env: Any) -> None:
+def _check_functions(env: Checked) -> None:
     """What `make` tries once, from many beginnings."""
     if isinstance(env, VectorEnv):
         lanes = tuple(name for name, value in env.params._asdict().items() if not isinstance(value, int | float))
@@ -121,14 +122,14 @@ def _check_functions(env: Any) -> None:
                 Trial(env.task, lanes, seed).run()
 
 
-def _check_reset(env: Any) -> None:
+def _check_reset(env: Checked) -> None:
     returned = env.reset(seed=SEED)
     _require(isinstance(returned, tuple) and len(returned) == 2, "reset must return (obs, infos).")
     _require(isinstance(returned[1], dict), f"the infos of reset must be a dict, not {type(returned[1]).__name__}.")
     _check_obs(env, "the obs of reset", returned[0])
 
 
-def _check_episodes(env: Any, max_steps: int) -> None:
+def _check_episodes(env: Checked, max_steps: int) -> None:
     """A walk that ends when some environment has ended two episodes, every step of it examined."""
     obs, _ = env.reset(seed=SEED)
     ledger = _Ledger(env)
@@ -156,7 +157,7 @@ def _check_episodes(env: Any, max_steps: int) -> None:
     )
 
 
-def _check_returned(env: Any, step: _Step) -> None:
+def _check_returned(env: Checked, step: _Step) -> None:
     _check_obs(env, "obs", step.obs)
     _check_tensor(env, "reward", step.reward, torch.float32, (env.num_envs,))
     _require(step.reward.isfinite().all(), "reward is not finite.")
@@ -178,7 +179,7 @@ def _check_obs(env: Any, name: str, obs: Any) -> None:
     _require(((obs >= low) & (obs <= high)).all(), f"{name} lies outside {space}.")
 
 
-def _check_tensor(env: Any, name: str, value: Any, dtype: torch.dtype, shape: tuple) -> None:
+def _check_tensor(env: Checked, name: str, value: Any, dtype: torch.dtype, shape: tuple) -> None:
     _require(isinstance(value, Tensor), f"{name} must be a torch tensor, not {type(value).__name__}.")
     _require(value.dtype == dtype, f"{name} must be {dtype}, not {value.dtype}.")
     _require(value.shape == shape, f"{name} must have shape {shape}, not {tuple(value.shape)}.")
@@ -186,7 +187,7 @@ def _check_tensor(env: Any, name: str, value: Any, dtype: torch.dtype, shape: tu
     _require(not value.requires_grad, f"{name} requires grad: every step would keep the whole history alive.")
 
 
-def _check_infos(env: Any, name: str, infos: dict) -> None:
+def _check_infos(env: Checked, name: str, infos: dict) -> None:
     for key, value in infos.items():
         here = f"{name}[{key!r}]"
         if isinstance(value, dict):
@@ -206,7 +207,7 @@ def _layout(infos: dict) -> dict:
 class _Ledger:
     """What the episodes of a walk must amount to, added up beside it."""
 
-    def __init__(self, env: Any):
+    def __init__(self, env: Checked):
         self.mode = env.metadata["autoreset_mode"]
         zero = torch.zeros(env.num_envs, dtype=torch.float64, device=_device(env))
         self.total, self.length, self.ended = zero, zero.clone(), zero.clone()
@@ -244,7 +245,7 @@ class _Ledger:
         self.over = done & (self.mode is AutoresetMode.NEXT_STEP)
 
 
-def _twin(env: Any) -> VectorEnv | None:
+def _twin(env: Checked) -> VectorEnv | None:
     """The same environments before the step, in an object that does not reset by itself."""
     if not isinstance(env, VectorEnv):
         return None
@@ -278,7 +279,7 @@ def _close(a: Tensor, b: Tensor) -> Tensor:
     return torch.isclose(a, b, rtol=1e-4, atol=1e-4).flatten(1).all(1)
 
 
-def _check_seeds(env: Any, random: bool) -> None:
+def _check_seeds(env: Checked, random: bool) -> None:
     first, again, other = (_walk(env, seed) for seed in (SEED, SEED, SEED + 1))
     _require(_same(first, again), "the same seed and actions must give the same trajectory twice.")
     if not random:
@@ -291,7 +292,7 @@ def _check_seeds(env: Any, random: bool) -> None:
     )
 
 
-def _check_alone(env: Any) -> None:
+def _check_alone(env: Checked) -> None:
     """Half of the environments by themselves go the same way."""
     n = env.num_envs // 2
     if type(env) is not VectorEnv or env.backend != "eager" or n == 0:
@@ -309,7 +310,7 @@ def _check_alone(env: Any) -> None:
         _revive(some, few, few.obs)
 
 
-def _check_memory(env: Any) -> None:
+def _check_memory(env: Checked) -> None:
     """Trainers keep what was returned, and write to it."""
     env.reset(seed=SEED)
     before: set[int] = set()
@@ -325,7 +326,7 @@ def _check_memory(env: Any) -> None:
         _revive(env, step, step.obs)
 
 
-def _check_no_influence(env: Any) -> None:
+def _check_no_influence(env: Checked) -> None:
     def spoil(action: Tensor, step: _Step) -> None:
         for tensor in (action, *tensors(step)):
             tensor.fill_(1)
@@ -337,7 +338,7 @@ def _check_no_influence(env: Any) -> None:
     )
 
 
-def _check_reset_mask(env: Any, random: bool) -> None:
+def _check_reset_mask(env: Checked, random: bool) -> None:
     n = env.num_envs
     mask = torch.arange(n, device=_device(env)) % 2 == 0
     plain = _walk(env, SEED, count=6)
@@ -358,7 +359,7 @@ def _check_reset_mask(env: Any, random: bool) -> None:
         )
 
 
-def _check_inference_mode(env: Any) -> None:
+def _check_inference_mode(env: Checked) -> None:
     plain = _walk(env, SEED, count=9)
     env.reset(seed=SEED)
     actions = _actions(env)
@@ -372,7 +373,7 @@ def _check_inference_mode(env: Any) -> None:
     _require(_same(plain, again), "a reset inside torch.inference_mode() changes the trajectory.")
 
 
-def _check_bad_actions(env: Any) -> None:
+def _check_bad_actions(env: Checked) -> None:
     plain = _walk(env, SEED)
     env.reset(seed=SEED)
     for what, bad in _bad_actions(env):
@@ -384,7 +385,7 @@ def _check_bad_actions(env: Any) -> None:
     _require(_same(plain, list(_play(env, islice(_actions(env), SHORT)))), "actions that were refused change the env.")
 
 
-def _bad_actions(env: Any) -> Iterator[tuple[str, Any]]:
+def _bad_actions(env: Checked) -> Iterator[tuple[str, Any]]:
     good = next(_actions(env))
     space = env.single_action_space
     yield "for one environment too many", torch.cat([good, good[:1]])
@@ -418,12 +419,16 @@ def _check_state(env: Any) -> None:
         _require(_same(first, again), "set_state(get_state()) does not bring back the trajectory.")
 
 
-def _walk(env: Any, seed: int, then: Callable[[Tensor, _Step], None] | None = None, count: int = SHORT) -> list[_Step]:
+def _walk(
+    env: Checked, seed: int, then: Callable[[Tensor, _Step], None] | None = None, count: int = SHORT
+) -> list[_Step]:
     env.reset(seed=seed)
     return list(_play(env, islice(_actions(env), count), then))
 
 
-def _play(env: Any, actions: Iterator[Tensor], then: Callable[[Tensor, _Step], None] | None = None) -> Iterator[_Step]:
+def _play(
+    env: Checked, actions: Iterator[Tensor], then: Callable[[Tensor, _Step], None] | None = None
+) -> Iterator[_Step]:
     """Steps with the given actions and yields copies of what came back; `then` is given the originals."""
     for action in actions:
         step = _Step(*env.step(action))
@@ -434,7 +439,7 @@ def _play(env: Any, actions: Iterator[Tensor], then: Callable[[Tensor, _Step], N
         yield copied
 
 
-def _revive(env: Any, step: _Step, obs: Tensor) -> Tensor:
+def _revive(env: Checked, step: _Step, obs: Tensor) -> Tensor:
     """Where the environment does not do it itself, the episodes that ended begin anew."""
     done = step.terminated | step.truncated
     if env.metadata["autoreset_mode"] is AutoresetMode.DISABLED and done.any():
@@ -442,7 +447,7 @@ def _revive(env: Any, step: _Step, obs: Tensor) -> Tensor:
     return obs
 
 
-def _actions(env: Any) -> Iterator[Tensor]:
+def _actions(env: Checked) -> Iterator[Tensor]:
     """Always the same random actions, without end."""
     space = copy.deepcopy(env.action_space)
     space.seed(SEED)
@@ -450,11 +455,11 @@ def _actions(env: Any) -> Iterator[Tensor]:
         yield torch.as_tensor(space.sample(), device=_device(env)).clone()
 
 
-def _device(env: Any) -> torch.device:
+def _device(env: Checked) -> torch.device:
     return torch.device(getattr(env, "device", "cpu"))
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same(a: object, b: object) -> bool:
     """Bit for bit."""
     first, second = tensors(a), tensors(b)
     return len(first) == len(second) and all(map(torch.equal, first, second))

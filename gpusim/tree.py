@@ -2,23 +2,28 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
+T = TypeVar("T")
+R = TypeVar("R", bound=tuple)  # a NamedTuple
 
-def tree_map(function: Callable, tree: Any, *others: Any, kind: type = Tensor) -> Any:
+
+def tree_map(function: Callable, tree: T, *others: Any, kind: type = Tensor) -> T:
     """`function` on the leaves of that kind in trees of one form; any other leaf stays."""
     if isinstance(tree, kind):
         return function(tree, *others)
     if isinstance(tree, tuple | list):
+        branches: Any
         if others:
             branches = [tree_map(function, *each, kind=kind) for each in zip(tree, *others, strict=True)]
         else:
             branches = [tree_map(function, x, kind=kind) for x in tree]
         return branches if isinstance(tree, list) else _tuple_like(tree, branches)
     if isinstance(tree, dict):
-        return {key: tree_map(function, x, *(o[key] for o in others), kind=kind) for key, x in tree.items()}
+        fields: Any = {key: tree_map(function, x, *(o[key] for o in others), kind=kind) for key, x in tree.items()}
+        return fields
     return tree
 
 
@@ -26,7 +31,7 @@ def _tuple_like(tree: tuple, branches: list) -> Any:
     return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
 
 
-def tensors(tree: Any) -> list[Tensor]:
+def tensors(tree: object) -> list[Tensor]:
     """Those in a tree, in its order."""
     if isinstance(tree, Tensor):
         return [tree]
@@ -34,12 +39,12 @@ def tensors(tree: Any) -> list[Tensor]:
     return [x for branch in branches for x in tensors(branch)]
 
 
-def plain(tree: Any) -> Any:
+def plain(tree: object) -> Any:
     """NamedTuples become dicts, those in their fields too."""
     return {name: plain(x) for name, x in tree._asdict().items()} if hasattr(tree, "_asdict") else tree
 
 
-def alike(a: Any, b: Any) -> bool:
+def alike(a: object, b: object) -> bool:
     """Whether two trees of tuples differ in nothing but what their tensors hold."""
     if isinstance(a, tuple):
         return isinstance(b, tuple) and len(a) == len(b) and all(map(alike, a, b))
@@ -50,14 +55,16 @@ def alike(a: Any, b: Any) -> bool:
 # tuple that is made in what it compiles, can follow them.
 
 
-def each_field(function: Callable, *records: Any) -> Any:
+def each_field(function: Callable, first: R, *others: Any) -> R:
     """A record as the first, of `function` of the records' fields."""
-    return type(records[0])(*map(function, *records))
+    kind: Any = type(first)
+    return kind(*map(function, first, *others))
 
 
-def changed(record: Any, **fields: Any) -> Any:
+def changed(record: R, **fields: Any) -> R:
     """`record._replace(**fields)`."""
-    return type(record)(**dict(zip(record._fields, record, strict=True)) | fields)
+    names: Any = type(record)
+    return names(**dict(zip(names._fields, record, strict=True)) | fields)
 
 
 # For trees of one form that come again and again: a walk takes as long as a step, functions written for the form do not.

@@ -11,7 +11,7 @@ import os
 import re
 import traceback
 import warnings
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
 import numpy as np
@@ -371,12 +371,12 @@ class Trial:
         return int(np.prod(self.space.shape))
 
 
-def on(device: str) -> Any:
+def on(device: str) -> AbstractContextManager:
     """Tensors are made on that device within it, whatever `torch.set_default_device` says."""
     return nullcontext() if torch.get_default_device().type == device else torch.device(device)
 
 
-def takes(function: Any, arguments: str, name: str) -> None:
+def takes(function: object, arguments: str, name: str) -> None:
     """Raises InputError where `function` cannot be called with these arguments."""
     count = len(arguments.split(", "))
     if not callable(function):
@@ -388,7 +388,7 @@ def takes(function: Any, arguments: str, name: str) -> None:
         raise InputError(f"{name}{at and f' ({at})'} must take {count} arguments: ({arguments}).") from None
 
 
-def written_at(function: Any) -> str:
+def written_at(function: object) -> str:
     """File and line of an author's function."""
     while made := getattr(function, "recipe", None):
         function = made[1][0]
@@ -403,7 +403,7 @@ def line(error: BaseException) -> str:
     return "{}:{}".format(*theirs[-1]) if theirs else ""
 
 
-def is_number(x: Any) -> bool:
+def is_number(x: object) -> bool:
     return isinstance(x, int | float | np.bool_ | np.integer | np.floating)
 
 
@@ -426,7 +426,7 @@ def held(number: Any, dtype: torch.dtype) -> bool:
     return True
 
 
-def _kind(x: Any) -> type:
+def _kind(x: object) -> type:
     if isinstance(x, bool | np.bool_):
         return bool
     return int if isinstance(x, numbers.Integral) else float
@@ -447,7 +447,7 @@ def _numbers(state: Any, fields: dict[str, Field]) -> dict[str, Field]:
     return {name: fields[name] for name, value in state._asdict().items() if is_number(value)}
 
 
-def _is_record(x: Any) -> bool:
+def _is_record(x: object) -> bool:
     return isinstance(x, tuple) and hasattr(x, "_fields")
 
 
@@ -455,7 +455,7 @@ def _size(rows: slice) -> int:
     return len(range(N)[rows])
 
 
-def alike(whole: Any, some: Any, rows: slice) -> bool:
+def alike(whole: object, some: object, rows: slice) -> bool:
     """Whether `some` are these rows of `whole`, but for last bits."""
     if isinstance(whole, tuple):
         return isinstance(some, tuple) and all(alike(x, y, rows) for x, y in zip(whole, some, strict=True))
@@ -465,7 +465,7 @@ def alike(whole: Any, some: Any, rows: slice) -> bool:
     return mine.shape == some.shape and torch.allclose(mine.double(), some.double(), rtol=1e-4, atol=1e-5)
 
 
-def described(value: Any) -> str:
+def described(value: object) -> str:
     """A value in a sentence."""
     if isinstance(value, Tensor):
         dtype = str(value.dtype).removeprefix("torch.")

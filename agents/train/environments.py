@@ -157,7 +157,7 @@ def shown(env: Environments) -> Shown:
     threshold = None if changed else base.task.reward_threshold
     observation, action = env.single_observation_space, env.single_action_space
     checks.spaces(base.task.id, observation, action)
-    task = Shown(base.task.id, observation, action, base.max_episode_steps, threshold)  # type: ignore[arg-type]
+    task = Shown(base.task.id, observation, action, base.max_episode_steps, threshold)
     check_bounds(task)
     return task
 

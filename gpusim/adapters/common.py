@@ -14,6 +14,8 @@ from gpusim.errors import InputError
 from gpusim.vector import VectorEnv
 from gpusim.wrappers import ClipAction, Wrapper
 
+Adaptable = VectorEnv | Wrapper
+"""What adapters are made of."""
 HABITS = {
     "same_step": "resets environments within the step",
     "next_step": "resets environments at the step after the last",
@@ -21,15 +23,15 @@ HABITS = {
 }
 
 
-def require_env(env: Any, function: str) -> None:
+def require_env(env: object, function: str) -> None:
     """Refuses what is no gpusim environment."""
-    if not isinstance(env, VectorEnv | Wrapper):
+    if not isinstance(env, Adaptable):
         raise InputError(
             f"{function} takes what gpusim.make gives, or a wrapper of gpusim.wrappers around it, not {type(env).__name__}."
         )
 
 
-def require_mode(env: Any, modes: str | tuple[str, ...], trainer: str) -> None:
+def require_mode(env: Adaptable, modes: str | tuple[str, ...], trainer: str) -> None:
     """Refuses an autoreset mode that is none of `modes` (of "same_step", "next_step", "disabled"; the preferred first)."""
     modes = (modes,) if isinstance(modes, str) else modes
     mode = env.autoreset_mode.name.lower()
@@ -38,7 +40,7 @@ def require_mode(env: Any, modes: str | tuple[str, ...], trainer: str) -> None:
         raise InputError(f'{trainer} {HABITS[modes[0]]}: make this one with {wanted}, not "{mode}".')
 
 
-def require_continuous(env: Any, trainer: str) -> None:
+def require_continuous(env: Adaptable, trainer: str) -> None:
     """Refuses discrete actions."""
     if not isinstance(env.single_action_space, Box):
         raise InputError(
@@ -47,7 +49,7 @@ def require_continuous(env: Any, trainer: str) -> None:
         )
 
 
-def require_discrete(env: Any, trainer: str) -> None:
+def require_discrete(env: Adaptable, trainer: str) -> None:
     """Refuses continuous actions."""
     if not isinstance(env.single_action_space, Discrete):
         raise InputError(
@@ -56,25 +58,25 @@ def require_discrete(env: Any, trainer: str) -> None:
         )
 
 
-def require_several(env: Any, trainer: str) -> None:
+def require_several(env: Adaptable, trainer: str) -> None:
     """Refuses a single environment."""
     if env.num_envs < 2:
         raise InputError(f"{trainer} needs at least two environments: make this one with num_envs=2 or more.")
 
 
-def require_copy(env: Any, trainer: str) -> None:
+def require_copy(env: Adaptable, trainer: str) -> None:
     """Refuses an environment that fills the same tensors at every step."""
     if not env.copy:
         raise InputError(f"{trainer} keeps the tensors of earlier steps: make this environment with copy=True.")
 
 
-def clipped(env: Any) -> Any:
+def clipped(env: Adaptable) -> Adaptable:
     """The environment, its continuous actions clipped to the action space; discrete ones need no clipping."""
     return ClipAction(env) if isinstance(env.single_action_space, Box) else env
 
 
 @contextmanager
-def idling(env: Any) -> Iterator[None]:
+def idling(env: Adaptable) -> Iterator[None]:
     """Where environments that are over may be stepped: their rows repeat themselves, and nobody complains."""
     base = env.unwrapped
     validate, base.validate = base.validate, False
@@ -84,7 +86,7 @@ def idling(env: Any) -> Iterator[None]:
         base.validate = validate
 
 
-def to_device(actions: Any, env: Any) -> Tensor:
+def to_device(actions: Any, env: Adaptable) -> Tensor:
     """A trainer's actions (an array or a tensor, from anywhere) as `env.step` takes them, which refuses what is no action:
     numbers only become wider or narrower, and a column of discrete ones `[N, 1]` a lane."""
     space, given = env.single_action_space, as_tensor("actions", actions)
@@ -105,7 +107,7 @@ class Host:
     unless the environment fills the same tensors anew (`copy=False`).
     """
 
-    def __init__(self, env: Any):
+    def __init__(self, env: Adaptable):
         self.copy = not env.copy
         self._pinned: dict[int, Tensor] = {}
 

@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from gpusim.adapters.common import Host, require_env, to_device
+from gpusim.adapters.common import Adaptable, Host, require_env, to_device
 
 
 class NumpyVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, NDArray]):
@@ -24,7 +24,7 @@ class NumpyVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, NDArray]
         InputError: no gpusim environment.
     """
 
-    def __init__(self, env: Any):
+    def __init__(self, env: Adaptable):
         require_env(env, "to_numpy")
         self.env = env
         self.num_envs = env.num_envs

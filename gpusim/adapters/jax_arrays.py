@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import torch
 
-from gpusim.adapters.common import require_env, to_device
+from gpusim.adapters.common import Adaptable, require_env, to_device
 from gpusim.tree import tree_map
 
 
@@ -40,7 +40,7 @@ class JaxEnv:
         InputError: no gpusim environment.
     """
 
-    def __init__(self, env: Any):
+    def __init__(self, env: Adaptable):
         require_env(env, "to_jax")
         self.env = env
 

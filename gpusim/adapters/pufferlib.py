@@ -6,7 +6,7 @@ import pufferlib
 import torch
 from torch import Tensor
 
-from gpusim.adapters.common import clipped, require_copy, require_env, require_mode, to_device
+from gpusim.adapters.common import Adaptable, clipped, require_copy, require_env, require_mode, to_device
 
 
 class GpusimPufferEnv(pufferlib.PufferEnv):
@@ -28,7 +28,7 @@ class GpusimPufferEnv(pufferlib.PufferEnv):
     _steps: int  # since the last info
     INFO_EVERY = 128  # steps; to look at a GPU's tensors is to wait for it
 
-    def __init__(self, env: Any):
+    def __init__(self, env: Adaptable):
         require_env(env, "to_pufferlib")
         require_mode(env, "same_step", "PufferLib")
         require_copy(env, "PufferLib")

@@ -1,13 +1,13 @@
 """rsl_rl's `VecEnv`; entered by `gpusim.adapters.to_rsl_rl`."""
 
-from typing import Any
+import math
 
 import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 from torch import Tensor
 
-from gpusim.adapters.common import clipped, require_continuous, require_copy, require_env, require_mode
+from gpusim.adapters.common import Adaptable, clipped, require_continuous, require_copy, require_env, require_mode
 from gpusim.errors import InputError
 
 
@@ -28,14 +28,14 @@ class RslRlVecEnv(VecEnv):
             (`copy=False`).
     """
 
-    def __init__(self, env: Any, seed: int | None = None):
+    def __init__(self, env: Adaptable, seed: int | None = None):
         require_env(env, "to_rsl_rl")
         require_mode(env, "same_step", "rsl_rl")
         require_continuous(env, "rsl_rl")
         require_copy(env, "rsl_rl")
         self.env = clipped(env)
         self.num_envs: int = env.num_envs
-        (self.num_actions,) = env.single_action_space.shape
+        self.num_actions = math.prod(env.single_action_space.shape or ())
         self.device = env.device
         self.cfg = {"env": env.unwrapped.task.id, "num_envs": env.num_envs}
         self._obs, _ = env.reset(seed=seed)

@@ -9,7 +9,7 @@ from sample_factory.envs.env_utils import register_env
 from torch import Tensor
 
 import gpusim
-from gpusim.adapters.common import clipped, require_env, require_mode, require_several, to_device
+from gpusim.adapters.common import Adaptable, clipped, require_env, require_mode, require_several, to_device
 from gpusim.errors import InputError
 
 # Sample Factory reads `num_agents` through this wrapper; since Gymnasium 1.0 a wrapper passes no attributes on.
@@ -31,7 +31,7 @@ class SampleFactoryEnv(gymnasium.Env):
         InputError: no gpusim environment, not in SAME_STEP, or a single one.
     """
 
-    def __init__(self, env: Any):
+    def __init__(self, env: Adaptable):
         require_env(env, "to_sample_factory")
         require_mode(env, "same_step", "Sample Factory")
         require_several(env, "Sample Factory")

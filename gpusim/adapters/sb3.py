@@ -8,8 +8,9 @@ import numpy as np
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
-from gpusim.adapters.common import Host, require_env, require_mode, to_device
+from gpusim.adapters.common import Adaptable, Host, require_env, require_mode, to_device
 from gpusim.errors import InputError
+from gpusim.vector import VectorEnv
 
 
 class NoInfo(dict):
@@ -37,7 +38,7 @@ class Sb3VecEnv(VecEnv):
         InputError: no gpusim environment, or not in SAME_STEP.
     """
 
-    def __init__(self, env: Any):
+    def __init__(self, env: Adaptable):
         require_env(env, "to_sb3")
         require_mode(env, "same_step", "Stable-Baselines3")
         self.env = env
@@ -83,8 +84,8 @@ class Sb3VecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """A parameter of the environment, or an attribute of what was adapted."""
-        rows = self._rows(indices)
-        if attr_name in self.env.unwrapped.task.params._fields:
+        rows, base = self._rows(indices), self.env.unwrapped
+        if isinstance(base, VectorEnv) and attr_name in base.params._fields:
             values = self.env.get_attr(attr_name)
             return [values[row] for row in rows]
         return [getattr(self.env, attr_name)] * len(rows)
@@ -106,7 +107,8 @@ class Sb3VecEnv(VecEnv):
         return [issubclass(Monitor, wrapper_class)] * len(self._rows(indices))
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        return list(self.env.render() or [None] * self.num_envs)
+        frames: Any = self.env.render()
+        return list(frames or [None] * self.num_envs)
 
     def _rows(self, indices: int | Iterable[int] | None) -> list[int]:
         return list(self._get_indices(indices))

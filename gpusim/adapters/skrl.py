@@ -8,7 +8,7 @@ from skrl import config
 from skrl.envs.wrappers.torch import Wrapper
 from torch import Tensor
 
-from gpusim.adapters.common import clipped, require_copy, require_env, require_mode
+from gpusim.adapters.common import Adaptable, clipped, require_copy, require_env, require_mode
 
 
 class SkrlWrapper(Wrapper):
@@ -27,7 +27,7 @@ class SkrlWrapper(Wrapper):
         InputError: no gpusim environment, not in SAME_STEP, or one that fills the same tensors anew (`copy=False`).
     """
 
-    def __init__(self, env: Any):
+    def __init__(self, env: Adaptable):
         require_env(env, "to_skrl")
         require_mode(env, "same_step", "skrl")
         require_copy(env, "skrl")

@@ -9,7 +9,7 @@ from gymnasium.error import ResetNeeded
 from torch import Tensor
 
 from gpusim import checks
-from gpusim.adapters.common import Host, clipped, idling, require_env, require_mode, to_device
+from gpusim.adapters.common import Adaptable, Host, clipped, idling, require_env, require_mode, to_device
 from gpusim.errors import InputError
 from gpusim.vector import VectorState
 
@@ -30,7 +30,7 @@ class TianshouVectorEnv:
 
     is_async = False
 
-    def __init__(self, env: Any):
+    def __init__(self, env: Adaptable):
         require_env(env, "to_tianshou")
         require_mode(env, "disabled", "Tianshou")
         self.env = clipped(env)

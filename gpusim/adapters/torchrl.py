@@ -10,7 +10,7 @@ from torch import Tensor
 from torchrl.data import Bounded, Categorical, Composite, Unbounded
 from torchrl.envs import EnvBase
 
-from gpusim.adapters.common import idling, require_copy, require_env, require_mode
+from gpusim.adapters.common import Adaptable, idling, require_copy, require_env, require_mode
 
 
 class TorchRLEnv(EnvBase):
@@ -26,7 +26,7 @@ class TorchRLEnv(EnvBase):
         InputError: no gpusim environment, its autoreset is not disabled, or it is made with `copy=False`.
     """
 
-    def __init__(self, env: Any):
+    def __init__(self, env: Adaptable):
         require_env(env, "to_torchrl")
         require_mode(env, "disabled", "TorchRL")
         require_copy(env, "TorchRL")
@@ -69,7 +69,7 @@ class TorchRLEnv(EnvBase):
         super().close(raise_if_closed=raise_if_closed)
 
 
-def _spec(space: Box | Discrete, env: Any) -> Any:
+def _spec(space: Box | Discrete, env: Adaptable) -> Any:
     """The space of all environments, as TorchRL writes it."""
     n, device = env.num_envs, env.device
     if isinstance(space, Discrete):

@@ -4,25 +4,46 @@
 of bools, as MinAtar's games are seen, needs none and is drawn cell by cell. Only the rows that are shown leave the device.
 """
 
+import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
 
 from gpusim import engine
-from gpusim.env import Env
+from gpusim.env import Env, Task
 from gpusim.errors import InputError, told
 from gpusim.render import board
 from gpusim.render.classic import GymnasiumRenderer
 from gpusim.render.grid import grid
+from gpusim.state import Snapshot
 
 FPS = 30  # frames per second where nobody says otherwise, as in Gymnasium
 
-__all__ = ["chosen", "fps", "frames", "grid", "problem", "render"]
+__all__ = ["env_indices", "fps", "frames", "grid", "render", "render_problem"]
+RENAMED = {"chosen": "env_indices", "problem": "render_problem"}
 
 
-def render(env: Any, indices: Any = None, *, size: tuple[int, int] | None = (1080, 1920)) -> np.ndarray:
+def __getattr__(name: str) -> object:
+    """Under the names that they had until 0.1, which go with 0.2."""
+    if name not in RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    sentence = f"{__name__}.{name} is {__name__}.{RENAMED[name]} now; the old name goes with gpusim 0.2."
+    warnings.warn(sentence, DeprecationWarning, stacklevel=2)
+    return globals()[RENAMED[name]]
+
+
+class Drawable(Protocol):
+    """Environments whose state can be seen: `gpusim.VectorEnv`."""
+
+    task: Env
+    num_envs: int
+
+    def snapshot(self, rows: list[int]) -> Snapshot: ...
+
+
+def render(env: object, indices: object = None, *, size: tuple[int, int] | None = (1080, 1920)) -> np.ndarray:
     """One picture of the environments as they stand, each beside the other.
 
         Image.fromarray(gpusim.render(env, range(16))).save("now.png")
@@ -46,7 +67,7 @@ def render(env: Any, indices: Any = None, *, size: tuple[int, int] | None = (108
     return grid(frames(venv, which), len(which), size)
 
 
-def frames(env: Any, indices: list[int]) -> Iterator[np.ndarray]:
+def frames(env: Drawable, indices: list[int]) -> Iterator[np.ndarray]:
     """The frames `[H, W, 3]` uint8 of those environments, one after the other."""
     venv = _vector_env(env)
     if sentence := render_problem(venv.task):
@@ -72,9 +93,9 @@ def fps(env: Env) -> int:
     return board.FPS if env.render is None and board.drawable(env) else getattr(env.render, "fps", FPS)
 
 
-def render_problem(env: Env) -> str | None:
+def render_problem(env: Task) -> str | None:
     """Why an environment cannot be drawn, and how it could be; None where it can."""
-    if env.render is not None or board.drawable(env):
+    if isinstance(env, Env) and (env.render is not None or board.drawable(env)):
         return None
     return (
         f"{env.id} cannot be drawn: give its Env a function render(state, params) "
@@ -106,12 +127,12 @@ def env_indices(indices: Any, num_envs: int) -> list[int]:
     return [int(index) for index in which]
 
 
-def _length(value: Any) -> bool:
+def _length(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool) and bool(value > 0)
 
 
-def _vector_env(env: Any) -> Any:
-    venv = getattr(env, "unwrapped", None)
+def _vector_env(env: object) -> Drawable:
+    venv: Any = getattr(env, "unwrapped", None)
     if not callable(getattr(venv, "snapshot", None)):
         raise InputError(f"only what gpusim.make gives, and wrappers of it, can be drawn, not {type(env).__name__}.")
     return venv

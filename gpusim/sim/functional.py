@@ -4,7 +4,7 @@ import functools
 import re
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,18 +19,22 @@ from gpusim.kernels.lang import Lane
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.policy import Policy
 from gpusim.remember import by_env
+from gpusim.rollout import Rollout
 from gpusim.tree import changed
+
+T = TypeVar("T")
 
 
 class OneByOne:
     """What steppers have in common, whatever their carry is."""
 
-    def step(self, c: Any, action: Any, observe: bool, tally: Any) -> tuple[Any, Step, Any]:
+    def step(self, c: Any, action: Any, observe: bool, tally: Tally | None) -> tuple[Any, Step, Tally | None]:
         raise NotImplementedError
 
     def steps(self, c: Any, actions: list, tally: Tally) -> tuple[Any, Tally]:
         for action in actions:
-            c, _, tally = self.step(c, action, False, tally)
+            c, _, counted = self.step(c, action, False, tally)
+            tally = counted or tally
         return c, tally
 
     def rollout_into(self, c: Any, out: Any, policy: MlpPolicy, clock: Tensor) -> None:
@@ -44,7 +48,9 @@ class Functional(OneByOne):
     mode: Mode
     index: Lane
 
-    def rollout(self, c: Carry, clock: int, num_steps: int, policy: Policy | None, transitions: bool) -> Any:
+    def rollout(
+        self, c: Carry, clock: int, num_steps: int, policy: Policy | None, transitions: bool
+    ) -> tuple[Carry, Rollout] | None:
         return None
 
     def begin(self, c: Carry, mask: Tensor) -> Carry:
@@ -60,7 +66,7 @@ class Functional(OneByOne):
     def settle(self, c: Carry) -> Carry:
         return c
 
-    def to_lanes(self, tree: Any) -> Any:
+    def to_lanes(self, tree: T) -> T:
         """The tensors of a tree in the form that steps compute with: tensors, or NumPy arrays of the same memory."""
         return tree
 
@@ -73,7 +79,7 @@ class SyncFree(Functional):
         self.function = _compiled_step(env, mode) if compiled else functools.partial(full_step, env, mode)
         self.observation = _compiled_observation(env) if compiled else functools.partial(engine.observation, env)
 
-    def step(self, c: Carry, action: Any, observe: bool, tally: Any) -> tuple[Carry, Step, Any]:
+    def step(self, c: Carry, action: Any, observe: bool, tally: Tally | None) -> tuple[Carry, Step, Tally | None]:
         return self.function(c, self.index, action, observe, tally)
 
     def observe(self, c: Carry) -> Tensor:
@@ -81,7 +87,9 @@ class SyncFree(Functional):
         return self.observation(c.state, c.params)
 
 
-def full_step(env: Env, mode: Mode, c: Carry, index: Lane, action: Any, observe: bool, tally: Any):
+def full_step(
+    env: Env, mode: Mode, c: Carry, index: Lane, action: Any, observe: bool, tally: Tally | None
+) -> tuple[Carry, Step, Tally | None]:
     """Draw, step and reset, in one function that can be captured whole."""
     fresh = engine.fresh(env, mode, c.params, c.seed, index, c.episode + 1)
     new, out, tally = engine.transition(env, mode, c, action, index, fresh, observe, tally)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from gpusim import checks
 from gpusim.errors import InputError
-from gpusim.wrappers.wrapper import Wrapper
+from gpusim.wrappers.wrapper import Wrappable, Wrapper
 
 
 class _BoxAction(Wrapper):
-    def __init__(self, env: Any):
+    def __init__(self, env: Wrappable):
         super().__init__(env)
         space = self.single_action_space
         if not isinstance(space, Box):
@@ -28,7 +28,7 @@ class _BoxAction(Wrapper):
 class ClipAction(_BoxAction):
     """Takes any action, and brings it to the nearest one that the environment takes."""
 
-    def __init__(self, env: Any):
+    def __init__(self, env: Wrappable):
         super().__init__(env)
         self.single_action_space = Box(-np.inf, np.inf, self.low.shape)
 
@@ -53,7 +53,7 @@ class RescaleAction(_BoxAction):
         InputError: the actions have no bounds, or `min_action` is not below `max_action` everywhere.
     """
 
-    def __init__(self, env: Any, min_action: Any, max_action: Any):
+    def __init__(self, env: Wrappable, min_action: Any, max_action: Any):
         super().__init__(env)
         inner = self.single_action_space
         if not checks.bounded(inner):  # type: ignore[arg-type]

@@ -1,15 +1,16 @@
 """The last observations, one upon the other."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+from gymnasium.spaces import Box
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from gpusim import checks
 from gpusim.memory import require
-from gpusim.wrappers.wrapper import Returned, Wrapper
+from gpusim.wrappers.wrapper import Returned, Wrappable, Wrapper
 
 
 class Frames(NamedTuple):
@@ -27,14 +28,16 @@ class FrameStackObservation(Wrapper):
         InputError: one of these is something else.
     """
 
-    def __init__(self, env: Any, stack_size: int, *, padding_type: str = "reset"):
+    def __init__(self, env: Wrappable, stack_size: int, *, padding_type: str = "reset"):
         super().__init__(env)
         self.stack_size = checks.positive("stack_size", stack_size)
         self.padding_type = checks.one_of("padding_type", padding_type, ("reset", "zero"))
-        space: Any = self.single_observation_space
+        space = self.single_observation_space
         frames = self.num_envs * self.stack_size * math.prod(space.shape) * space.dtype.itemsize
         require(f"{self.stack_size:,} frames of {self.num_envs:,} environments", frames, self.device)
-        self.single_observation_space = batch_space(space, self.stack_size)
+        stacked = batch_space(space, self.stack_size)
+        assert isinstance(stacked, Box)
+        self.single_observation_space = stacked
         shape = (self.num_envs, self.stack_size, *space.shape)
         with torch.inference_mode(False):
             self.own = Frames(torch.zeros(shape, dtype=getattr(torch, space.dtype.name), device=self.device))

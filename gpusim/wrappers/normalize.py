@@ -10,7 +10,7 @@ from torch import Tensor
 from gpusim import checks
 from gpusim.errors import InputError
 from gpusim.kernels.moments import joined
-from gpusim.wrappers.wrapper import Returned, Wrapper
+from gpusim.wrappers.wrapper import Returned, Wrappable, Wrapper
 
 
 class Moments(NamedTuple):
@@ -61,7 +61,7 @@ def _moments(name: str, given: Any, like: Moments) -> Moments:
 
 
 class _Normalizer(Wrapper):
-    def __init__(self, env: Any, epsilon: float):
+    def __init__(self, env: Wrappable, epsilon: float):
         super().__init__(env)
         self.epsilon = checks.number("epsilon", epsilon, "a positive number", 0.0, above=True)
         self.update_running_mean = True
@@ -88,7 +88,7 @@ class NormalizeObservation(_Normalizer):
         InputError: observations are not float32, or `epsilon` is not positive.
     """
 
-    def __init__(self, env: Any, epsilon: float = 1e-8):
+    def __init__(self, env: Wrappable, epsilon: float = 1e-8):
         super().__init__(env, epsilon)
         space = self.single_observation_space
         if space.dtype != np.float32:
@@ -97,7 +97,7 @@ class NormalizeObservation(_Normalizer):
                 "TransformObservation can make it float32."
             )
         self.single_observation_space = Box(-np.inf, np.inf, space.shape)
-        self.own = Moments.none(space.shape, self.device)  # type: ignore[arg-type]
+        self.own = Moments.none(space.shape, self.device)
 
     @property
     def obs_rms(self) -> Moments:
@@ -149,7 +149,7 @@ class NormalizeReward(_Normalizer):
         InputError: `gamma` lies outside [0, 1], or `epsilon` is not positive.
     """
 
-    def __init__(self, env: Any, gamma: float = 0.99, epsilon: float = 1e-8):
+    def __init__(self, env: Wrappable, gamma: float = 0.99, epsilon: float = 1e-8):
         super().__init__(env, epsilon)
         self.gamma = checks.number("gamma", gamma, "a number from 0 to 1", 0.0, 1.0)
         with torch.inference_mode(False):

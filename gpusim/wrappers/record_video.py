@@ -11,7 +11,7 @@ from torch import Tensor
 from gpusim.errors import InputError
 from gpusim.render import env_indices, render, render_problem
 from gpusim.render.video import Video
-from gpusim.wrappers.wrapper import Returned, Wrapper
+from gpusim.wrappers.wrapper import Returned, Wrappable, Wrapper
 
 WHOLE = 0  # the length that means: to the end of the episode
 
@@ -54,7 +54,7 @@ class RecordVideo(Wrapper):
 
     def __init__(
         self,
-        env: Any,
+        env: Wrappable,
         video_folder: str | Path,
         indices: Any = None,
         *,

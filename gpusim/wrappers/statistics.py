@@ -1,7 +1,7 @@
 """Returns and lengths of episodes, by the rewards that arrive at the wrapper."""
 
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from gymnasium.error import ResetNeeded
@@ -10,7 +10,7 @@ from torch import Tensor
 from gpusim import checks
 from gpusim.errors import InputError
 from gpusim.memory import require
-from gpusim.wrappers.wrapper import Returned, Wrapper
+from gpusim.wrappers.wrapper import Returned, Wrappable, Wrapper
 
 
 class Statistics(NamedTuple):
@@ -37,7 +37,7 @@ class RecordEpisodeStatistics(Wrapper):
         InputError: `buffer_length` is not positive, or `stats_key` is the name of something else.
     """
 
-    def __init__(self, env: Any, buffer_length: int = 100, stats_key: str = "episode"):
+    def __init__(self, env: Wrappable, buffer_length: int = 100, stats_key: str = "episode"):
         super().__init__(env)
         self.buffer_length = checks.positive("buffer_length", buffer_length)
         require(f"returns and lengths of {self.buffer_length:,} episodes", 8 * self.buffer_length, self.device)

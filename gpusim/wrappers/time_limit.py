@@ -1,13 +1,12 @@
 """A shorter time limit."""
 
 from contextlib import suppress
-from typing import Any
 
 from gymnasium.error import ResetNeeded
 
 from gpusim import checks
 from gpusim.errors import InputError
-from gpusim.wrappers.wrapper import Wrapper
+from gpusim.wrappers.wrapper import Wrappable, Wrapper
 
 
 class TimeLimit(Wrapper):
@@ -20,7 +19,7 @@ class TimeLimit(Wrapper):
         InputError: `max_episode_steps` is no positive whole number.
     """
 
-    def __init__(self, env: Any, max_episode_steps: int):
+    def __init__(self, env: Wrappable, max_episode_steps: int):
         super().__init__(env)
         steps, base = checks.positive("max_episode_steps", max_episode_steps), self.unwrapped
         if steps > checks.MAX_STEPS:

@@ -8,7 +8,7 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from gpusim.errors import InputError, told
-from gpusim.wrappers.wrapper import Returned, Wrapper
+from gpusim.wrappers.wrapper import Returned, Wrappable, Wrapper
 
 
 def _callable(func: Any) -> Any:
@@ -28,7 +28,9 @@ class TransformObservation(Wrapper):
         InputError: `func` is no function, or what it gives does not fit the space.
     """
 
-    def __init__(self, env: Any, func: Callable[[Tensor], Tensor], *, single_observation_space: Box | None = None):
+    def __init__(
+        self, env: Wrappable, func: Callable[[Tensor], Tensor], *, single_observation_space: Box | None = None
+    ):
         super().__init__(env)
         self.func = _callable(func)
         if single_observation_space is not None:
@@ -41,7 +43,7 @@ class TransformObservation(Wrapper):
 
     def _seen(self, obs: Tensor) -> Tensor:
         new, space = self.func(obs), self.single_observation_space
-        shape, dtype = (self.num_envs, *space.shape), getattr(torch, space.dtype.name)  # type: ignore[misc, union-attr]
+        shape, dtype = (self.num_envs, *space.shape), getattr(torch, space.dtype.name)
         if not isinstance(new, Tensor) or new.shape != shape or new.dtype != dtype or new.device != self.device:
             raise InputError(
                 f"the function of TransformObservation gives {_described(new)}, not {dtype} of shape {tuple(shape)} on "
@@ -62,7 +64,7 @@ class TransformReward(Wrapper):
         InputError: `func` is no function, or gives something else.
     """
 
-    def __init__(self, env: Any, func: Callable[[Tensor], Tensor]):
+    def __init__(self, env: Wrappable, func: Callable[[Tensor], Tensor]):
         super().__init__(env)
         self.func = _callable(func)
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import gymnasium
 import torch
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
@@ -17,7 +18,6 @@ from gpusim.rollout import Policy, Rollout, Steps, rollout
 from gpusim.state import fit
 from gpusim.stepped import SteppedVectorEnv
 from gpusim.tree import tree_map
-from gpusim.vector import VectorEnv
 
 
 class WrapperState(NamedTuple):
@@ -59,16 +59,18 @@ class Wrapper(gymnasium.vector.VectorWrapper):
         InputError: `env` is no gpusim environment.
     """
 
+    single_observation_space: Box
+    single_action_space: Discrete | Box
     backend = "wrapped"  # kernels step environments, not wrappers; `unwrapped.backend` is the environment's
 
-    def __init__(self, env: Any):
+    def __init__(self, env: "Wrappable"):
         if not isinstance(env, SteppedVectorEnv | Wrapper):
             raise InputError(
                 f"{type(self).__name__} wraps what gpusim.make gives, or a wrapper of gpusim.wrappers around it, "
                 f"not {type(env).__name__}."
             )
         super().__init__(env)
-        self.env: Any = env
+        self.env: Wrappable = env
         self.own: Any = Nothing()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -134,7 +136,7 @@ class Wrapper(gymnasium.vector.VectorWrapper):
             self.own = own
 
     @property
-    def unwrapped(self) -> VectorEnv:  # type: ignore[override]
+    def unwrapped(self) -> SteppedVectorEnv:  # type: ignore[override]
         return self.env.unwrapped
 
     def require_reset(self) -> None:
@@ -213,7 +215,7 @@ class Wrapper(gymnasium.vector.VectorWrapper):
     def check_actions(self, actions: Any) -> Tensor:
         """Actions as `step` takes them."""
         self.env.require_reset()
-        return checks.actions(actions, self.single_action_space, self.num_envs, self.device, self.validate)  # type: ignore[arg-type]
+        return checks.actions(actions, self.single_action_space, self.num_envs, self.device, self.validate)
 
     def advance(
         self, actions: Tensor, *, observe: bool = True, tally: Tally | None = None
@@ -242,3 +244,7 @@ class Wrapper(gymnasium.vector.VectorWrapper):
     def recorder(self, num_steps: int) -> Steps:
         """What makes and keeps the steps of a rollout, one by one."""
         return Steps(self)
+
+
+Wrappable = SteppedVectorEnv | Wrapper
+"""What a wrapper can be put around."""

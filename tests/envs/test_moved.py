@@ -1,5 +1,6 @@
 """Attributes of vector environments by the names that they had until 0.1."""
 
+import importlib
 import warnings
 
 import gymnasium
@@ -30,6 +31,18 @@ def test_env_is_task_now(name):
     assert task is made.task
     assert (len(said), said[0].filename) == (1, __file__)
     made.close()
+
+
+@pytest.mark.parametrize(("old", "new"), {"chosen": "env_indices", "problem": "render_problem"}.items())
+def test_functions_of_render_have_names_that_say_what_they_give(old, new):
+    render = importlib.import_module("gpusim.render")
+    with pytest.warns(DeprecationWarning, match=f"^gpusim.render.{old} is gpusim.render.{new} now; ") as said:
+        found = getattr(render, old)
+    assert found is getattr(render, new)
+    assert said[0].filename == __file__
+    assert all(hasattr(render, name) for name in render.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        render.nothing  # noqa: B018
 
 
 @pytest.mark.parametrize("wrap", [Wrapper, gymnasium.vector.VectorWrapper])

@@ -132,3 +132,11 @@ def test_a_learner_takes_up_where_another_has_stood(wrap):
     other.load(one.state())
     assert same(one.iterate(), other.iterate())
     assert same(one.env.get_state(), other.env.get_state())
+
+
+def test_it_has_no_parameters_to_set():
+    for env in (SimulatorVectorEnv(Slides(2)), NormalizeObservation(SimulatorVectorEnv(Slides(2)))):
+        with pytest.raises(
+            InputError, match=r"^SimulatorVectorEnv has no parameters, so that 'gravity' cannot be set\.$"
+        ):
+            env.set_attr("gravity", 5.0)

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from gpusim.kernels.lower import LoweringError, check
 from gpusim.remember import by_env
 from gpusim.sim.functional import Functional
 from gpusim.tree import changed, each_field, tree_map
+
+T = TypeVar("T")
 
 
 class LookAhead(Functional):
@@ -38,11 +40,11 @@ class LookAhead(Functional):
         self.prefetched: Fresh | None = None  # state and parameters of episode `Carry.episode + 1`
         self.used: Lane = None  # [N] where that has begun already, so that the true episode is one more
 
-    def step(self, c: Carry, action: Any, observe: bool, tally: Any) -> tuple[Carry, Step, Any]:
+    def step(self, c: Carry, action: Any, observe: bool, tally: Tally | None) -> tuple[Carry, Step, Tally | None]:
         new, out, tally = self._step(c, self.to_lanes(action), observe, tally and self.to_lanes(tally))
         return new, to_tensors(out), tally and to_tensors(tally)
 
-    def _step(self, c: Carry, action: Any, observe: bool, tally: Any) -> tuple[Carry, Step, Any]:
+    def _step(self, c: Carry, action: Any, observe: bool, tally: Tally | None) -> tuple[Carry, Step, Tally | None]:
         c = self.to_lanes(c) if isinstance(c.book.elapsed, Tensor) else c
         beginning = self.prefetched
         for _ in range(2):
@@ -60,15 +62,16 @@ class LookAhead(Functional):
         raise AssertionError("an environment was reset twice by one step")
 
     def steps(self, c: Carry, actions: list, tally: Tally) -> tuple[Carry, Tally]:
-        counted = self.to_lanes(tally)
+        tally = self.to_lanes(tally)
         for action in actions:
-            c, _, counted = self._step(c, self.to_lanes(action), False, counted)
-        return c, to_tensors(counted)
+            c, _, counted = self._step(c, self.to_lanes(action), False, tally)
+            tally = counted or tally
+        return c, to_tensors(tally)
 
     def settle(self, c: Carry) -> Carry:
         return to_tensors(self._count(c))
 
-    def to_lanes(self, tree: Any) -> Any:
+    def to_lanes(self, tree: T) -> T:
         return to_arrays(tree) if self.arrays else tree
 
     def observe(self, c: Carry) -> Tensor:
@@ -157,9 +160,9 @@ class Narrow(np.ndarray):
         return result.view(Narrow) if isinstance(result, np.ndarray) else result
 
 
-def to_tensors(tree: Any) -> Any:
+def to_tensors(tree: T) -> T:
     return tree_map(torch.from_numpy, tree, kind=np.ndarray)
 
 
-def to_arrays(tree: Any) -> Any:
+def to_arrays(tree: T) -> T:
     return tree_map(Tensor.numpy, tree)
