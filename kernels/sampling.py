@@ -14,7 +14,10 @@ from torch import Tensor
 from gpusim.kernels.distributions import HALF_LOG_TAU, LOG_STD_RANGE, Gaussian
 from gpusim.kernels.lang import BLOCKS, STREAM_POLICY
 from gpusim.kernels.philox import philox
+from gpusim.kernels.renamed import renamed
 from gpusim.kernels.twin import twin, within
+
+__getattr__ = renamed(__name__, {"Drawn": "ActionSample"})
 
 
 class ActionSample(NamedTuple):

@@ -4,7 +4,6 @@
 of bools, as MinAtar's games are seen, needs none and is drawn cell by cell. Only the rows that are shown leave the device.
 """
 
-import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from gpusim import engine
 from gpusim.env import Env, Task
 from gpusim.errors import InputError, told
+from gpusim.kernels.renamed import renamed
 from gpusim.render import board
 from gpusim.render.classic import GymnasiumRenderer
 from gpusim.render.grid import grid
@@ -22,16 +22,7 @@ from gpusim.state import Snapshot
 FPS = 30  # frames per second where nobody says otherwise, as in Gymnasium
 
 __all__ = ["env_indices", "fps", "frames", "grid", "render", "render_problem"]
-RENAMED = {"chosen": "env_indices", "problem": "render_problem"}
-
-
-def __getattr__(name: str) -> object:
-    """Under the names that they had until 0.1, which go with 0.2."""
-    if name not in RENAMED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    sentence = f"{__name__}.{name} is {__name__}.{RENAMED[name]} now; the old name goes with gpusim 0.2."
-    warnings.warn(sentence, DeprecationWarning, stacklevel=2)
-    return globals()[RENAMED[name]]
+__getattr__ = renamed(__name__, {"chosen": "env_indices", "problem": "render_problem"})
 
 
 class Drawable(Protocol):

@@ -1,4 +1,4 @@
-"""Attributes of vector environments by the names that they had until 0.1."""
+"""Attributes of vector environments and functions by the names that they had until 0.1."""
 
 import importlib
 import warnings
@@ -33,16 +33,23 @@ def test_env_is_task_now(name):
     made.close()
 
 
-@pytest.mark.parametrize(("old", "new"), {"chosen": "env_indices", "problem": "render_problem"}.items())
-def test_functions_of_render_have_names_that_say_what_they_give(old, new):
-    render = importlib.import_module("gpusim.render")
-    with pytest.warns(DeprecationWarning, match=f"^gpusim.render.{old} is gpusim.render.{new} now; ") as said:
-        found = getattr(render, old)
-    assert found is getattr(render, new)
-    assert said[0].filename == __file__
-    assert all(hasattr(render, name) for name in render.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        render.nothing  # noqa: B018
+RENAMED = [
+    ("gpusim.render", "chosen", "env_indices"),
+    ("gpusim.render", "problem", "render_problem"),
+    ("gpusim.kernels.sampling", "Drawn", "ActionSample"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), RENAMED)
+def test_a_module_answers_to_the_old_name_and_says_so(name, old, new):
+    module = importlib.import_module(name)
+    with pytest.warns(DeprecationWarning, match=f"^{name}.{old} is {name}.{new} now; the old name goes with") as said:
+        found = getattr(module, old)
+    assert found is getattr(module, new)
+    assert (len(said), said[0].filename) == (1, __file__)
+    assert all(hasattr(module, public) for public in getattr(module, "__all__", ()))
+    with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'nothing'"):
+        module.nothing  # noqa: B018
 
 
 @pytest.mark.parametrize("wrap", [Wrapper, gymnasium.vector.VectorWrapper])
