@@ -67,7 +67,7 @@ def bench(config: BenchConfig) -> dict[str, Any]:
 
 def memory(config: Config, common: dict[str, Any]) -> dict[str, Any]:
     """Of one call of `env.step`, whose tensors are new each time."""
-    ids = [env for env in gpusim.env_ids() if not env.endswith("-v0") or "/" not in env]
+    ids = [env for env in gpusim.env_ids(gpusim.Env) if not env.endswith("-v0") or "/" not in env]
     boards = tuple(env for env in ids if len(gpusim.spec(env).observation_space.shape) > 1)
     few: dict[str, Any] = {"steps": 1, "startup": False, "mode": ("step",)} | common | {"rounds": 1, "seconds": 0.01}
     lanes = BenchConfig(

@@ -7,8 +7,11 @@ obs, reward, terminated, truncated, infos = env.step(actions)
 
 from gpusim import early, links  # noqa: F401 - before all that takes long or needs the links
 from gpusim.env import Env, Uniform
-from gpusim.envs import ENVIRONMENTS
+from gpusim.envs import ENVIRONMENTS, SIMULATED
 from gpusim.errors import InputError, NotFinite
+from gpusim.maker import make
+from gpusim.physics import PhysicsEnv
+from gpusim.physics_vector import PhysicsVectorEnv
 from gpusim.registry import env_ids, register, register_own, spec
 from gpusim.render import render
 from gpusim.rollout import Rollout
@@ -16,12 +19,11 @@ from gpusim.vector import VectorEnv, VectorState
 from gpusim.version import __version__
 
 __all__ = [
-    "Env", "InputError", "NotFinite", "Rollout", "Uniform", "VectorEnv", "VectorState", "__version__", "env_ids", "make",
-    "register", "render", "spec",
+    "Env", "InputError", "NotFinite", "PhysicsEnv", "PhysicsVectorEnv", "Rollout", "Uniform", "VectorEnv", "VectorState",
+    "__version__", "env_ids", "make", "register", "render", "spec",
 ]  # fmt: skip
-
-make = VectorEnv
-"""`gpusim.make(id, num_envs, *, device, backend, autoreset_mode, params, max_episode_steps, copy, validate)`."""
 
 for _env in ENVIRONMENTS:
     register_own(_env)
+for _robot in SIMULATED:
+    register_own(_robot)

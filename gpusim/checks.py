@@ -259,7 +259,7 @@ def later_seed(seed: int, by: int) -> int:
     return (seed + by) % 2**63
 
 
-def params(env: Env, given: Any, num_envs: int, device: torch.device) -> Any:
+def params(env: Any, given: Any, num_envs: int, device: torch.device) -> Any:
     """`env.params` with what was given put in its place: numbers, `[N]` float32 tensors, or `Uniform` ranges."""
     if given is None:
         return env.params

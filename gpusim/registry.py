@@ -5,31 +5,37 @@ import os
 import re
 import warnings
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import gymnasium
 
 from gpusim import checks, source
 from gpusim.env import Env
 from gpusim.errors import InputError
+from gpusim.physics import PhysicsEnv
+from gpusim.physics_trial import tried
 from gpusim.trial import ready
 
-_ENVS: dict[str, Env] = {}
-_OWN: dict[str, Env] = {}  # gpusim's, which the tests have tried
+Spec = Env | PhysicsEnv
+"""What an environment is, by whatever it is stepped."""
+S = TypeVar("S", bound=Spec)
+_ENVS: dict[str, Spec] = {}
+_OWN: dict[str, Spec] = {}  # gpusim's, which the tests have tried
 
 
-def register(env: Env) -> Env:
+def register(env: S) -> S:
     """Makes `env` known to `gpusim.make(env.id, ...)` and `gymnasium.make_vec("gpusim/" + env.id, ...)`.
 
-    It is tried first, on one step of a few environments. Another of that id, as a notebook's cell that is run again makes
-    it, takes the place of the one before, with a warning. Gymnasium has no room for a second "/": there,
-    "MinAtar/Breakout-v1" is "gpusim/MinAtar-Breakout-v1".
+    It is tried first, on one step of a few environments, of a `gpusim.PhysicsEnv` by MuJoCo itself. Another of that id, as a
+    notebook's cell that is run again makes it, takes the place of the one before, with a warning. Gymnasium has no room
+    for a second "/": there, "MinAtar/Breakout-v1" is "gpusim/MinAtar-Breakout-v1".
 
     Raises:
         InputError: the id is one of gpusim's own or none at all, or the environment does not keep to what `Env` asks; the
             sentence says which function it is, where it stands, and what to write.
     """
-    if not isinstance(env, Env):
-        raise InputError(f"register takes a gpusim.Env, not {checks.told(env)}.")
+    if not isinstance(env, Spec):
+        raise InputError(f"register takes a gpusim.Env or a gpusim.PhysicsEnv, not {checks.told(env)}.")
     if not isinstance(env.id, str) or not re.fullmatch(r"(?!gpusim/)([\w.-]+/)?[\w.-]+", env.id):
         raise InputError(
             f'{checks.told(env.id)} is no id: use letters, digits, "_", "." and "-", as in "Name-v0", or two such names '
@@ -46,25 +52,28 @@ def register(env: Env) -> Env:
         raise InputError(
             f"{env.id!r} and {twin!r} would be one in Gymnasium, {_at_gymnasium(twin)!r}; choose another id."
         )
-    ready(checks.environment(env), ())
+    if isinstance(env, PhysicsEnv):
+        tried(env)
+    else:
+        ready(checks.environment(env), ())
     if before:
         sentence = f"{env.id!r} is registered again: what is made of that id from now on is the new environment."
         warnings.warn(sentence, UserWarning, stacklevel=2)
     return _add(env)
 
 
-def register_own(env: Env) -> None:
+def register_own(env: Spec) -> None:
     """Makes one of gpusim's environments known."""
     _OWN[env.id] = _add(env)
 
 
-def _add(env: Env) -> Env:
+def _add(env: S) -> S:
     _ENVS[env.id] = env
     name = _at_gymnasium(env.id)
     gymnasium.registry.pop(name, None)
     gymnasium.register(
         name,
-        vector_entry_point="gpusim.vector:VectorEnv",
+        vector_entry_point="gpusim.maker:make",
         reward_threshold=env.reward_threshold,
         max_episode_steps=env.max_episode_steps,
         kwargs={"env": env.id},
@@ -82,12 +91,16 @@ def runnable(env: str | Env, lanes: Iterable[str] = ()) -> Env:
     Raises:
         InputError: there is none, or it breaks a promise, see `register`.
     """
-    env = spec(env)
-    return env if _OWN.get(env.id) is env else ready(env, tuple(lanes))
+    found: Spec = spec(env)
+    if isinstance(found, PhysicsEnv):
+        raise InputError(f"{found.id} is stepped by MuJoCo, not by a VectorEnv: make it by gpusim.make.")
+    own: Env = found if _OWN.get(found.id) is found else ready(found, tuple(lanes))
+    return own
 
 
-def spec(env: str | Env) -> Env:
-    """The environment of that id, with or without `gpusim/` before it; an `Env` is returned as it is.
+def spec(env: str | Spec) -> Any:
+    """The environment of that id, with or without `gpusim/` before it, a `gpusim.Env` or a `gpusim.PhysicsEnv`; one that is
+    given is returned.
 
     One's own is named with the module or the file that registers it, which is imported: `mine:Mine-v0`,
     `path/to/mine.py:Mine-v0`.
@@ -98,6 +111,8 @@ def spec(env: str | Env) -> Env:
     """
     if isinstance(env, Env):
         return checks.environment(env)
+    if isinstance(env, PhysicsEnv):
+        return env
     if not isinstance(env, str | os.PathLike):
         raise InputError(f"an environment is given by its id, a text, or is a gpusim.Env, not {checks.told(env)}.")
     name = source.loaded(str(env)).removeprefix("gpusim/")
@@ -144,6 +159,7 @@ def joined(names: list[str], word: str) -> str:
     return f" {word} ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
-def env_ids() -> list[str]:
-    """The ids of all registered environments, in the order of their registration."""
-    return list(_ENVS)
+def env_ids(kind: type = object) -> list[str]:
+    """The ids of all registered environments, in the order of their registration; or of those that are `gpusim.Env`, or
+    `gpusim.PhysicsEnv`, if `kind` is that."""
+    return [id for id, env in _ENVS.items() if isinstance(env, kind)]

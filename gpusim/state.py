@@ -62,6 +62,10 @@ def fit(given: Any, like: Any, num_envs: int, device: torch.device, name: str = 
         if missing := [f for f in like._fields if not isinstance(fields, dict) or f not in fields]:
             raise InputError(f"the state lacks {before + missing[0]!r}: it is of another environment or version.")
         return type(like)(*(fit(fields[f], getattr(like, f), num_envs, device, before + f) for f in like._fields))
+    if isinstance(like, dict):
+        if missing := [key for key in like if not isinstance(given, dict) or key not in given]:
+            raise InputError(f"the state lacks '{name}.{missing[0]}': it is of another environment or version.")
+        return {key: fit(given[key], value, num_envs, device, f"{name}.{key}") for key, value in like.items()}
     if name.startswith("params."):
         return checks.param(name.removeprefix("params."), given, num_envs, device)
     if isinstance(like, int):

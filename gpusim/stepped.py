@@ -131,8 +131,13 @@ class SteppedVectorEnv(TensorVectorEnv):
                 "episode": {"r": out.episode_return, "l": out.episode_length.to(torch.int32)},
                 "_episode": again,
                 "reset": out.reset,
+                **self.more_infos(),
             }
             return self._deliver((out.obs, out.reward, out.terminated, out.truncated, infos))
+
+    def more_infos(self) -> dict[str, Tensor]:
+        """What `infos` tells of the last step beside what all environments do, `[N, ...]` each."""
+        return {}
 
     def check_actions(self, actions: Any) -> Tensor:
         """Actions as `advance` takes them, see `step`."""

@@ -46,7 +46,7 @@ def loaded(source: str, name: str, flags: tuple[str, ...] = FLAGS) -> ctypes.CDL
         raise CompileError("there is no C++ compiler: install g++ or clang++, or name one in CXX")
     key = hashlib.sha256("\n".join((source, *flags, *_identity(program))).encode()).hexdigest()[:32]
     try:
-        return _loaded(source, name, flags, program, key, _folder())
+        return _loaded(source, name, flags, program, key, cache_folder())
     except OSError as error:
         raise CompileError(f"{name} could not be compiled: {error.strerror or error}") from None
 
@@ -112,7 +112,7 @@ def _processor() -> str:
     return "\n".join(line for line in lines if line.startswith(named))
 
 
-def _folder() -> Path:
+def cache_folder() -> Path:
     """Ours alone: what lies in it will be run."""
     named = os.environ.get("GPUSIM_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

@@ -35,6 +35,8 @@ def play(policy: Policy, seed: int, most: int = 1000) -> Trajectory:
     task = describe(policy.env)
     if isinstance(task, HostEnv):
         raise InputError(f"{task.id} steps on the host, where its state stays: a trajectory needs one of gpusim's own.")
+    if isinstance(task, gpusim.PhysicsEnv):
+        raise InputError(f"{task.id} is stepped by MuJoCo, whose arrays are no trajectory to draw: film it by --video.")
     env = gpusim.make(task, device=str(policy.device), autoreset_mode="disabled")
     obs, _ = env.reset(seed=seed)
     states, actions, rewards = [env.get_state().state], [], []

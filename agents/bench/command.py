@@ -57,7 +57,11 @@ class BenchConfig:
     @property
     def envs(self) -> list[str]:
         """Each by its id, one's own after where it comes from."""
-        given = gpusim.env_ids() if tuple(self.env) == ("all",) else self.env
+        given = gpusim.env_ids(gpusim.Env) if tuple(self.env) == ("all",) else self.env
+        if other := next((e for e in given if isinstance(gpusim.spec(e), gpusim.PhysicsEnv)), None):
+            raise InputError(
+                f"{other} is stepped by MuJoCo Warp, which this does not measure: name one of gpusim's own."
+            )
         return [source.renamed(e, gpusim.spec(e).id) for e in given]
 
     @property

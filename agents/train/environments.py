@@ -46,8 +46,8 @@ class Made(Watched, Protocol):
 
 
 class Environments(Steppable, Protocol):
-    """N environments of one task: a `gpusim.VectorEnv`, a `gpusim.sim.stateful.SimulatorVectorEnv`, a
-    `gpusim.host.HostVectorEnv`, or a `gpusim.wrappers.Wrapper` around them."""
+    """N environments of one task: a `gpusim.VectorEnv`, a `gpusim.PhysicsVectorEnv` or another
+    `gpusim.sim.stateful.SimulatorVectorEnv`, a `gpusim.host.HostVectorEnv`, or a `gpusim.wrappers.Wrapper` around them."""
 
     @property
     def backend(self) -> str: ...
@@ -61,7 +61,7 @@ class Environments(Steppable, Protocol):
     def close(self) -> None: ...
 
 
-Makeable = gpusim.Env | HostEnv
+Makeable = gpusim.Env | gpusim.PhysicsEnv | HostEnv
 """A task that environments can be made of."""
 Given = Environments | Makeable
 """What a learner may be handed."""
@@ -88,7 +88,7 @@ def describe(id: str | Task) -> Makeable:
     """
     if isinstance(id, HostEnv):
         return id
-    if isinstance(id, gpusim.Env):
+    if isinstance(id, gpusim.Env | gpusim.PhysicsEnv):
         return spec(id)
     if not isinstance(id, str | os.PathLike):
         return spec(id)  # type: ignore[arg-type]  # `spec` refuses it
@@ -105,8 +105,10 @@ def describe(id: str | Task) -> Makeable:
 
 
 def compiles(id: str | Makeable, device: str, backend: str) -> bool:
-    """Whether its first step compiles by torch or Triton, which takes seconds and is not announced by them."""
+    """Whether its first step compiles by torch, Triton or Warp, which takes seconds and is not announced by them."""
     task = describe(id)
+    if isinstance(task, gpusim.PhysicsEnv):
+        return True
     return isinstance(task, gpusim.Env) and make(task, 1, device, backend).backend not in ("eager", "native")
 
 
@@ -149,7 +151,7 @@ def shown(env: Environments) -> Shown:
     if not isinstance(env, TensorVectorEnv | Wrapper):
         raise InputError(
             "a learner's env must be what gpusim.make or gpusim.adapters.from_gymnasium gives, a simulator's "
-            "SimulatorVectorEnv, a wrapper of gpusim.wrappers around any of these, or a gpusim.Env, not "
+            "SimulatorVectorEnv, a wrapper of gpusim.wrappers around any of these, or a gpusim.Env or PhysicsEnv, not "
             f"{checks.told(env)}."
         )
     base: Made = env.unwrapped

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from gpusim.checks import as_tensor
 from gpusim.errors import InputError
-from gpusim.vector import VectorEnv
+from gpusim.stepped import SteppedVectorEnv
 from gpusim.wrappers import ClipAction, Wrapper
 
-Adaptable = VectorEnv | Wrapper
+Adaptable = SteppedVectorEnv | Wrapper
 """What adapters are made of."""
 HABITS = {
     "same_step": "resets environments within the step",

@@ -14,7 +14,8 @@ from gpusim import engine
 from gpusim.env import Env, Task
 from gpusim.errors import InputError, told
 from gpusim.kernels.renamed import renamed
-from gpusim.render import board
+from gpusim.physics import PhysicsEnv
+from gpusim.render import board, mujoco
 from gpusim.render.classic import GymnasiumRenderer
 from gpusim.render.grid import grid
 from gpusim.state import Snapshot
@@ -63,6 +64,9 @@ def frames(env: Drawable, indices: list[int]) -> Iterator[np.ndarray]:
     venv = _vector_env(env)
     if sentence := render_problem(venv.task):
         raise InputError(sentence)
+    if isinstance(venv.task, PhysicsEnv):
+        yield from mujoco.frames(venv.task, venv.snapshot(indices), len(indices))
+        return
     state, params, actions = venv.snapshot(indices)
     if venv.task.render is None and board.drawable(venv.task):
         yield from map(board.frame, engine.observation(venv.task, state, params).numpy())
@@ -79,13 +83,17 @@ def frames(env: Drawable, indices: list[int]) -> Iterator[np.ndarray]:
         yield frame
 
 
-def fps(env: Env) -> int:
+def fps(env: Env | PhysicsEnv) -> int:
     """How many steps make a second to look at."""
+    if isinstance(env, PhysicsEnv):
+        return mujoco.fps(env)
     return board.FPS if env.render is None and board.drawable(env) else getattr(env.render, "fps", FPS)
 
 
 def render_problem(env: Task) -> str | None:
     """Why an environment cannot be drawn, and how it could be; None where it can."""
+    if isinstance(env, PhysicsEnv):
+        return mujoco.problem(env)
     if isinstance(env, Env) and (env.render is not None or board.drawable(env)):
         return None
     return (

@@ -48,7 +48,8 @@ class Simulator(Protocol):
     """N environments on one device whose state is its own, in whatever memory. It steps all of them, and begins those that
     it is told to; it knows no time limit, no auto-reset and no statistics, which `gpusim.sim.stateful` adds.
 
-    On a GPU it looks at no value on the host. What it gives may be memory that it writes to again.
+    On a GPU it looks at no value on the host. What it gives may be memory that it writes to again. It may have a method
+    `infos`, which tells of the last step what `infos` of Gymnasium's `step` is to have besides, by name, `[N]` each.
     """
 
     @property

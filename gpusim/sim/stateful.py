@@ -60,7 +60,9 @@ class SimulatorVectorEnv(SteppedVectorEnv):
         validate: bool | None = None,
         first_env: int = 0,
     ):
-        self.simulator, self.task, self.num_envs = simulator, simulator.task, simulator.num_envs
+        self.simulator: Any = simulator
+        self.task: Any = simulator.task
+        self.num_envs = simulator.num_envs
         self.device = torch.device(simulator.device)
         self._declare(self.task, autoreset_mode, max_episode_steps, copy, validate, first_env)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
@@ -137,6 +139,11 @@ class SimulatorVectorEnv(SteppedVectorEnv):
             out = changed(out, obs=self._obs.clone(), final_obs=final_obs if same else None)
         self.clock += 1
         return out, tally and count(tally, out)
+
+    def more_infos(self) -> dict[str, Tensor]:
+        """What the simulator tells of the last step beside what all environments do, `[N]` each."""
+        told: dict[str, Tensor] = getattr(self.simulator, "infos", dict)()
+        return {name: value.clone() for name, value in told.items()}
 
     def begun(self) -> Tensor:
         """`[N]` bool, where `observe` gives the first of an episode."""

@@ -59,7 +59,7 @@ def test_every_combination_is_a_row_and_every_size_is_there():
     assert config.sizes == [4, 8, 16, 64]
     places = {(p.env, p.num_envs, p.mode) for p in command.points(config)}
     assert len(places) == len(command.points(config)) == 2 * 4 * 2
-    assert dataclasses.replace(SMALL, env=("all",)).envs == gpusim.env_ids()
+    assert dataclasses.replace(SMALL, env=("all",)).envs == gpusim.env_ids(gpusim.Env)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,9 @@ def policy(env, precision="tf32x3"):
     return MlpPolicy(flat, shape, mean, scale, *stretch, precision=precision)
 
 
-@pytest.mark.parametrize("env", [e for e in gpusim.env_ids() if len(gpusim.spec(e).observation_space.shape) == 1])
+@pytest.mark.parametrize(
+    "env", [e for e in gpusim.env_ids(gpusim.Env) if len(gpusim.spec(e).observation_space.shape) == 1]
+)
 @pytest.mark.parametrize("num_envs", [1, 100, 1000])
 def test_rollout_with_the_policy(env, num_envs):
     """Against the same policy by torch on the eager environment, for the environments whose draws are the same."""

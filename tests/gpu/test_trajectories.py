@@ -72,7 +72,7 @@ def test_every_transition(env, mode, num_envs, steps, limit):
     agree(triton.rollout(7), eager.rollout(7))
 
 
-@pytest.mark.parametrize("env", gpusim.env_ids())
+@pytest.mark.parametrize("env", gpusim.env_ids(gpusim.Env))
 def test_statistics(env):
     triton, eager = pair(env, 777, max_episode_steps=9)
     agree(triton.rollout(40, transitions=False), eager.rollout(40, transitions=False))

@@ -152,5 +152,5 @@ def test_an_interrupt_leaves_nothing(cache, monkeypatch):
 def test_the_folder_is_the_users(monkeypatch, tmp_path):
     monkeypatch.delenv("GPUSIM_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cpp._folder() == tmp_path / "gpusim"
+    assert cpp.cache_folder() == tmp_path / "gpusim"
     assert os.stat(tmp_path / "gpusim").st_mode & 0o777 == 0o700
