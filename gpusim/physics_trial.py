@@ -41,7 +41,7 @@ class Tried(NamedTuple):
 
 @by_env
 @float32
-def tried(env: Any, lanes: tuple[str, ...] = ()) -> Tried:
+def tried(env: Any, *lanes: str) -> Tried:
     """What is found by running the functions of a `gpusim.PhysicsEnv`.
 
     Args:

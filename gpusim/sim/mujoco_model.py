@@ -85,6 +85,8 @@ def load(model: Any, id: str) -> Any:
         made = _compiled(mujoco, model, id)
     finally:
         mujoco.set_mju_user_warning(before)
+    if str(model).startswith(str(of_gymnasium(""))):  # which nobody here can mend
+        remarks = []
     for remark in remarks:
         warnings.warn(f"MuJoCo says of the model of {id}: {said(ValueError(remark))}.", UserWarning, stacklevel=2)
     return made

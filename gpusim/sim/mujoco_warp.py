@@ -70,7 +70,7 @@ class MujocoWarp:
         self.given = checks.params(env, params, self.num_envs, self.device)
         self.lanes = [name for name, p in self.given._asdict().items() if isinstance(p, Tensor | Uniform)]
         self.ranges = {name: p for name, p in self.given._asdict().items() if isinstance(p, Uniform)}
-        self.reads = tried(env, tuple(self.lanes)).reads
+        self.reads = tried(env, *self.lanes).reads
         self.wp, self.mjw = warp(), library("mujoco_warp", env.id)
         correct()
         with torch.inference_mode(False), torch.no_grad():
@@ -115,7 +115,7 @@ class MujocoWarp:
 
     def _host(self) -> Any:
         """The model on the host, its fields by parameters that are numbers, and with a solver that mujoco_warp has."""
-        mujoco, host = library("mujoco", self.task.id), copy(tried(self.task, tuple(self.lanes)).host)
+        mujoco, host = library("mujoco", self.task.id), copy(tried(self.task, *self.lanes).host)
         if host.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
             host.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
         if self.task.fields and not self.lanes:
@@ -207,7 +207,8 @@ class MujocoWarp:
         """See `gpusim.sim.protocol.Simulator`. A world whose physics are no numbers any more (nan or infinite) is over: with
         reward 0, seen as it was before the step. It stands in its first state then."""
         env = self.task
-        self.state_views["ctrl"].copy_(actions if env.control is None else env.control(actions, self.params))
+        if (ctrl := self.state_views.get("ctrl")) is not None:
+            ctrl.copy_(actions if env.control is None else env.control(actions, self.params))
         for name, seen in self.seen.items():
             self.before[name].copy_(seen)
         self._steps.launch()

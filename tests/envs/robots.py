@@ -13,16 +13,19 @@ import gpusim
 class Apart(NamedTuple):
     """How far one step leads apart, for each state."""
 
-    obs: np.ndarray  # [K] of the entries |error| / (1 + |x|), the greatest
+    obs: np.ndarray  # [K, d] |error| / (1 + |x|)
     reward: np.ndarray  # [K] |error|
     terminated: np.ndarray  # [K] bool, whether they differ
     over: int  # how many of theirs are terminated
-    parts: dict[str, float]  # of the reward, the greatest |error| of each that both tell
+    parts: dict[str, np.ndarray]  # [K] |error| of each part of the reward that both tell
 
 
 def theirs(id, **kwargs):
     """Gymnasium's environment of that id, solved by Newton's method where its model asks for PGS."""
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda text: None)  # HalfCheetah's model is of an older MuJoCo
     made = gymnasium.make(id.rpartition("/")[2], **kwargs).unwrapped
+    mujoco.set_mju_user_warning(before)
     if made.model.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
         made.model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
     return made
@@ -75,14 +78,19 @@ def apart(venv, env, pairs):
     for i, (data, action) in enumerate(pairs):
         env.data = mujoco.MjData.__copy__(data)
         theirs_obs, theirs_reward, theirs_over, _, theirs_info = env.step(action)
-        ours = infos["final_obs"][i].numpy() if "final_obs" in infos else None
-        obs_apart.append((np.abs(ours - theirs_obs) / (1.0 + np.abs(theirs_obs))).max())
+        ours = infos["final_obs"][i].numpy()
+        obs_apart.append(relative(ours, theirs_obs))
         reward_apart.append(abs(float(reward[i]) - theirs_reward))
         differ.append(bool(terminated[i]) != bool(theirs_over))
         over += bool(theirs_over)
         for name in set(theirs_info) & set(infos):
-            parts[name] = max(parts.get(name, 0.0), abs(float(infos[name][i]) - theirs_info[name]))
-    return Apart(np.array(obs_apart), np.array(reward_apart), np.array(differ), over, parts)
+            parts.setdefault(name, []).append(abs(float(infos[name][i]) - theirs_info[name]))
+    told = {name: np.array(errors) for name, errors in parts.items()}
+    return Apart(np.array(obs_apart), np.array(reward_apart), np.array(differ), over, told)
+
+
+def relative(ours, theirs):
+    return np.abs(ours - theirs) / (1.0 + np.abs(theirs))
 
 
 def many_steps(venv, env, datas, steps, seed=1):
@@ -99,8 +107,29 @@ def many_steps(venv, env, datas, steps, seed=1):
         for i in alive.nonzero()[0]:
             env.data = worlds[i]
             obs, _, over, _, _ = env.step(actions[i])
-            found[t, i] = (np.abs(infos["final_obs"][i].numpy() - obs) / (1.0 + np.abs(obs))).max()
+            found[t, i] = relative(infos["final_obs"][i].numpy(), obs).max()
             alive[i] &= not (over or bool(terminated[i]))
+    return found
+
+
+def disturbed(env, datas, steps, seed=1):
+    """As `many_steps`, of theirs beside itself from states that differ by a rounding of float32."""
+    rng, noise = np.random.default_rng(seed), np.random.default_rng(seed + 1)
+    worlds = [(mujoco.MjData.__copy__(data), mujoco.MjData.__copy__(data)) for data in datas]
+    for _, other in worlds:
+        for values in (other.qpos, other.qvel):
+            values[:] += 6e-8 * noise.standard_normal(values.shape) * (1.0 + np.abs(values))
+    found, alive = np.full((steps, len(datas)), np.nan), np.ones(len(datas), bool)
+    for t in range(steps):
+        shape = (len(datas), *env.action_space.shape)
+        actions = rng.uniform(env.action_space.low, env.action_space.high, shape).astype(np.float32)
+        for i in alive.nonzero()[0]:
+            seen = []
+            for data in worlds[i]:
+                env.data = data
+                seen.append(env.step(actions[i]))
+            found[t, i] = relative(seen[1][0], seen[0][0]).max()
+            alive[i] &= not (seen[0][2] or seen[1][2])
     return found
 
 
