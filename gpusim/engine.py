@@ -64,7 +64,7 @@ def fresh(env: Env, mode: Mode, params: Any, seed: Lane, index: Lane, episode: L
     if mode.random_params:
         drawn = {name: uniform(rng, i, low, high) for i, (name, low, high) in enumerate(mode.random_params)}
         params = params._replace(**drawn)
-    return Fresh(env.init(Rng(seed, index, episode, 0, STREAM_INIT), params), params)
+    return Fresh(env.init(Rng(seed, index, episode, 0, STREAM_INIT), env.with_tables(params)), params)
 
 
 @by_function
@@ -81,7 +81,7 @@ def draws(step: Callable) -> bool:
 def advance(env: Env, mode: Mode, c: Carry, action: Any, index: Lane) -> tuple[Carry, Step]:
     """One step of all environments with everything but the beginnings that may be due."""
     rng = Rng(c.seed, index, c.episode, c.book.elapsed, STREAM_STEP) if mode.draws else None
-    state, reward, terminated = env.step(c.state, action, rng, c.params)
+    state, reward, terminated = env.step(c.state, action, rng, env.with_tables(c.params))
     reward, terminated = reward + 0.0, terminated | False  # copies: a step may return fields of its state
     if isinstance(reward, np.ndarray):  # NumPy makes float64 of an int beside a float
         state, reward = _as(c.state, state), reward.astype(np.float32, copy=False)
@@ -115,7 +115,7 @@ def observation(env: Env, state: Any, params: Any) -> Lane:
     shape = env.observation_space.shape
     if len(shape) > 1:
         return _picture(env, state, params, shape)
-    entries = env.observe(state, params)
+    entries = env.observe(state, env.with_tables(params))
     stacked = torch.stack(entries) if isinstance(entries[0], Tensor) else np.array(entries, np.float32)
     return stacked.swapaxes(0, -1)
 
@@ -123,6 +123,7 @@ def observation(env: Env, state: Any, params: Any) -> Lane:
 def _picture(env: Env, state: Any, params: Any, shape: tuple[int, ...]) -> Lane:
     """An image is computed cell by cell: environments are rows `[N, 1]`, the cells `[1, cells]` lie beside them."""
     state, params = (type(x)(*(f[:, None] if is_lane(f) else f for f in x)) for x in (state, params))
+    params = env.with_tables(params)
     cells, name = math.prod(shape), np.dtype(env.observation_space.dtype).name
     if isinstance(state[0], Tensor):
         cell = torch.arange(cells, dtype=torch.int32, device=state[0].device)

@@ -9,6 +9,7 @@ from gymnasium.spaces import Box, Discrete
 from gpusim.fill import Later, recipe
 from gpusim.remember import Remembers
 from gpusim.reward import check_reward, shaped, widened
+from gpusim.tables import joined, tables_of
 from gpusim.trial import ready
 
 
@@ -59,6 +60,10 @@ class Env(Remembers):
         action_space: of one environment, `Discrete` starting at 0, of fewer than 2**31 actions, or a flat float32 `Box`.
         max_episode_steps: the time limit after which an episode is truncated, `None` for no limit.
         reward_threshold: the mean return at which the task counts as solved, where its authors named one.
+        tables: a `NamedTuple` of numbers that all environments share (prices, roads), each `[T]` or `[T, K]` of float32,
+            int32 or bool, as tensors, arrays or lists. The functions find them in `params` by name, and read them by
+            `gpusim.kernels.lang.take`. They lie on the device once, and are no part of a state; `gpusim.make(...,
+            tables={...})` puts others in their place.
         render: `render(state, params) -> [H, W, 3]` uint8, the picture of one environment; fields are numbers or arrays
             `[K]`. Without it, an observation `[h, w, channels]` of bools is drawn cell by cell.
     """
@@ -73,6 +78,15 @@ class Env(Remembers):
     max_episode_steps: int | None
     reward_threshold: float | None = None
     render: Callable[..., Any] | None = None
+    tables: Any = None
+
+    def __post_init__(self) -> None:
+        if self.tables is not None:
+            object.__setattr__(self, "tables", tables_of(self.id, self.params, self.tables))
+
+    def with_tables(self, params: Any) -> Any:
+        """What the functions are given: parameters, and the tables beside them."""
+        return params if self.tables is None else joined(type(params), type(self.tables))(*params, *self.tables)
 
     def with_reward(self, reward: Callable[..., Any], *, params: Any = None, id: str | None = None) -> "Env":
         """The same environment with another reward: states, observations and ends of episodes stay as they are.
@@ -100,7 +114,7 @@ class Env(Remembers):
         from gpusim.checks import environment  # here, as gpusim.checks imports this module
 
         env = ready(environment(self), ())
-        wider = env.params if params is None else widened(env.params, params)
+        wider = env.params if params is None else widened(env.params, params, getattr(env.tables, "_fields", ()))
         check_reward(env, reward, wider)
         name = env.id if id is None else id
         return replace(env, id=name, step=shaped(env.step, reward), params=wider, reward_threshold=None)

@@ -34,8 +34,8 @@ def shaped(step: Callable, reward: Callable) -> Callable:
     return shaped_step
 
 
-def widened(params: Any, more: Any) -> Any:
-    """`params` followed by the numbers of `more`, a dict or `NamedTuple`.
+def widened(params: Any, more: Any, tables: tuple[str, ...] = ()) -> Any:
+    """`params` followed by the numbers of `more`, a dict or `NamedTuple`; `tables` are names that are taken too.
 
     Raises:
         InputError: a name is taken or none, or a value is no number.
@@ -46,6 +46,8 @@ def widened(params: Any, more: Any) -> Any:
     for name, value in more.items():
         if name in params._fields:
             raise InputError(f"the environment has a parameter {name!r} already; give the reward's another name.")
+        if name in tables:
+            raise InputError(f"the environment has a table {name!r} already; give the reward's parameter another name.")
         if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
             raise InputError(f"{told(name)} cannot be the name of a parameter.")
         if not isinstance(value, int | float) or isinstance(value, bool):

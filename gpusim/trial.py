@@ -23,9 +23,10 @@ from gpusim import errors, fill
 from gpusim.errors import InputError
 from gpusim.fill import Field, Numbers
 from gpusim.kernels import lang
-from gpusim.kernels.lang import STREAM_INIT, STREAM_STEP, Rng
+from gpusim.kernels.lang import STREAM_INIT, STREAM_STEP, Rng, TriedTable
 from gpusim.precision import float32
 from gpusim.remember import by_env
+from gpusim.tables import joined
 from gpusim.watch import Forbidden, watched
 
 N = 5  # environments
@@ -35,6 +36,7 @@ ARGUMENTS = {"init": "rng, params", "step": "state, action, rng, params", "obser
 REMEDIES = {
     "must be Tensor, not": "a word is given a lane first, never a number alone",
     "can't set attribute": "a State is never changed: make a new one, State(...)",
+    "tuple indices must be": "a table is read by take(table, row)",
     "__new__() missing": "every field of the State is given",
 }
 HERE = os.path.dirname(__file__)
@@ -352,7 +354,8 @@ class Trial:
     def params_of(self, rows: slice) -> Any:
         params = self.env.params
         lanes = {name: torch.full((N,), float(getattr(params, name)))[rows] for name in self.lanes}
-        return params._replace(**lanes)
+        params, tables = params._replace(**lanes), self.env.tables
+        return params if tables is None else joined(type(params), type(tables))(*params, *map(TriedTable, tables))
 
     def _rng(self, rows: slice, stream: int) -> Rng:
         index = torch.arange(N)[rows]

@@ -21,7 +21,7 @@ from gpusim.kernels.cpp import CompileError
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.pin import Pin
 from gpusim.precision import float32
-from gpusim.registry import runnable
+from gpusim.registry import runnable, spec
 from gpusim.render import fps, frames, render_problem
 from gpusim.rollout import Policy, Rollout
 from gpusim.sim.cpu.eager import LookAhead
@@ -30,6 +30,7 @@ from gpusim.sim.functional import SyncFree, compiled_actions
 from gpusim.sim.protocol import Stepper
 from gpusim.state import Snapshot, VectorState, carry_of, fitted, possible, vector_state
 from gpusim.stepped import SteppedVectorEnv
+from gpusim.tables import placed, replaced
 from gpusim.tree import each_field, tree_map
 
 
@@ -58,6 +59,8 @@ class VectorEnv(SteppedVectorEnv):
         copy: whether every step returns tensors of its own. With False the same tensors are filled anew at each step.
         validate: whether to look at the values of actions and masks, for which a GPU has to stop; None: on the CPU only.
         render_mode: `"rgb_array"` makes `render` give frames; `gpusim.render` draws without it.
+        tables: other tables than the environment's own, by name, of as many columns and any length: test data in the place
+            of training data.
         first_env: the number of the first environment: these are rows `first_env` to `first_env + num_envs - 1` of a larger
             vector, bit for bit, as for another GPU's share.
 
@@ -83,16 +86,18 @@ class VectorEnv(SteppedVectorEnv):
         validate: bool | None = None,
         render_mode: str | None = None,
         first_env: int = 0,
+        tables: Any = None,
     ):
         if render_mode is not None and not (isinstance(render_mode, str) and render_mode == "rgb_array"):
             raise InputError(f'render_mode must be None or "rgb_array", not {checks.told(render_mode)}.')
-        self.task: Env = runnable(env)
+        self.task: Env = runnable(env if tables is None else replaced(spec(env), tables))
         self.render_mode, undrawn = render_mode, render_problem(self.task)
         if render_mode and undrawn:
             raise InputError(undrawn)
         self.num_envs = checks.positive("num_envs", num_envs)
         self.device = checks.device(device)
         checks.memory(self.task.id, self.num_envs, self.task.observation_space, self.device)
+        self.task = placed(self.task, self.device)
         self._asked, self.backend = backend, checks.backend(backend, self.device, self.task, self.num_envs)
         self._declare(self.task, autoreset_mode, max_episode_steps, copy, validate, first_env)
         modes = [] if undrawn else ["rgb_array"]

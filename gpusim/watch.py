@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from gpusim.kernels.lang import DrawnRng, Rng, words
+from gpusim.kernels.lang import DrawnRng, Rng, TriedTable, words
 from gpusim.tree import tensors
 
 WRITES = "writes into what it was given: make a new lane, x = x + dx, where x += dx changes the old one"
@@ -52,7 +52,8 @@ def watched(function: Callable, *args: Any, joins: bool = False) -> Any:
     """
     given = tensors(args)
     before, state = list(map(_held, given)), torch.random.get_rng_state()
-    watch = Watch(given, joins)
+    shared = [x.values for fields in args if isinstance(fields, tuple) for x in fields if isinstance(x, TriedTable)]
+    watch = Watch(given, joins, shared)
     with watch:
         result = function(*(DrawnRng(*x, words=_Words(x, watch)) if isinstance(x, Rng) else x for x in args))
     if watch.problem:  # the function went on
@@ -71,12 +72,13 @@ class Watch(TorchFunctionMode):
     Args:
         given: the tensors that the function was given.
         joins: whether what joins the lanes of all environments is let be.
+        shared: those of `given` that are no lanes.
     """
 
-    def __init__(self, given: list[Tensor], joins: bool):
+    def __init__(self, given: list[Tensor], joins: bool, shared: list[Tensor]):
         super().__init__()
         self.given = given
-        self.lanes = set() if joins else {id(x) for x in given}  # and what was made of them
+        self.lanes = set() if joins else set(map(id, given)) - set(map(id, shared))  # and what was made of them
         self.done: list[tuple[Any, Any]] = []  # arguments and results: a freed tensor's memory would be used again
         self.problem: Forbidden | None = None
         self.off = False

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from gpusim.kernels.lang import STREAM_ACTION, STREAM_INIT, STREAM_PARAMS, STREAM_STEP, Rng
-from gpusim.kernels.lang_triton import uniform, words
+from gpusim.kernels.lang_triton import Table, uniform, words
 
 ACTION, INIT, PARAMS, STEP = map(tl.constexpr, (STREAM_ACTION, STREAM_INIT, STREAM_PARAMS, STREAM_STEP))
 SAME_STEP, NEXT_STEP, DISABLED = map(tl.constexpr, range(3))
@@ -42,6 +42,7 @@ class LoweredEnv:
     actions: int  # how many a `Discrete` space has; 0: a `Box`
     low: tuple[float, ...]  # of a `Box`
     span: tuple[float, ...]  # high - low
+    columns: tuple[int, ...] = ()  # of each table
 
     @property
     def cache_key(self) -> str:
@@ -65,6 +66,7 @@ class Episodes(NamedTuple):
     episode_return: Any  # float32
     episode: Any  # int64
     flags: Any  # whether the last step terminated and truncated it, bools; empty in SAME_STEP, which does not look back
+    tables: Any = ()  # of each its pointer and how many rows it has, everywhere
 
 
 class Prefetched(NamedTuple):
@@ -126,14 +128,16 @@ def store(pointers, values, at, mask):
 
 
 @triton.jit
-def parameters(per_env, ENV: tl.constexpr):
-    """The environment's Params: its numbers are compile-time constants, as exact as they are in Python."""
+def parameters(per_env, tables, ENV: tl.constexpr):
+    """The environment's Params: its numbers are compile-time constants, as exact as they are in Python. Tables follow."""
     fields = ()
     for k in tl.static_range(len(ENV.slots)):
         if ENV.slots[k] < 0:
             fields = fields + (ENV.numbers[k],)
         else:
             fields = fields + (per_env[ENV.slots[k]],)
+    for k in tl.static_range(len(ENV.columns)):
+        fields = fields + (Table(tables[k][0], tables[k][1], ENV.columns[k]),)
     return ENV.params(*fields)
 
 
@@ -182,7 +186,7 @@ def none_prefetched(e):
 def begin(e, seed, index, ENV: tl.constexpr):
     """The next beginning of every environment (`gpusim.engine.fresh`)."""
     per_env = redrawn(e.per_env, Rng(seed, index, e.episode + 1, 0, PARAMS), ENV)
-    state = ENV.init(Rng(seed, index, e.episode + 1, 0, INIT), parameters(per_env, ENV))
+    state = ENV.init(Rng(seed, index, e.episode + 1, 0, INIT), parameters(per_env, e.tables, ENV))
     return Prefetched(cast_like(state, e.state), per_env, e.elapsed < 0)
 
 
@@ -190,13 +194,13 @@ def begin(e, seed, index, ENV: tl.constexpr):
 def advance(e, action, seed, index, ENV: tl.constexpr):
     """One step with everything but the reset that may be due (`gpusim.engine.advance`)."""
     rng = Rng(seed, index, e.episode, e.elapsed, STEP)
-    state, reward, terminated = ENV.step(ENV.state(*e.state), action, rng, parameters(e.per_env, ENV))
+    state, reward, terminated = ENV.step(ENV.state(*e.state), action, rng, parameters(e.per_env, e.tables, ENV))
     state = cast_like(state, e.state)
     reward, terminated = tl.cast(reward, tl.float32) + 0 * e.elapsed, terminated | (e.elapsed < 0)
     book, outcome = account(Book(e.elapsed, e.episode_return, e.flags), reward, terminated, ENV.autoreset, ENV.limit)
     if ENV.autoreset == DISABLED:
         state = where_each(outcome.valid, state, e.state)
-    return Episodes(state, e.per_env, book.elapsed, book.episode_return, e.episode, book.flags), outcome
+    return Episodes(state, e.per_env, book.elapsed, book.episode_return, e.episode, book.flags, e.tables), outcome
 
 
 @triton.jit
@@ -237,7 +241,7 @@ def restart(e, outcome, prefetched, seed, index, inside, ENV: tl.constexpr):
         if len(ENV.ranges) > 0:
             per_env = where_each(due, prefetched.per_env, per_env)
         episode = e.episode + due.to(tl.int64)
-        e = Episodes(where_each(due, prefetched.state, e.state), per_env, e.elapsed, e.episode_return, episode, e.flags)
+        e = Episodes(where_each(due, prefetched.state, e.state), per_env, e.elapsed, e.episode_return, episode, e.flags, e.tables)
         prefetched = Prefetched(prefetched.state, prefetched.per_env, prefetched.used | due)
     return e, prefetched
 
@@ -245,7 +249,7 @@ def restart(e, outcome, prefetched, seed, index, inside, ENV: tl.constexpr):
 @triton.jit
 def observed(e, ENV: tl.constexpr):
     """The entries of a vector observation, a tuple of lanes."""
-    return ENV.observe(ENV.state(*e.state), parameters(e.per_env, ENV))
+    return ENV.observe(ENV.state(*e.state), parameters(e.per_env, e.tables, ENV))
 
 
 @triton.jit
@@ -264,7 +268,7 @@ def store_observation(out, t, e, at, n, inside, ENV: tl.constexpr, CHUNK: tl.con
         for k in tl.static_range(len(seen)):
             tl.store(out + (tl.cast(t, tl.int64) * len(seen) + k) * n + at, seen[k], mask=inside)
     else:
-        state, params = ENV.state(*as_columns(e.state)), parameters(as_columns(e.per_env), ENV)
+        state, params = ENV.state(*as_columns(e.state)), parameters(as_columns(e.per_env), e.tables, ENV)
         row = (tl.cast(t, tl.int64) * n + at)[:, None] * ENV.cells
         for first in range(0, ENV.cells, CHUNK):  # a loop at run time: unrolled, it would fill the registers
             cell = first + tl.arange(0, CHUNK)[None, :]

@@ -11,7 +11,8 @@ What the two worlds disagree about is pinned down here:
 * `minimum`, `maximum`, `clip` and `where` take Python numbers in any position but the first, and never swallow a NaN;
   a number beside a lane takes the lane's dtype (float32, where a float is beside an int), two in `where` are float32;
 * conditions are bools and are joined by `&`, `|`, `~`, never by `and`, `or`, `not`, `if`, `while`;
-* reductions run over the last axis, the entities of one environment.
+* reductions run over the last axis, the entities of one environment;
+* an index beyond either end of a table is that end's.
 
 Entities (cars, aliens, dice) are fields of shape `[N, K]` beside lanes `[N]`, slot k of each its own; K is a power of two. A
 lane meets them as `x[:, None]`.
@@ -27,13 +28,16 @@ from gpusim.kernels.philox import philox
 
 __all__ = [
     "Lane", "Rng", "absolute", "all_", "any_", "below", "ceil", "clip", "cos", "cumsum", "exp", "false_like", "floor",
-    "floor_divide", "log", "max_", "maximum", "min_", "minimum", "ones_like", "or_", "remainder", "sin", "slot_uniform",
-    "slot_words", "slots", "sqrt", "sum_", "to_float", "to_int", "uniform", "uniform4", "unit", "where", "words",
+    "floor_divide", "log", "max_", "maximum", "min_", "minimum", "ones_like", "or_", "remainder", "rows", "sin",
+    "slot_uniform", "slot_words", "slots", "sqrt", "sum_", "take", "to_float", "to_int", "uniform", "uniform4", "unit", "where", "words",
     "zeros_like",
 ]  # fmt: skip
 
 Lane: TypeAlias = Any
 """One value per environment: a tensor `[N]` in torch, a block in a Triton kernel, a Python number where constant."""
+
+Table: TypeAlias = Any
+"""Numbers that all environments share, `[T]` or `[T, K]`: a tensor in torch, an array in NumPy, a pointer in a kernel."""
 
 STREAM_INIT, STREAM_STEP, STREAM_ACTION, STREAM_PARAMS, STREAM_POLICY = range(5)
 """What a draw is for. Streams of one environment never overlap: each has `BLOCKS` blocks of four words."""
@@ -59,6 +63,12 @@ class DrawnRng(NamedTuple):
     step: Lane
     stream: Lane
     words: Any  # by block: the four words as int32 of the same bits
+
+
+class TriedTable(NamedTuple):
+    """A table of which no index may lie outside, as long as an environment is being tried."""
+
+    values: Table
 
 
 def words(rng: Rng | DrawnRng, block) -> tuple[Lane, Lane, Lane, Lane]:
@@ -246,6 +256,41 @@ def to_float(x) -> Lane:
 def to_int(x) -> Lane:
     """int32, towards zero."""
     return _cast(x, "int32")
+
+
+def take(table: Table, row, column=0) -> Lane:
+    """The entry of a table in that row (and column, where it has some) for each environment, of the table's dtype.
+
+    Args:
+        table: one of `gpusim.Env.tables`, as found in `params`.
+        row: an int lane, entities `[N, K]`, or a number; one outside is the first or the last.
+        column: likewise; of a table `[T]` none.
+
+    Raises:
+        IndexError: an environment that is being tried takes an entry that there is not.
+    """
+    if isinstance(table, TriedTable):
+        table = table.values
+        _inside("row", row, table.shape[0])
+        _inside("column", column, table.shape[1] if table.ndim == 2 else 1)
+    row = _within(row, table.shape[0])
+    return table[row] if table.ndim == 1 else table[row, _within(column, table.shape[1])]
+
+
+def rows(table: Table) -> Any:
+    """T, how many rows a table has."""
+    return table.values.shape[0] if isinstance(table, TriedTable) else table.shape[0]
+
+
+def _within(index, count: int) -> Any:
+    return clip(index, 0, count - 1) if is_lane(index) else min(max(index, 0), count - 1)
+
+
+def _inside(what: str, index, count: int) -> None:
+    with torch._C.DisableTorchFunction():  # or `gpusim.watch` would take it for the author's look
+        low, high = (int(index.min()), int(index.max())) if is_lane(index) else (index, index)
+    if low < 0 or high >= count:
+        raise IndexError(f"{what} {low if low < 0 else high} of a table of {count} {what}s")
 
 
 def any_(x) -> Lane:

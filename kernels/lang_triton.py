@@ -1,5 +1,7 @@
 """The Triton twins of `gpusim.kernels.lang`: same names, same meaning, for use inside kernels."""
 
+from typing import Any, NamedTuple
+
 import triton
 import triton.language as tl
 
@@ -16,6 +18,14 @@ else:  # before Triton 3.7, whose interpreter looks into modules that a kernel's
     @triton.jit
     def _tensor(x):
         return core.to_tensor(x)
+
+
+class Table(NamedTuple):
+    """As `gpusim.kernels.lang.Table`."""
+
+    pointer: Any
+    rows: Any
+    columns: Any  # 1: it has rows alone
 
 
 @triton.jit
@@ -245,3 +255,19 @@ def _or(x, y):
 @triton.jit
 def or_(x):
     return tl.reduce(x, len(x.shape) - 1, _or)
+
+
+@triton.jit
+def take(table, row, column=0):
+    at = _within(row, table.rows) * table.columns + _within(column, table.columns)
+    return tl.load(table.pointer + at)
+
+
+@triton.jit
+def rows(table):
+    return table.rows
+
+
+@triton.jit
+def _within(index, count):
+    return tl.minimum(tl.maximum(_tensor(index), 0), count - 1)

@@ -76,7 +76,8 @@ def simulate(
     Returns:
         Where the environments stand now, in new tensors.
     """
-    after = Episodes(*(tuple(map(torch.empty_like, x)) if isinstance(x, tuple) else torch.empty_like(x) for x in e))
+    kept = e._replace(tables=())
+    after = Episodes(*(tuple(map(torch.empty_like, x)) if isinstance(x, tuple) else torch.empty_like(x) for x in kept))
     n = e.elapsed.shape[0]
     block = of_state(env.widths, seed.device)
     grid = (programs(n, block["BLOCK"]),)
@@ -158,6 +159,7 @@ def load_episodes(pointers, at, inside, ENV: tl.constexpr):
         tl.load(pointers.episode_return + at, mask=inside, other=0),
         tl.load(pointers.episode + at, mask=inside, other=0),
         flags,
+        pointers.tables,
     )
 
 

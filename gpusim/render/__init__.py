@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gpusim import engine
@@ -19,6 +20,7 @@ from gpusim.render import board, mujoco
 from gpusim.render.classic import GymnasiumRenderer
 from gpusim.render.grid import grid
 from gpusim.state import Snapshot
+from gpusim.tables import on_arrays, placed
 
 FPS = 30  # frames per second where nobody says otherwise, as in Gymnasium
 
@@ -69,12 +71,13 @@ def frames(env: Drawable, indices: list[int]) -> Iterator[np.ndarray]:
         return
     state, params, actions = venv.snapshot(indices)
     if venv.task.render is None and board.drawable(venv.task):
-        yield from map(board.frame, engine.observation(venv.task, state, params).numpy())
+        task = placed(venv.task, torch.device("cpu"))
+        yield from map(board.frame, engine.observation(task, state, params).numpy())
         return
-    shape = None
+    shape, task = None, on_arrays(venv.task)
     for i in range(len(indices)):
         s, p = (type(x)(*(_value(field, i) for field in x)) for x in (state, params))
-        frame = _frame(venv.task, s, p, actions[i])
+        frame = _frame(task, s, task.with_tables(p), actions[i])
         shape = shape or frame.shape
         if frame.shape != shape:
             raise InputError(

@@ -35,6 +35,7 @@ class TritonStepper(Functional):
         self.env, self.mode, self.index, self.first = env, mode, index, first
         self.buffers = OutputBuffers(env, mode.rules.autoreset, len(index), index.device)
         self.bounded = isinstance(env.action_space, Discrete) or checks.bounded(env.action_space)
+        self.tables = tuple((x, len(x)) for x in env.tables or ())
         self.varied = bool(mode.per_env or mode.random_params)
         self.known: tuple[Any, LoweredEnv | None] = None, None
 
@@ -70,7 +71,7 @@ class TritonStepper(Functional):
 
     def _by_policy(self, c: Carry, clock: int, steps: int, policy: MlpPolicy) -> tuple[Carry, Rollout]:
         kept, before = collected(steps, len(self.index), policy), self.episodes(c)
-        after, now = tree_map(torch.empty_like, before), torch.full_like(self.index[0], clock)
+        after, now = tree_map(torch.empty_like, before._replace(tables=())), torch.full_like(self.index[0], clock)
         rollout(self.lowered(c), before, c.seed, now, policy, kept, after, self.first)
         fields = kept._asdict() | {"obs": kept.obs.movedim(1, -1), "next_obs": None}
         fields["sample"] = kept.sample.movedim(1, -1) if policy.shape.gaussian else kept.sample
@@ -112,7 +113,7 @@ class TritonStepper(Functional):
         flags = () if self.buffers.same else (c.book.terminated, c.book.truncated)
         per_env = tuple(p for p in c.params if isinstance(p, Tensor)) if self.varied else ()
         state = tuple(x.contiguous() for x in c.state)
-        return Episodes(state, per_env, c.book.elapsed, c.book.episode_return, c.episode, flags)
+        return Episodes(state, per_env, c.book.elapsed, c.book.episode_return, c.episode, flags, self.tables)
 
     def carry(self, c: Carry, e: Episodes) -> Carry:
         params, flags = c.params, e.flags or (c.book.terminated, c.book.truncated)
@@ -133,9 +134,9 @@ def _lowered(env: Env, mode: Mode, state: type, widths: tuple[int, ...], numbers
     bounds = [tuple(x.tolist()) for x in box] or [(), ()]
     shape = env.observation_space.shape
     return LoweredEnv(
-        lower(env.init), lower(env.step), lower(env.observe), state, type(numbers),
+        lower(env.init), lower(env.step), lower(env.observe), state, type(env.with_tables(numbers)),
         widths, tuple(numbers), slots, ranges, mode.rules.max_episode_steps or 0, AUTORESET.index(mode.rules.autoreset),
         0 if len(shape) == 1 else int(torch.Size(shape).numel()),
         int(space.n) if isinstance(space, Discrete) else 0,
-        *bounds,
+        *bounds, tuple(1 if x.ndim == 1 else x.shape[1] for x in env.tables or ()),
     )  # fmt: skip

@@ -17,6 +17,7 @@ from gpusim.kernels.lang import STREAM_INIT, STREAM_STEP, Lane, Rng, is_lane
 from gpusim.kernels.lower import LoweringError, check
 from gpusim.remember import by_env
 from gpusim.sim.functional import Functional
+from gpusim.tables import on_arrays
 from gpusim.tree import changed, each_field, tree_map
 
 T = TypeVar("T")
@@ -34,8 +35,8 @@ class LookAhead(Functional):
     """
 
     def __init__(self, env: Env, mode: Mode, index: Tensor):
-        self.env, self.mode = env, mode
         self.arrays = keeps_to_vocabulary(env)
+        self.env, self.mode = on_arrays(env) if self.arrays else env, mode
         self.index: Lane = index.numpy() if self.arrays else index
         self.prefetched: Fresh | None = None  # state and parameters of episode `Carry.episode + 1`
         self.used: Lane = None  # [N] where that has begun already, so that the true episode is one more
@@ -137,10 +138,12 @@ def _on_arrays(env: Env) -> None:
     """One step of one environment."""
     index, space = np.zeros(1, np.int64).view(Narrow), env.action_space
     acts = (index,) if isinstance(space, Discrete) else (np.zeros(1, np.float32).view(Narrow),) * math.prod(space.shape)
+    env = on_arrays(env)
+    params = env.with_tables(env.params)
     with np.errstate(all="ignore"):
-        state = env.init(Rng(0, index, index, 0, STREAM_INIT), env.params)
+        state = env.init(Rng(0, index, index, 0, STREAM_INIT), params)
         state = each_field(lambda x: x.view(Narrow), state)
-        env.step(state, acts if len(acts) > 1 else acts[0], Rng(0, index, index, index, STREAM_STEP), env.params)
+        env.step(state, acts if len(acts) > 1 else acts[0], Rng(0, index, index, index, STREAM_STEP), params)
         engine.observation(env, state, env.params)
 
 

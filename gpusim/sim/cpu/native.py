@@ -205,7 +205,7 @@ def _kinds(env: Env, mode: Mode) -> tuple[Layout, type]:
     one = torch.zeros(1, dtype=torch.int64, device="cpu")
     lanes = dict.fromkeys([*mode.per_env, *(name for name, _, _ in mode.random_params)], one.to(torch.float32))
     with torch.no_grad():
-        state = env.init(Rng(0, one, one, 0, STREAM_INIT), env.params._replace(**lanes))
+        state = env.init(Rng(0, one, one, 0, STREAM_INIT), env.with_tables(env.params._replace(**lanes)))
     return layout(state, mode), type(state)
 
 
