@@ -119,4 +119,7 @@ def digest(env: Any) -> dict[str, str] | None:
     if env.tables is None:
         return None
     arrays: dict[str, np.ndarray] = on_arrays(env).tables._asdict()
-    return {name: hashlib.sha256(repr((x.shape, x.dtype.name)).encode() + x.tobytes()).hexdigest() for name, x in arrays.items()}
+    return {
+        name: hashlib.sha256(repr((x.shape, x.dtype.name)).encode() + x.tobytes()).hexdigest()
+        for name, x in arrays.items()
+    }

@@ -241,7 +241,9 @@ def restart(e, outcome, prefetched, seed, index, inside, ENV: tl.constexpr):
         if len(ENV.ranges) > 0:
             per_env = where_each(due, prefetched.per_env, per_env)
         episode = e.episode + due.to(tl.int64)
-        e = Episodes(where_each(due, prefetched.state, e.state), per_env, e.elapsed, e.episode_return, episode, e.flags, e.tables)
+        e = Episodes(
+            where_each(due, prefetched.state, e.state), per_env, e.elapsed, e.episode_return, episode, e.flags, e.tables
+        )
         prefetched = Prefetched(prefetched.state, prefetched.per_env, prefetched.used | due)
     return e, prefetched
 

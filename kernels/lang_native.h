@@ -82,6 +82,14 @@ template <class T> INLINE T where(int32_t c, T a, T b) { return c ? a : b; }
 template <class T> INLINE T minimum(T a, T b) { return where(lt(b, a) | ne(b, b), b, a); }  // NaN where either is
 template <class T> INLINE T maximum(T a, T b) { return where(gt(b, a) | ne(b, b), b, a); }
 
+// Tables.
+#define GATHER(name, T, N, x) \
+    INLINE T gather_##name(const void* table, I at) { T r; for (int k = 0; k < V; k++) { const N e = ((const N*)table)[at[k]]; r[k] = x; } return r; } \
+    INLINE decltype(T{}[0] + 0) gather_##name(const void* table, int32_t at) { const N e = ((const N*)table)[at]; return x; }
+GATHER(f, F, float, e)
+GATHER(i, I, int32_t, e)
+GATHER(b, I, uint8_t, -(int32_t)(e != 0))
+
 // Shifts: by less than nothing, or by more than there are bits, all are shifted out, as on tensors.
 template <class T> constexpr int BITS = sizeof(T) == sizeof(L) || sizeof(T) == sizeof(int64_t) ? 64 : 32;
 template <class T> INLINE T shift_left(T x, T n) {

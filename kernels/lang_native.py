@@ -416,6 +416,33 @@ def words(rng: Any, block: int) -> tuple[Lane, ...]:
     return tuple(Lane(Symbol(code, f"{name}[{k}]", "w")) for k in range(4))
 
 
+class Table:
+    """As `gpusim.kernels.lang.Table`: number `k` of those that a job has, of which no more is known than how wide it is."""
+
+    def __init__(self, code: Code, k: int, like: Any):
+        self.code, self.name = code, f"tables[{k}]"
+        self.columns = 1 if like.ndim == 1 else int(like.shape[1])
+        self.dtype = NAMES[str(like.dtype).removeprefix("torch.")]
+
+
+def rows(table: Table) -> Lane:
+    return Lane(table.code.put(f"of<I>((int32_t){table.name}.rows)", "i"))
+
+
+def take(table: Table, row: Any, column: Any = 0) -> Lane:
+    place = _within(table, row, rows(table))
+    if table.columns > 1:
+        place = place * table.columns + _within(table, column, table.columns)
+    read = f"gather_{table.dtype}({table.name}.data, {{}})"
+    return _each(lambda at: table.code.put(read.format(at.text), table.dtype))(place)
+
+
+def _within(table: Table, index: Any, count: Any) -> Lane:
+    if not is_lane(index):
+        index = Lane(table.code.put(written(int(index), "i"), "i"))
+    return to_int(clip(index, 0, count - 1))
+
+
 @_each
 def below(word: Symbol, count: Any) -> Symbol:
     if word.dtype != "w":

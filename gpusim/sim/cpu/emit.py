@@ -21,9 +21,10 @@ from gpusim.env import Env
 from gpusim.kernels import lang_native
 from gpusim.kernels.distributions import LOG_STD_RANGE
 from gpusim.kernels.lang import BLOCKS, STREAM_ACTION
-from gpusim.kernels.lang_native import SEED, TYPES, Code, Lane, Symbol, written
+from gpusim.kernels.lang_native import SEED, TYPES, Code, Lane, Symbol, Table, written
 from gpusim.kernels.respell import respelled
 from gpusim.sim.cpu.tiles import KEPT, Field, Layout
+from gpusim.tables import joined
 
 HEADERS = (
     Path(lang_native.__file__).with_suffix(".h"),
@@ -52,12 +53,20 @@ def source(env: Env, mode: Mode, params: Any, of: Layout, state: type, kind: str
         _tile(of),
         _constants(env, mode, kind),
         _function(
-            "Out step(Tile& s, int i, const Action (*action)[G], Sums& sums, uint32_t k0, uint32_t k1)", spoken.step()
+            "Out step(Tile& s, const Table* tables, int i, const Action (*action)[G], Sums& sums, uint32_t k0, uint32_t k1)",
+            spoken.step(),
         ),
-        _function("void begin(Tile& s, int lane, uint32_t k0, uint32_t k1)", _SCALARS + spoken.begin()),
-        _function("void observe(const Tile& s, int i, F* o)", spoken.observe() if flat and tells else []),
+        _function(
+            "void begin(Tile& s, const Table* tables, int lane, uint32_t k0, uint32_t k1)", _SCALARS + spoken.begin()
+        ),
+        _function(
+            "void observe(const Tile& s, const Table* tables, int i, F* o)", spoken.observe() if flat and tells else []
+        ),
         *([] if flat or not tells else [spoken.columns()]),
-        _function("void picture(const Tile& s, int lane, Cell* to)", [] if flat or not tells else spoken.picture()),
+        _function(
+            "void picture(const Tile& s, const Table* tables, int lane, Cell* to)",
+            [] if flat or not tells else spoken.picture(),
+        ),
         "};",
         "}",
         'extern "C" void run(Job* job) { run_tiles<Env>(*job); }\n',
@@ -119,14 +128,23 @@ class _Spoken:
         self.mode, self.params, self.of, self.state, self.known = mode, params, of, state, known
         self.env: Any = SimpleNamespace(
             init=respelled(env.init, known), step=respelled(env.step, known), observe=respelled(env.observe, known),
-            action_space=env.action_space, observation_space=env.observation_space,
+            action_space=env.action_space, observation_space=env.observation_space, with_tables=self.with_tables,
         )  # fmt: skip
+        self.tables, self.code = env.tables, None
 
     def engine(self, function: Callable) -> Callable:
         return respelled(function, self.known)
 
+    def with_tables(self, params: Any) -> Any:
+        """As `gpusim.Env.with_tables`, in the code that is being written."""
+        if self.tables is None:
+            return params
+        spoken = [Table(self.code, k, x) for k, x in enumerate(self.tables)]
+        return joined(type(params), type(self.tables))(*params, *spoken)
+
     def inputs(self, code: Code, read: Callable[[Field, int], str], beside: bool = False) -> tuple[Any, Any]:
         """State and parameters, of memory that `read` names; `beside`: with room for cells."""
+        self.code = code
 
         def lane(field: Field) -> Lane:
             some = np.empty((1, field.slots), object)
@@ -180,7 +198,8 @@ class _Spoken:
 
     def observe(self) -> list[str]:
         code = Code("o")
-        seen = self.env.observe(*self.inputs(code, _vector))
+        state, params = self.inputs(code, _vector)
+        seen = self.env.observe(state, self.with_tables(params))
         return [*code.parts[0], *(f"o[{k}] = {_one(x, 'f')};" for k, x in enumerate(seen))]
 
     def seen(self) -> tuple[Code, Lane]:
@@ -188,7 +207,7 @@ class _Spoken:
         code = Code("q", _kind, 4)
         state, params = self.inputs(code, lambda f, k: f"of<{TYPES[f.dtype]}>({_number(f, k)})", beside=True)
         cell = Lane(Symbol(code, "q2_cell", "i"))[:, None]
-        return code, self.env.observe(state, cell, params)
+        return code, self.env.observe(state, cell, self.with_tables(params))
 
     def columns(self) -> str:
         """What depends on the cell alone, for all of them, worked out once."""
@@ -251,5 +270,5 @@ def _place(field: Field, k: int) -> str:
 
 def _kind(text: str) -> int:
     """What an expression depends on, told by the names in it: 1 the environment, 2 the cell, 3 both."""
-    kinds = {int(k) for k in re.findall(r"\bq(\d)_", text)} | ({1} if "at<" in text else set())
+    kinds = {int(k) for k in re.findall(r"\bq(\d)_", text)} | ({1} if "at<" in text or "tables[" in text else set())
     return 3 if {1, 2} <= kinds else max(kinds, default=0)

@@ -2,6 +2,8 @@
 
 constexpr int LANES = 64, G = LANES / V;  // of a tile; its vectors
 
+struct Table { const void* data; int64_t rows; };  // of gpusim.Env.tables
+
 struct Job {  // all numbers and pointers are of 8 bytes; a null pointer: not given, not wanted
     void* tiles;
     int64_t next, count, num_envs, steps, clock;  // next: the tile that the next thread takes
@@ -21,6 +23,7 @@ struct Job {  // all numbers and pointers are of 8 bytes; a null pointer: not gi
     const float *weights, *mean, *scale, *centre, *half;
     void* sample;
     float *log_prob, *value, *next_value;
+    const Table* tables;
 };
 
 template <class T, class X> INLINE T& at(X* x, int lane) { return ((T*)x)[lane]; }

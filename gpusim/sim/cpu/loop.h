@@ -31,7 +31,7 @@ template <class Env> struct Run {
 
     void start(int lane) {
         at<uint32_t>(s.episode, lane) += 1;
-        Env::begin(s, lane, k0, k1);
+        Env::begin(s, job.tables, lane, k0, k1);
     }
 
     void reset_masked() {
@@ -72,7 +72,7 @@ template <class Env> struct Run {
     }
     void look(int i) {
         F o[Env::OBS + 1];
-        Env::observe(s, i, o);
+        Env::observe(s, job.tables, i, o);
         for (int k = 0; k < Env::OBS; k++) seen[k][i] = o[k];
     }
 
@@ -89,7 +89,7 @@ template <class Env> struct Run {
             if (from && !(begun >> lane & 1))
                 memcpy(image, (const Cell*)from + (t_from * job.num_envs + first + lane) * Env::CELLS, Env::CELLS * sizeof(Cell));
             else
-                Env::picture(s, lane, image);
+                Env::picture(s, job.tables, lane, image);
         }
     }
 
@@ -117,7 +117,7 @@ template <class Env> struct Run {
     void step(int64_t t, Sums& sums) {
         begun = cut = 0;
         for (int i = 0; i < G; i++) {
-            const Out out = Env::step(s, i, action, sums, k0, k1);
+            const Out out = Env::step(s, job.tables, i, action, sums, k0, k1);
             if (Env::TELLS) tell(t, i, out);
             begun |= (uint64_t)bits(out.reset) << i * V;
             if (Env::ACTS) cut |= (uint64_t)bits(out.truncated & ~out.terminated) << i * V;

@@ -45,7 +45,7 @@ class Job(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in POINTERS),
         *((name, ctypes.c_int64) for name in ("hidden1", "hidden2", "outputs", "gaussian", "relu")),
         *((name, ctypes.c_void_p) for name in ("weights", "mean", "scale", "centre", "half")),
-        *((name, ctypes.c_void_p) for name in ("sample", "log_prob", "value", "next_value")),
+        *((name, ctypes.c_void_p) for name in ("sample", "log_prob", "value", "next_value", "tables")),
     ]
 
 
@@ -63,6 +63,7 @@ class Native(OneByOne):
         self.numbers = type(params)(*(p if isinstance(p, int | float) else None for p in params))
         self.layout, self.state = _kinds(env, mode)
         self.run = _library(env, mode, self.numbers, "tell")
+        self.tables = np.array([(x.data_ptr(), len(x)) for x in env.tables or ()], np.int64)
         self.before = np.empty(0, np.uint8)  # what the tiles held before a rollout
         self.paces: dict[Any, Pace] = {}  # of each kind of call
         self.settled: tuple[Carry | None, Tiles | None] = None, None  # as tensors, and the same as tiles
@@ -186,7 +187,9 @@ class Native(OneByOne):
     def _go(self, run: Any, tiles: Tiles, clock: int, steps: int, **told: int | None) -> None:
         """`steps` steps; `told` holds fields of `Job`."""
         count = -(-self.num_envs // LANES)
-        job = Job(tiles.address, 0, count, self.num_envs, steps, clock, tiles.key, **told)
+        job = Job(
+            tiles.address, 0, count, self.num_envs, steps, clock, tiles.key, tables=self.tables.ctypes.data, **told
+        )
         work, pace = max(steps, 1) * self.num_envs, self._pace(run, steps)
         threads = pace.threads(work, min(torch.get_num_threads(), count))
         begun = perf_counter()
