@@ -44,22 +44,24 @@ def _table(what: str, given: Any) -> Tensor:
             f"{what} must have the shape [T] or [T, K], and from 1 to 2**31 - 1 entries, not {tuple(table.shape)}."
         )
     if table.dtype not in DTYPES:
-        raise InputError(f"{what} must be of float32, int32 or bool, not {str(table.dtype).removeprefix('torch.')}.")
+        raise InputError(f"{what} must be of float32, int32 or bool, not {name_of(table)}.")
     kept = table.to(DTYPES[table.dtype]).contiguous()
     bad = ~kept.isfinite() if kept.dtype == torch.float32 else kept != table
     if bool(bad.any()):
         at = bad.nonzero()[0].tolist()
         place = f"row {at[0]}" + (f", column {at[1]}" if len(at) > 1 else "")
-        raise InputError(
-            f"{what} has {table[tuple(at)].item()} in {place}, which no {str(kept.dtype).removeprefix('torch.')} of it may be."
-        )
+        raise InputError(f"{what} has {table[tuple(at)].item()} in {place}, which no finite {name_of(kept)} is.")
     return kept
 
 
-@functools.cache
-def joined(params: type, tables: type) -> Any:
+def joined(params: Any, tables: Any) -> Any:
     """The class of what functions are given: the fields of both."""
-    names: Any = (*params._fields, *tables._fields)  # type: ignore[attr-defined]
+    return _joined(params, tables)
+
+
+@functools.cache
+def _joined(params: Any, tables: Any) -> Any:
+    names: Any = (*params._fields, *tables._fields)
     make = namedtuple  # as mypy knows none of names that are not written out
     return make(params.__name__, names, module=params.__module__)
 
@@ -90,8 +92,11 @@ def replaced(env: Any, given: Any) -> Any:
 
 
 def described(table: Tensor) -> str:
-    dtype = str(table.dtype).removeprefix("torch.")
-    return f"{dtype} [T, {table.shape[1]}]" if table.ndim == 2 else f"{dtype} [T]"
+    return f"{name_of(table)} [T, {table.shape[1]}]" if table.ndim == 2 else f"{name_of(table)} [T]"
+
+
+def name_of(table: Tensor) -> str:
+    return str(table.dtype).removeprefix("torch.")
 
 
 @by_env

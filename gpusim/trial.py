@@ -36,7 +36,6 @@ ARGUMENTS = {"init": "rng, params", "step": "state, action, rng, params", "obser
 REMEDIES = {
     "must be Tensor, not": "a word is given a lane first, never a number alone",
     "can't set attribute": "a State is never changed: make a new one, State(...)",
-    "tuple indices must be": "a table is read by take(table, row)",
     "__new__() missing": "every field of the State is given",
 }
 HERE = os.path.dirname(__file__)

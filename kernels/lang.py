@@ -29,8 +29,8 @@ from gpusim.kernels.philox import philox
 __all__ = [
     "Lane", "Rng", "absolute", "all_", "any_", "below", "ceil", "clip", "cos", "cumsum", "exp", "false_like", "floor",
     "floor_divide", "log", "max_", "maximum", "min_", "minimum", "ones_like", "or_", "remainder", "rows", "sin",
-    "slot_uniform", "slot_words", "slots", "sqrt", "sum_", "take", "to_float", "to_int", "uniform", "uniform4", "unit", "where", "words",
-    "zeros_like",
+    "slot_uniform", "slot_words", "slots", "sqrt", "sum_", "take", "to_float", "to_int", "uniform", "uniform4", "unit",
+    "where", "words", "zeros_like",
 ]  # fmt: skip
 
 Lane: TypeAlias = Any
@@ -70,6 +70,9 @@ class TriedTable(NamedTuple):
 
     values: Table
 
+    def __getitem__(self, key):
+        raise TypeError("a table is read by take(table, row)")
+
 
 def words(rng: Rng | DrawnRng, block) -> tuple[Lane, Lane, Lane, Lane]:
     """Four random 32-bit words; `block` (0 to 255, known in advance) tells apart the draws made from one `rng`.
@@ -103,7 +106,11 @@ def slot_words(rng: Rng, block, count) -> Lane:
     """A random 32-bit word for each of `count` entities, `[N, count]`; `count` is a power of two, known in advance.
 
     They are the words of the blocks from `block` on, in their order, four entities to a block; the last is 255 at most.
+
+    Raises:
+        ValueError: there is no such block, or `count` is no power of two.
     """
+    entities(count)
     drawn = [word for i in range(-(-count // 4)) for word in words(rng, block + i)][:count]
     if isinstance(drawn[0], np.ndarray):
         return np.stack(drawn, -1)
@@ -113,6 +120,12 @@ def slot_words(rng: Rng, block, count) -> Lane:
 def slot_uniform(rng: Rng, block, count, low, high) -> Lane:
     """A float32 draw from [low, high) for each of `count` entities, `[N, count]`, of their `slot_words`."""
     return _scale(slot_words(rng, block, count), low, high)
+
+
+def entities(count) -> None:
+    """Raises ValueError where there cannot be so many."""
+    if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1 or count & (count - 1):
+        raise ValueError(f"the number of entities must be a power of two, not {_named(count)}; some may be idle")
 
 
 def unit(word) -> Lane:
@@ -241,7 +254,12 @@ def false_like(x) -> Lane:
 
 
 def slots(x, count) -> Lane:
-    """0 to `count - 1` for each entry: of a lane `[N]` int32 `[N, count]`; `count` is a power of two."""
+    """0 to `count - 1` for each entry: of a lane `[N]` int32 `[N, count]`; `count` is a power of two.
+
+    Raises:
+        ValueError: `count` is none.
+    """
+    entities(count)
     if isinstance(x, np.ndarray):
         return np.zeros((*x.shape, 1), np.int32) + np.arange(count, dtype=np.int32)
     numbers = torch.arange(count, dtype=torch.int32, device=x.device)
@@ -268,13 +286,23 @@ def take(table: Table, row, column=0) -> Lane:
 
     Raises:
         IndexError: an environment that is being tried takes an entry that there is not.
+        TypeError: it takes one by what is no whole number.
     """
     if isinstance(table, TriedTable):
         table = table.values
         _inside("row", row, table.shape[0])
         _inside("column", column, table.shape[1] if table.ndim == 2 else 1)
     row = _within(row, table.shape[0])
-    return table[row] if table.ndim == 1 else table[row, _within(column, table.shape[1])]
+    if table.ndim == 1:
+        return _entry(table, row)
+    column = _within(column, table.shape[1])
+    return table[row, column] if is_lane(row) or is_lane(column) else _entry(table[row], column)
+
+
+def _entry(table: Table, index) -> Lane:
+    """Of an array by a number `[1]`: without axes NumPy's own are no lanes."""
+    one = isinstance(table, np.ndarray) and not is_lane(index)
+    return table[index : index + 1] if one else table[index]
 
 
 def rows(table: Table) -> Any:
@@ -287,10 +315,19 @@ def _within(index, count: int) -> Any:
 
 
 def _inside(what: str, index, count: int) -> None:
+    if not _whole(index):
+        given = f"a {str(index.dtype).removeprefix('torch.')} lane" if is_lane(index) else repr(index)
+        raise TypeError(f"a {what} is an int lane or a whole number, not {given}")
     with torch._C.DisableTorchFunction():  # or `gpusim.watch` would take it for the author's look
         low, high = (int(index.min()), int(index.max())) if is_lane(index) else (index, index)
     if low < 0 or high >= count:
         raise IndexError(f"{what} {low if low < 0 else high} of a table of {count} {what}s")
+
+
+def _whole(index) -> bool:
+    if is_lane(index):
+        return index.dtype in (torch.int32, torch.int64)
+    return isinstance(index, int | np.integer) and not isinstance(index, bool)
 
 
 def any_(x) -> Lane:

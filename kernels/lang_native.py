@@ -389,6 +389,7 @@ def cumsum(x: Lane) -> Lane:
 
 
 def slots(x: Lane, count: int) -> Lane:
+    lang.entities(count)
     code = x.first.code
     numbers = _array([code.put(written(k, "i"), "i") for k in range(count)])
     return Lane(np.broadcast_to(numbers, (*x.shape, count)))
@@ -430,7 +431,7 @@ def rows(table: Table) -> Lane:
 
 
 def take(table: Table, row: Any, column: Any = 0) -> Lane:
-    place = _within(table, row, rows(table))
+    place: Any = _within(table, row, rows(table))
     if table.columns > 1:
         place = place * table.columns + _within(table, column, table.columns)
     read = f"gather_{table.dtype}({table.name}.data, {{}})"
@@ -463,6 +464,7 @@ def uniform(rng: Any, block: int, low: Any, high: Any) -> Lane:
 
 
 def slot_words(rng: Any, block: int, count: int) -> Lane:
+    lang.entities(count)
     drawn = [word.first for i in range(-(-count // 4)) for word in words(rng, block + i)][:count]
     return Lane(_array(drawn).reshape(1, count))
 

@@ -20,6 +20,7 @@ from gpusim.policy import Policy
 from gpusim.registry import nearest, spec, unknown
 from gpusim.rollout import Rollout, Steppable
 from gpusim.stepped import SteppedVectorEnv
+from gpusim.tables import digest
 from gpusim.tree import plain
 from gpusim.wrappers import Wrapper
 
@@ -171,6 +172,12 @@ def task(env: Given) -> Task:
         InputError: it is neither.
     """
     return env if isinstance(env, Makeable) else shown(env)
+
+
+def tables(given: Given) -> dict[str, str] | None:
+    """Of each table of the task its digest, see `gpusim.tables.digest`; None where there are none."""
+    task = given if isinstance(given, Makeable) else given.unwrapped.task
+    return digest(task) if isinstance(task, gpusim.Env) else None
 
 
 def changed_params(env: Made) -> dict[str, Any]:

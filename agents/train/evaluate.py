@@ -73,11 +73,12 @@ def load_policy(
         trust: whether to import the module or file that the run's environment comes from, where it is one's own and not
             imported yet.
         tell: told where that file has changed since, or is gone.
-        env: environments (or a task) as the run was handed, whose spaces the policy knows; None: those it names.
+        env: environments (or a task) as the run was handed, whose spaces the policy knows, with other tables if need be;
+            None: those it names.
 
     Raises:
         InputError: the folder does not exist, is incomplete or damaged, is of another version, names code and `trust` is
-            not given, or was handed its environments and `env` is not given.
+            not given, or was handed its environments and `env` is not given; or the tables of those it names have changed.
         NotFinite: its weights are NaN or infinite.
     """
     folder, where = RunFolder.open(run), gpusim.checks.device(device)
@@ -87,6 +88,8 @@ def load_policy(
         folder.find_code(trust, ("env",), tell)
     shown = None if env is None else task(env)
     known = folder.made(lambda: shown or describe(folder.config.env), shown)
+    if env is None:
+        folder.require_tables(known)
     algorithm, draw = learner_class(folder.algorithm), torch.Generator().manual_seed(0)
     network = folder.made(lambda: algorithm.make_network(folder.config, known, draw).to(where), shown)
     checkpoint = folder.load(where)

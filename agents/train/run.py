@@ -67,6 +67,7 @@ class RunFolder(Observer):
         self.threshold: float | None = None  # mean return at which the task counts as solved
         self.code: Any = None  # where the code is that `config` names
         self.handed: str | None = None  # the part of the run's environments that no id names, in words
+        self.tables: dict[str, str] | None = None  # what the tables hold that it learns on
         self.checkpoints, self.readings = Checkpoints(path / "checkpoints"), Metrics(path / "metrics.jsonl")
         self.lost: dict[str, str] = {}  # what is not written, and why
         self._events: Events | None = None
@@ -121,6 +122,7 @@ class RunFolder(Observer):
         task = learner.task if learner else environments.describe(config.env)
         folder = cls(path, algorithm, dataclasses.replace(config, env=environments.name_of(config.env)))
         folder.handed = learner.handed if learner else None
+        folder.tables = environments.tables(learner.env if learner else environments.describe(config.env))
         folder.code, copies = code.record(folder.config)
         folder.threshold = None if task.reward_threshold is None else float(task.reward_threshold)
         for name, copy in copies.items():
@@ -139,6 +141,7 @@ class RunFolder(Observer):
             "reward_threshold": self.threshold,
             "code": self.code,
             "handed": self.handed,
+            "tables": self.tables,
         }
         write(self.path / "config.json", dumps(content, indent=2) + "\n")
 
@@ -177,6 +180,8 @@ class RunFolder(Observer):
         folder.code = content.get("code")
         handed = content.get("handed")
         folder.handed = handed if isinstance(handed, str) else None
+        tables = content.get("tables")
+        folder.tables = tables if isinstance(tables, dict) else None
         return folder
 
     def require(self, env: Given | None, call: str) -> None:
@@ -185,6 +190,16 @@ class RunFolder(Observer):
             raise InputError(
                 f"{self.path} cannot make its environments again, as they were handed in from Python: {self.handed}. "
                 f"gpusim.agents.{call}({str(self.path)!r}, env=...) takes such again."
+            )
+
+    def require_tables(self, given: Given) -> None:
+        """Raises InputError where the tables of `given` are others than the run learns on."""
+        now, before = environments.tables(given) or {}, self.tables or {}
+        if other := [name for name in {**before, **now} if before.get(name) != now.get(name)]:
+            names = joined([repr(name) for name in other], "and")
+            what = f"table {names} holds" if len(other) == 1 else f"tables {names} hold"
+            raise InputError(
+                f"the {what} something else than when the run in {self.path} began: give back those tables, or train anew."
             )
 
     def find_code(
@@ -274,11 +289,13 @@ class RunFolder(Observer):
         """The learner of this run, as it began, on the environments `env` where such were handed in.
 
         Raises:
-            InputError: config.json asks for what cannot be made.
+            InputError: config.json asks for what cannot be made, or tables have changed.
         """
         self.require(env, "resume")
         task = None if env is None else environments.task(env)
-        return self.made(lambda: make_learner(self.algorithm, self.config, env), task)
+        learner = self.made(lambda: make_learner(self.algorithm, self.config, env), task)
+        self.require_tables(learner.env)
+        return learner
 
     def restore(self, learner: Learner) -> float:
         """Brings `learner` to the newest checkpoint, and returns the seconds that it took to get there.

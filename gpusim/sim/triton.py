@@ -138,5 +138,5 @@ def _lowered(env: Env, mode: Mode, state: type, widths: tuple[int, ...], numbers
         widths, tuple(numbers), slots, ranges, mode.rules.max_episode_steps or 0, AUTORESET.index(mode.rules.autoreset),
         0 if len(shape) == 1 else int(torch.Size(shape).numel()),
         int(space.n) if isinstance(space, Discrete) else 0,
-        *bounds, tuple(1 if x.ndim == 1 else x.shape[1] for x in env.tables or ()),
+        bounds[0], bounds[1], tuple(1 if x.ndim == 1 else x.shape[1] for x in env.tables or ()),
     )  # fmt: skip

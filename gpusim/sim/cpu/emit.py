@@ -130,7 +130,8 @@ class _Spoken:
             init=respelled(env.init, known), step=respelled(env.step, known), observe=respelled(env.observe, known),
             action_space=env.action_space, observation_space=env.observation_space, with_tables=self.with_tables,
         )  # fmt: skip
-        self.tables, self.code = env.tables, None
+        self.tables = env.tables
+        self.code = Code("")  # that is being written
 
     def engine(self, function: Callable) -> Callable:
         return respelled(function, self.known)
