@@ -14,7 +14,7 @@ from gpusim.errors import InputError
 from gpusim.physics import PhysicsEnv
 from gpusim.precision import float32
 from gpusim.registry import spec
-from gpusim.render import fps, frames, problem
+from gpusim.render import fps, frames, render_problem
 from gpusim.sim.mujoco_warp import MujocoWarp
 from gpusim.sim.stateful import SimulatorVectorEnv
 
@@ -73,7 +73,7 @@ class PhysicsVectorEnv(SimulatorVectorEnv):
             )
         if render_mode is not None and not (isinstance(render_mode, str) and render_mode == "rgb_array"):
             raise InputError(f'render_mode must be None or "rgb_array", not {checks.told(render_mode)}.')
-        if render_mode and (undrawn := problem(task)):
+        if render_mode and (undrawn := render_problem(task)):
             raise InputError(undrawn)
         self.deterministic = deterministic
         simulator = MujocoWarp(task, num_envs, device, params=params, deterministic=deterministic)

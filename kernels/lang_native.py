@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpusim.kernels import lang
 from gpusim.kernels.lang import BLOCKS
 
 TYPES = {"f": "F", "i": "I", "l": "L", "w": "U", "b": "I"}

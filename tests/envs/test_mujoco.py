@@ -406,7 +406,7 @@ def test_what_is_not_finite_ends_at_once(env, bad):
     lane = getattr(state.state, rate)
     lane[1] = bad
     vec.set_state(state)
-    obs, reward, terminated, _, infos = vec.step(torch.zeros(3, *env.action_space.shape))
+    obs, reward, terminated, _, _ = vec.step(torch.zeros(3, *env.action_space.shape))
     assert terminated.tolist() == [False, True, False]
     assert obs.isfinite().all()
     assert reward.isfinite().all()
