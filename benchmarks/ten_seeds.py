@@ -4,7 +4,8 @@
 
 A score is the mean return of 100 episodes by the mode of the policy, after training. The table gives their interquartile
 mean with a 95 % bootstrap interval (Agarwal et al., 2021), the worst seed, the worst of 1,000 episodes of every seed, and
-how many seeds reached what is asked. The picture shows the returns during training: the median over the seeds, and the
+how many seeds reached what is asked; beside it what the same policies score in Gymnasium's own environment, where that has
+one. The picture shows the returns during training: the median over the seeds, and the
 least and the greatest.
 """
 
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from report import folder, publish, say
 
 POINTS = 60  # of a learning curve
+EPISODES = 20  # in Gymnasium
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def main(config: Config) -> None:
 
 def train(task: tuple[str, str, int]) -> dict[str, Any]:
     """One run of a preset, in a process of the pool."""
-    from gpusim.agents.train.evaluate import evaluate
+    from gpusim.agents.train.environments import describe
+    from gpusim.agents.train.evaluate import Policy, evaluate
     from gpusim.agents.train.loop import run
     from gpusim.agents.train.run import make_learner, preset
 
@@ -86,10 +89,22 @@ def train(task: tuple[str, str, int]) -> dict[str, Any]:
         "seed": seed,
         "score": float(played[:100].mean()),
         "least": float(played.min()),
+        "gymnasium": in_gymnasium(Policy(learner.network, describe(env), deterministic=True), env, seed + 10_000),
         "seconds": seconds,
         "steps": learner.steps,
         "curve": [(int(m["steps"]), round(m["return"], 2)) for m in metrics if m["return"] == m["return"]],
     }
+
+
+def in_gymnasium(policy: Any, env: str, seed: int) -> float | None:
+    """The mean return there; None where it has no such environment."""
+    from gpusim.agents.train.evaluate import evaluate_oracle
+    from gpusim.errors import InputError
+
+    try:
+        return float(evaluate_oracle(policy, env, EPISODES, seed).mean())
+    except InputError:
+        return None
 
 
 def summary(name: tuple[str, str], made: list[dict[str, Any]]) -> dict[str, Any]:
@@ -105,6 +120,7 @@ def summary(name: tuple[str, str], made: list[dict[str, Any]]) -> dict[str, Any]
         "worst": float(scores.min()),
         "least": min(r["least"] for r in made),
         "first": made[0]["seed"],
+        "gymnasium": [r["gymnasium"] for r in made] if made[0]["gymnasium"] is not None else None,
         "scores": scores.tolist(),
         "seconds": [r["seconds"] for r in made],
         "steps": made[0]["steps"],
@@ -136,15 +152,17 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
 def table(result: dict[str, Any]) -> list[str]:
     lines = [
         "| algorithm | environment | target | seeds that reach it | IQM | 95 % interval | worst seed | worst episode "
-        "| steps | seconds | seeds | commit |",
-        "|---|---|---:|---:|---:|---|---:|---:|---:|---:|---|---|",
+        "| in Gymnasium: IQM, worst seed | steps | seconds | seeds | commit |",
+        "|---|---|---:|---:|---:|---|---:|---:|---:|---:|---:|---|---|",
     ]
     for row in result["rows"]:
         low, high = row["interval"]
+        theirs = row.get("gymnasium")
+        again = f"{float(iqm(np.array(theirs))):.1f}, {min(theirs):.1f}" if theirs else ""
         first, least = row.get("first", 0), f"{row['least']:.1f}" if "least" in row else ""
         lines.append(
             f"| {row['algorithm']} | {row['env']} | {row['asked']:g} | {row['reached']} of {len(row['scores'])} "
-            f"| {row['iqm']:.1f} | {low:.1f} to {high:.1f} | {row['worst']:.1f} | {least} | {row['steps']:,} "
+            f"| {row['iqm']:.1f} | {low:.1f} to {high:.1f} | {row['worst']:.1f} | {least} | {again} | {row['steps']:,} "
             f"| {np.median(row['seconds']):.1f} | {first} to {first + len(row['scores']) - 1} | {row['commit'][:12]} |"
         )
     machines: dict[str, list[str]] = {}
@@ -153,7 +171,8 @@ def table(result: dict[str, Any]) -> list[str]:
     where = "; ".join(f"{name} ({', '.join(dict.fromkeys(commits))})" for name, commits in machines.items())
     lines += [
         "",
-        "Scores are means of 100 episodes by the policy's mode; the worst episode is that of 1,000 of every seed. "
+        "Scores are means of 100 episodes by the policy's mode; the worst episode is that of 1,000 of every seed; "
+        f"in Gymnasium every seed plays {EPISODES}. "
         f"Seconds are medians, {result['jobs']} runs at a time, on the machine of the commit: {where}. "
         f"torch {result['versions']['torch']}; "
         f"`python benchmarks/ten_seeds.py`, {result['date'][:10]}.",

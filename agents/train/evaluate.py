@@ -197,15 +197,17 @@ def play(policy: Acting, venv: Environments, episodes: int, seed: int) -> Tensor
 
 
 def evaluate_oracle(policy: Acting, env_id: str, episodes: int, seed: int) -> Tensor:
-    """The same in Gymnasium's own environment of that id, on the CPU.
+    """The same in Gymnasium's own environment of that id, or of that name without its family, on the CPU.
 
     Raises:
         InputError: Gymnasium has no such environment.
     """
     if on_host(describe(env_id)):
         raise InputError(f"{env_id} is Gymnasium's own already: leave --oracle out.")
+    name = env_id.removeprefix("gpusim/")
+    name = name if name in gymnasium.registry else name.rpartition("/")[2]
     try:
-        venv = gymnasium.make_vec(env_id.removeprefix("gpusim/"), num_envs=episodes, vectorization_mode="sync")
+        venv = gymnasium.make_vec(name, num_envs=episodes, vectorization_mode="sync")
     except gymnasium.error.Error as error:
         raise InputError(f"Gymnasium has no environment of its own called {env_id}: {error}") from None
     obs, _ = venv.reset(seed=seed)

@@ -1,6 +1,7 @@
 """Settings by environment and algorithm, which a `Config` takes; what is not named here is the algorithm's default.
 
 A file here is an environment's, by its id, or a family's, by what stands before the slash; a table in it is an algorithm's.
+An environment of a family differs from that by what its own file names.
 From MANY environments on its table `many` takes the place of what it names, and that of `any.toml` before it. Then an
 iteration makes the same updates whatever `num_envs`, of minibatches that grow with it, so a preset lasts for a number of
 `iterations`: `total_steps` follows. All were seen to work, but where a file says otherwise. `expected_return` is no setting:
@@ -9,7 +10,9 @@ the mean return that the policy's mode is expected to reach, which `benchmarks/t
 
 import functools
 import tomllib
+from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, TypeVar
 
 from gpusim import source
@@ -54,16 +57,25 @@ def expected_returns() -> dict[tuple[str, str], float]:
 
 
 def tables(env: str) -> Table:
-    """Those by algorithm of the environment with that id, or else of its family; empty where there is no file of either."""
+    """Those by algorithm of the environment's family, and over them its own; empty where there is no file of either."""
     family = "ALE" if is_atari(env) else env.partition("/")[0]
-    return next((_table(name) for name in (env, family) if name in names()), {})
+    found = [_table(name) for name in dict.fromkeys((family, env)) if name in names()]
+    algorithms = dict.fromkeys(algorithm for table in found for algorithm in table)
+    return {name: functools.reduce(dict.__or__, (table.get(name, {}) for table in found)) for name in algorithms}
 
 
 @functools.cache
 def names() -> tuple[str, ...]:
     """Environments and families that have a file."""
-    found = (file.name.removesuffix(".toml") for file in files(__name__).iterdir() if file.name.endswith(".toml"))
-    return tuple(sorted(set(found) - {"any"}))
+    return tuple(sorted(set(_names(files(__name__))) - {"any"}))
+
+
+def _names(folder: Traversable, before: str = "") -> Iterator[str]:
+    for file in folder.iterdir():
+        if file.is_dir():
+            yield from _names(file, f"{file.name}/")
+        elif file.name.endswith(".toml"):
+            yield before + file.name.removesuffix(".toml")
 
 
 @functools.cache
