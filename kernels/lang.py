@@ -27,9 +27,10 @@ from torch import Tensor
 from gpusim.kernels.philox import philox
 
 __all__ = [
-    "Lane", "Rng", "absolute", "all_", "any_", "below", "ceil", "clip", "cos", "cumsum", "exp", "false_like", "floor",
-    "floor_divide", "log", "max_", "maximum", "min_", "minimum", "ones_like", "or_", "remainder", "rows", "sin",
-    "slot_uniform", "slot_words", "slots", "sqrt", "sum_", "take", "to_float", "to_int", "uniform", "uniform4", "unit",
+    "Lane", "Rng", "absolute", "all_", "any_", "atan2", "below", "ceil", "clip", "cos", "cumsum", "exp", "false_like",
+    "floor", "floor_divide", "log", "max_", "maximum", "min_", "minimum", "ones_like", "or_", "remainder", "rows", "sign",
+    "sin", "slot_uniform", "slot_words", "slots", "sqrt", "sum_", "take", "tanh", "to_float", "to_int", "uniform",
+    "uniform4", "unit",
     "where", "words", "zeros_like",
 ]  # fmt: skip
 
@@ -183,6 +184,19 @@ def cos(x) -> Lane:
     return _of(x).cos(x)
 
 
+def atan2(y, x) -> Lane:
+    """The angle [rad] of the point (x, y), both floats, from -π to π; of signed zeros and infinities as in C: of ±0 beside a
+    negative number or -0.0 it is ±π."""
+    if isinstance(y, np.ndarray):
+        return np.arctan2(y, x)
+    return torch.atan2(y, x if isinstance(x, Tensor) else torch.full_like(y, x))
+
+
+def tanh(x) -> Lane:
+    """Hyperbolic tangent."""
+    return _of(x).tanh(x)
+
+
 def exp(x) -> Lane:
     """eˣ."""
     return _of(x).exp(x)
@@ -211,6 +225,13 @@ def ceil(x) -> Lane:
 def absolute(x) -> Lane:
     """`x` without its sign."""
     return abs(x)
+
+
+def sign(x) -> Lane:
+    """-1, 0 or 1, of the dtype of `x`; 0 of either zero, NaN of NaN."""
+    if isinstance(x, np.ndarray):
+        return np.sign(x)
+    return torch.where(x != x, x, torch.sign(x)) if x.is_floating_point() else torch.sign(x)
 
 
 def minimum(x, y) -> Lane:

@@ -245,6 +245,7 @@ INLINE F from_bits(I x) { return (F)x; }
 INLINE I bits_of(F x) { return (I)x; }
 INLINE float from_bits(int32_t x) { float r; memcpy(&r, &x, 4); return r; }
 INLINE int32_t bits_of(float x) { int32_t r; memcpy(&r, &x, 4); return r; }
+template <class T> INLINE T signed_as(T x, T y) { return from_bits(bits_of(x) | (bits_of(y) & bits_of(of<T>(-0.0f)))); }
 template <class T> INLINE T exp_(T x) {
     const T n = rint_(minimum(maximum(x, of<T>(-104.0f)), of<T>(89.0f)) * 1.44269504088896341f);
     const T r = fma_(n, of<T>(2.12194440e-4f), fma_(n, of<T>(-0.693359375f), x));
@@ -275,9 +276,23 @@ template <class T> INLINE T log_(T x) {
 template <class T> INLINE T tanh_(T x) {
     const T a = absolute(x), z = x * x;
     const T near = fma_(polynomial(z, -5.70498872745e-3f, 2.06390887954e-2f, -5.37397155531e-2f, 1.33314422036e-1f,
-                                   -3.33332819422e-1f) * z, x, x);
+                                   -3.33332819422e-1f) * z, a, a);
     const T far = of<T>(1.0f) - of<T>(2.0f) / (exp_(a + a) + 1.0f);
-    return where(lt(a, of<T>(0.625f)), near, where(lt(x, T{}), T{} - far, far));
+    return signed_as(where(lt(a, of<T>(0.625f)), near, far), x);
+}
+template <class T> INLINE T atan2_(T y, T x) {  // of the lesser by the greater, about 0 or, above tan(pi/8), about 1
+    const T ax = absolute(x), ay = absolute(y);
+    const auto steep = gt(ay, ax);
+    const T most = where(steep, ay, ax), scale = where(gt(most, of<T>(0x1p126f)), of<T>(0.25f), of<T>(1.0f));
+    const T a = where(steep, ax, ay) * scale, b = most * scale;
+    const auto far = gt(a, b * 0.414213562f) | (eq(a, b) & gt(a, T{}));  // or both are infinite
+    const T q = where(eq(a, b), T{}, where(far, a - b, a) / where(far, a + b, b));
+    const T z = q * q;
+    T r = fma_(polynomial(z, 8.05374449538e-2f, -1.38776856032e-1f, 1.99777106478e-1f, -3.33329491539e-1f) * z, q, q);
+    r = where(far, r - 0x1.777a5cp-26f + 0x1.921fb6p-1f, r);
+    r = where(steep, 0x1.921fb6p+0f - (r + 0x1.777a5cp-25f), r);
+    r = where(lt(bits_of(x), bits_of(T{})), 0x1.921fb6p+1f - (r + 0x1.777a5cp-24f), r);
+    return where(ne(x, x) | ne(y, y), x + y, signed_as(r, y));
 }
 
 // Memory: the first `left` of V lanes.

@@ -382,6 +382,11 @@ def _truth(x: Lane) -> Lane:
     return x if x.first.dtype == "b" else _each(_comparison("ne"))(x, 0)
 
 
+def sign(x: Lane) -> Lane:
+    one = ones_like(x)
+    return where(x > 0, one, where(x < 0, -one, where(x == 0, zeros_like(x), x)))
+
+
 def cumsum(x: Lane) -> Lane:
     rows = _counted(x).symbols.copy()
     for k in range(1, rows.shape[-1]):
@@ -487,7 +492,8 @@ def is_lane(x: Any) -> bool:
 
 
 absolute = abs
-sin, cos, exp, log, sqrt = (_float_word(f"{name}_") for name in ("sin", "cos", "exp", "log", "sqrt"))
+sin, cos, exp, log, sqrt, tanh = (_float_word(f"{name}_") for name in ("sin", "cos", "exp", "log", "sqrt", "tanh"))
+atan2 = _each(lambda y, x: _code(y, x).put(f"atan2_({written(y, 'f')}, {written(x, 'f')})", "f"))
 floor, ceil = _rounded("floor_"), _rounded("ceil_")
 minimum, maximum = _joined("minimum"), _joined("maximum")
 floor_divide, remainder = _joined("floor_divide"), _joined("remainder_")

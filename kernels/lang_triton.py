@@ -110,6 +110,36 @@ def cos(x):
 
 
 @triton.jit
+def atan2(y, x):
+    """After Cephes (Moshier): of the lesser of both by the greater, about 0 or, above tan(π/8), about 1."""
+    y, x = tl.broadcast(y, _tensor(x).to(y.dtype))
+    steep_y = tl.abs(y) > tl.abs(x)
+    scale = tl.where(tl.maximum(tl.abs(x), tl.abs(y)) > 2.0**126, 0.25, 1.0)  # so that no sum overflows
+    a = tl.where(steep_y, tl.abs(x), tl.abs(y)) * scale
+    b = tl.where(steep_y, tl.abs(y), tl.abs(x)) * scale
+    far = (a > b * 0.414213562) | ((a == b) & (a > 0))  # or both are infinite
+    q = tl.where(far, a - b, a) / tl.where(far, a + b, b)
+    q = tl.where(a == b, 0.0, q)
+    z = q * q
+    r = ((8.05374449538e-2 * z - 1.38776856032e-1) * z + 1.99777106478e-1) * z - 3.33329491539e-1
+    r = r * z * q + q
+    r = tl.where(far, r - 2.1855694e-8 + 0.785398185, r)
+    r = tl.where(steep_y, 1.57079637 - (r + 4.3711388e-8), r)
+    r = tl.where(x.to(tl.int32, bitcast=True) < 0, 3.14159274 - (r + 8.7422777e-8), r)
+    return tl.where((x != x) | (y != y), x + y, tl.where(y.to(tl.int32, bitcast=True) < 0, -r, r))
+
+
+@triton.jit
+def tanh(x):
+    """After Cephes (Moshier)."""
+    a, z = tl.abs(x), x * x
+    near = ((-5.70498872745e-3 * z + 2.06390887954e-2) * z - 5.37397155531e-2) * z + 1.33314422036e-1
+    near = (near * z - 3.33332819422e-1) * z * a + a
+    r = tl.where(a < 0.625, near, 1.0 - 2.0 / (tl.exp(a + a) + 1.0))
+    return tl.where(x.to(tl.int32, bitcast=True) < 0, -r, r)
+
+
+@triton.jit
 def exp(x):
     return tl.exp(x)
 
@@ -137,6 +167,12 @@ def ceil(x):
 @triton.jit
 def absolute(x):
     return tl.abs(x)
+
+
+@triton.jit
+def sign(x):
+    one, zero = ones_like(x), tl.zeros_like(x)
+    return tl.where(x > 0, one, tl.where(x < 0, -one, tl.where(x == 0, zero, x)))
 
 
 @triton.jit

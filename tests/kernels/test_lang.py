@@ -10,7 +10,16 @@ import pytest
 import torch
 
 from gpusim.kernels import lang
-from tests.kernels.vocabulary import WORDS, bits, entities, float_functions, floats, ints, nan_choices, reductions
+from tests.kernels.vocabulary import (
+    ROUNDED,
+    WORDS,
+    bits,
+    entities,
+    floats,
+    ints,
+    nan_choices,
+    reductions,
+)
 
 DEFINITIONS = [  # word, what it is for two Python numbers
     (lang.floor_divide, operator.floordiv),
@@ -153,7 +162,7 @@ def test_arrays_are_as_good_as_tensors(function, inputs, n):
     for which, (got, want) in enumerate(zip(function(numpy_of(given)), function(given), strict=True)):
         assert isinstance(got, np.ndarray), which
         assert got.dtype.kind == want.numpy().dtype.kind, which
-        exact = got.dtype != np.float64 and (function is not float_functions or got.dtype.kind != "f")
+        exact = got.dtype != np.float64 and (function not in ROUNDED or got.dtype.kind != "f")
         within = 0 if exact else 2e-6
         np.testing.assert_allclose(got.astype(want.numpy().dtype), want.numpy(), within, within, err_msg=str(which))
 

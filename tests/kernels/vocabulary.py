@@ -10,6 +10,7 @@ from gpusim.kernels.lang import (
     absolute,
     all_,
     any_,
+    atan2,
     below,
     ceil,
     clip,
@@ -27,12 +28,14 @@ from gpusim.kernels.lang import (
     ones_like,
     or_,
     remainder,
+    sign,
     sin,
     slot_uniform,
     slot_words,
     slots,
     sqrt,
     sum_,
+    tanh,
     to_float,
     to_int,
     uniform,
@@ -91,11 +94,19 @@ def float_functions(v):
     )  # fmt: skip
 
 
+def angles_and_signs(v):
+    x, y = v[0], v[1]
+    return (
+        tanh(x), tanh(x * 0.1), atan2(x, y), atan2(y, x), atan2(x, 0.5), atan2(x, -2), atan2(x, -1e9),
+        sign(x), sign(-y),
+    )  # fmt: skip
+
+
 def int_functions(v):
     i, j = v[0], v[1]
     return (
         absolute(i), zeros_like(i), ones_like(i), false_like(i), to_float(i), to_int(i), i / j, i * 0.5, i + 1 - j * 3,
-        i == j, i < 2, (i > 0) & (j > 0), (i > 0) | (j > 0), ~(i > 0), to_float(i > 0), to_int(i > 0), i ^ j, i & 3,
+        i == j, i < 2, (i > 0) & (j > 0), (i > 0) | (j > 0), ~(i > 0), to_float(i > 0), to_int(i > 0), i ^ j, i & 3, sign(i),
     )  # fmt: skip
 
 
@@ -166,6 +177,14 @@ def floats(n):
     return Two(x, y)
 
 
+def odd_floats(n):
+    """Zeros of either sign, infinities, NaN, the least and the greatest, each beside each; then others."""
+    odd = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1.0, -1e-45, 1e-40, 3e38, -2e38])
+    x, y = floats(n)
+    x[: len(odd)], y[: len(odd)] = odd[:n], odd.roll(1 + n)[:n]
+    return Two(x, y)
+
+
 def ints(n):
     generator = torch.Generator().manual_seed(2)
     i = torch.randint(-9, 10, (n,), generator=generator, dtype=torch.int32)
@@ -190,6 +209,7 @@ def entities():
 
 WORDS = [
     (float_functions, floats),
+    (angles_and_signs, odd_floats),
     (int_functions, ints),
     (float_division, floats),
     (int_division, ints),
@@ -201,3 +221,5 @@ WORDS = [
     (scalar_coordinates, coordinates),
     (globals_and_helpers, floats),
 ]
+ROUNDED = (float_functions, angles_and_signs)
+"""Those whose results depend in their last digits on who computes them."""
