@@ -17,13 +17,14 @@ from gpusim.errors import InputError, told
 from gpusim.kernels.cpp import compiler
 from gpusim.kernels.lang import BLOCKS
 from gpusim.kernels.launch import runs_on
-from gpusim.kernels.lower import LoweringError, check
+from gpusim.kernels.lower import LoweringError, check, operations
 from gpusim.memory import require
 from gpusim.trial import GREATEST, not_finite
 
 COUNTERS = 26  # bytes: index, elapsed steps, return, two flags and episode
 BACKENDS = ("eager", "native", "compile", "triton")
 FEW = 16  # environments; for fewer it does not pay to start a compiler
+UNROLLED = 10_000  # operations of a step; of 12,700 torch.compile had made nothing after seven minutes
 MAX_STEPS = 2**24  # the largest count that float32 holds exactly
 
 
@@ -61,6 +62,8 @@ def backend_problem(name: str, device: torch.device, env: Env | None = None) -> 
         return _not_lowered(env) if env else None
     if name == "compile" and device.type == "cpu":
         return backend_problem("native", device, env)
+    if name == "compile":
+        return _too_long(env) if env else None
     if name == "native":
         if device.type != "cpu":
             return 'it is the CPU\'s; use device="cpu", or backend="triton" or "compile"'
@@ -68,6 +71,19 @@ def backend_problem(name: str, device: torch.device, env: Env | None = None) -> 
             return 'it needs a C++ compiler; install g++ or clang++, name one in CXX, or use backend="eager"'
         return _not_lowered(env) if env else None
     return None
+
+
+def _too_long(env: Env) -> str | None:
+    try:
+        count = operations(env.step)
+    except LoweringError:
+        return None
+    if count <= UNROLLED:
+        return None
+    return (
+        f"torch.compile would unroll the loops of {env.id} to {count:,} operations, and not finish; "
+        'use backend="triton" or "eager"'
+    )
 
 
 def _not_lowered(env: Env) -> str | None:
@@ -86,7 +102,8 @@ def backend(name: object, device: torch.device, env: Env | None = None, num_envs
     if name == "auto" and device.type == "cpu":
         return "eager" if num_envs < FEW or backend_problem("native", device, env) else "native"
     if name == "auto":
-        return "compile" if backend_problem("triton", device, env) else "triton"
+        usable = (x for x in ("triton", "compile") if not backend_problem(x, device, env))
+        return next(usable, "eager")
     if name == "compile" and device.type == "cpu":
         if not (problem := backend_problem("native", device, env)):
             return "native"

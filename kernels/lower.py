@@ -138,6 +138,36 @@ def check(function: Callable) -> dict[str, Any]:
         raise LoweringError(f"`{function.__qualname__}` cannot be lowered to Triton: it calls itself.") from None
 
 
+@by_function
+def operations(function: Callable) -> int:
+    """How many operations and words a function is made of, with all that it calls, its loops over whole numbers unrolled.
+
+    Raises:
+        LoweringError: it does not keep to the vocabulary.
+    """
+    meanings = check(function)
+
+    def count(node: ast.AST) -> int:
+        if isinstance(node, ast.For):
+            return _rounds(node) * sum(map(count, node.body))
+        own = int(isinstance(node, ast.BinOp | ast.UnaryOp | ast.Compare | ast.Call))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            called = meanings.get(node.func.id)
+            if isinstance(called, types.FunctionType) and called.__module__ != lang.__name__:
+                own = operations(called)
+        return own + sum(map(count, ast.iter_child_nodes(node)))
+
+    return sum(map(count, _parse(function).body))
+
+
+def _rounds(loop: ast.For) -> int:
+    """How often, where that is written out; else 1."""
+    try:
+        return len(range(*(int(ast.literal_eval(bound)) for bound in loop.iter.args)))  # type: ignore[attr-defined]
+    except (AttributeError, TypeError, ValueError):
+        return 1
+
+
 def _parse(function: Callable) -> ast.FunctionDef:
     if not isinstance(function, types.FunctionType):
         raise LoweringError(f"{function!r} cannot be lowered to Triton: only a function made by `def` or `lambda` can.")

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import math
 import pickle
+import re
 import subprocess
 import sys
 
@@ -14,20 +15,22 @@ import pytest
 import torch
 
 import gpusim
+from gpusim import InputError, checks
 from gpusim.envs.mujoco import MUJOCO, planar
 from gpusim.envs.mujoco.emitted import text
 from gpusim.envs.mujoco.robot import stepped
 from gpusim.envs.mujoco.tree import Tree
 from gpusim.fill import Recipe
 from gpusim.kernels.lang import STREAM_INIT, Rng
+from gpusim.kernels.lower import operations
 from gpusim.testing import check_vector_env
 from tests.envs.beside import oracle
 from tests.envs.mujoco_oracle import (
     PHYSICS,
+    Cases,
     answers,
     assert_parity,
     cases,
-    change,
     errors,
     ours,
     put,
@@ -40,6 +43,15 @@ PLACED = [env for env in MUJOCO if hasattr(sys.modules[env.init.__module__], "ob
 each_placed = pytest.mark.parametrize("env", PLACED, ids=lambda e: e.id)
 FALLING = [env for env in MUJOCO if "terminate_when_unhealthy" in env.params._fields]
 MODES = ["same_step", "next_step", "disabled"]
+COSTLY = 10_000  # operations of a step
+
+
+def slow_if_costly(env):
+    """Eagerly each costs a NumPy call, however few environments there are."""
+    return pytest.param(env, marks=[pytest.mark.slow] if operations(env.step) > COSTLY else [])
+
+
+each_cheap = pytest.mark.parametrize("env", list(map(slow_if_costly, MUJOCO)), ids=lambda e: e.id)
 
 
 def file(env):
@@ -236,13 +248,14 @@ def test_one_step_from_anywhere(env):
 
 @each_robot
 def test_one_step_from_anywhere_in_float64(env):
-    """But where the solver has too few sweeps."""
+    """Of the code that is made, with sweeps enough for every state."""
+    step = stepped(file(env).ROBOT._replace(sweeps=15), file(env).State, file(env).outcome)
     given = cases(env, 600, exact=True)
-    found = errors(env, given, ours(env, given, torch.float64))
+    found = errors(env, given, ours(dataclasses.replace(env, step=step), given, torch.float64))
     assert np.quantile(found.obs, 0.99) < 1e-9
     assert (found.obs > 1e-6).mean() < 0.003
     assert not found.wrongly.any()
-    assert np.quantile(found.reward, 0.99) < 1e-9
+    assert np.quantile(found.reward, 0.99) < 1e-6  # Gymnasium squares actions in float32
 
 
 @each_robot
@@ -252,11 +265,11 @@ def test_parameters_mean_what_mujocos_numbers_mean(env):
     given = cases(env, 600, other=True, exact=True)
     params = env.params._replace(**{name: PHYSICS[name] for name in known.changed})
     found = errors(env, given, ours(env, given, torch.float64, params))
-    assert np.quantile(found.obs, 0.98) < 1e-9
+    assert np.quantile(found.obs, 0.95) < 1e-9
     for name in known.changed:
         wrong = params._replace(**{name: PHYSICS[name] * 1.01})
         found = errors(env, given, ours(env, given, torch.float64, wrong))
-        assert np.quantile(found.obs, 0.98) > 1e-7, f"nobody notices a wrong {name}"
+        assert np.quantile(found.obs, 0.95) > 1e-7, f"nobody notices a wrong {name}"
 
 
 def body(robot, name, **changes):
@@ -315,16 +328,28 @@ def test_a_wrong_robot_is_seen(env, fault):
         assert_parity(env, given, ours(dataclasses.replace(env, step=step), given))
 
 
-@pytest.mark.parametrize("env", [e for e in MUJOCO if oracle(e).thresholds], ids=lambda e: e.id)
-def test_a_wrong_range_of_health_is_seen(env):
-    ranges = [name for name in env.params._fields if name.startswith("healthy_") and name != "healthy_reward"]
-    given = cases(env)
-    for name in ranges:
+@pytest.mark.parametrize("env", FALLING, ids=lambda e: e.id)
+def test_ranges_of_health_are_gymnasiums(env):
+    """At rest with folded legs, but for what is just outside of one of them; a range that is wider by 2 % is seen."""
+    made = theirs(oracle(env).id)
+    made.reset(seed=0)
+    places = {"z": ("qpos", 1), "angle": ("qpos", 2), "state": ("qvel", 0)}
+    for name in [n for n in env.params._fields if n.endswith(("_low", "_high"))]:
         value = getattr(env.params, name)
-        if abs(value) < 50.0:  # beyond which no state is
-            wrong = env.params._replace(**{name: value * 1.02})
-            got = ours(env, given, params=wrong)
-            assert errors(env, given, got).wrongly.any(), name
+        if value > 1e6:
+            continue
+        rest = {"qpos": made.init_qpos.copy()[None], "qvel": made.init_qvel.copy()[None]}
+        for j, joint in enumerate(file(env).ROBOT.joints):
+            rest["qpos"][0, j] += {"thigh": -1.0, "leg": -2.0}.get(joint.name.partition("_")[0], 0.0)
+        field, k = places[name.split("_")[1]]
+        outwards = 0.01 if (value > 0.0) == name.endswith("_high") else -0.01
+        rest[field][0, k] = value * (1.0 + outwards)
+        still = np.zeros((1, *env.action_space.shape), np.float32)
+        given = Cases(**rest, action=still, expected=answers(made, **rest, action=still))
+        assert given.expected.terminated.all(), name
+        assert ours(env, given).terminated.all(), name
+        wider = env.params._replace(**{name: value * (1.0 + 2.0 * outwards)})
+        assert not ours(env, given, params=wider).terminated.any(), name
 
 
 @pytest.mark.slow
@@ -382,8 +407,16 @@ def test_positions_are_observed_where_asked_for(env):
     want = answers(made, *some)
     got = ours(wider, given)
     np.testing.assert_allclose(got.obs[:20], want.obs, 1e-4, 1e-4)
-    vec = gpusim.make(wider, 3, device="cpu", backend="eager")
-    assert vec.reset(seed=0)[0].shape == (3, *wider.observation_space.shape)
+
+
+@each_cheap
+def test_a_robot_with_another_reward_is_tried_and_made(env):
+    changed = env.with_reward(lambda state, action, next_state, reward, terminated, params: 2.0 * reward)
+    pair = [gpusim.make(e, 3, device="cpu", backend="eager") for e in (env, changed)]
+    for vec in pair:
+        vec.reset(seed=0)
+    rewards = [vec.step(torch.zeros(3, *env.action_space.shape))[1] for vec in pair]
+    near(2.0 * rewards[0], rewards[1])
 
 
 @pytest.mark.parametrize("env", FALLING, ids=lambda e: e.id)
@@ -396,26 +429,23 @@ def test_falling_may_go_on(env):
 
 
 @each_robot
-@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e20])
-def test_what_is_not_finite_ends_at_once(env, bad):
+def test_what_is_not_finite_ends_at_once(env):
     """In its own world alone; nothing of it is seen."""
-    vec = gpusim.make(env, 3, device="cpu", backend="eager", validate=False)
+    vec = gpusim.make(env, 4, device="cpu", backend="eager", validate=False)
     vec.reset(seed=0)
     state = vec.get_state()
     rate = state.state._fields[len(file(env).ROBOT.joints)]
-    lane = getattr(state.state, rate)
-    lane[1] = bad
+    getattr(state.state, rate)[1:] = torch.tensor([math.nan, math.inf, 1e20])
     vec.set_state(state)
-    obs, reward, terminated, _, _ = vec.step(torch.zeros(3, *env.action_space.shape))
-    assert terminated.tolist() == [False, True, False]
-    assert obs.isfinite().all()
-    assert reward.isfinite().all()
-    assert reward[1] == 0.0
-    for name, value in vec.get_state().state._asdict().items():
-        assert value.isfinite().all(), name
+    obs, reward, terminated, _, infos = vec.step(torch.zeros(4, *env.action_space.shape))
+    assert terminated.tolist() == [False, True, True, True]
+    assert reward[1:].tolist() == [0.0, 0.0, 0.0]
+    for value in (obs, reward, *vec.get_state().state):
+        assert value.isfinite().all()
+    assert infos["final_obs"][0].isfinite().all()
 
 
-@each_robot
+@each_cheap
 @pytest.mark.parametrize("mode", MODES)
 def test_it_keeps_the_contract(env, mode):
     check_vector_env(gpusim.make(env, 5, device="cpu", backend="eager", autoreset_mode=mode, max_episode_steps=6))
@@ -471,12 +501,23 @@ def test_the_source_is_small_and_folds_what_is_known():
     for env in MUJOCO:
         source = text(file(env).ROBOT, file(env).State)
         assert source.count("\n") < 1200
-        assert " + 0.0" not in source
-        assert "* 1.0)" not in source
+        assert not re.search(r"[-+] 0\.0(?!\d)|\* [01]\.0(?!\d)", source.partition("def substep")[0])
 
 
-def test_the_model_of_another_is_refused_nothing():
-    """`change` touches what it says it does."""
-    made = theirs("Swimmer-v5")
-    change(made.model, "density")
-    assert made.model.opt.density == PHYSICS["density"]
+def test_torch_compile_is_refused_where_it_would_not_finish():
+    gpu = torch.device("cuda", 0)
+    long = [env for env in MUJOCO if operations(env.step) > checks.UNROLLED]
+    assert len(long) >= 4
+    for env in long:
+        with pytest.raises(
+            InputError, match=r"torch.compile would unroll the loops of MuJoCo/\w+-v5 to \d+,\d+ operations"
+        ):
+            checks.backend("compile", gpu, env)
+    assert checks.backend("compile", gpu, gpusim.spec("MinAtar/Seaquest-v1")) == "compile"
+
+
+def test_without_triton_a_gpu_steps_eagerly_what_torch_compile_would_not_finish(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    gpu = torch.device("cuda", 0)
+    assert checks.backend("auto", gpu, gpusim.spec("MuJoCo/Swimmer-v5")) == "eager"
+    assert checks.backend("auto", gpu, gpusim.spec("CartPole-v1")) == "compile"

@@ -337,8 +337,15 @@ def _nearest(o: Any, apart: Vector, u: Vector, w: Vector, half_a: float, half_b:
             best = found
         else:
             closer = found[0] < best[0]
-            best = tuple(o.where(closer, x, y) for x, y in zip(found, best, strict=True))
+            best = tuple(_either(o, closer, x, y) for x, y in zip(found, best, strict=True))
     return best[1], best[2]
+
+
+def _either(o: Any, condition: Lane, a: Lane, b: Lane) -> Lane:
+    """As `where`, which makes float32 of two numbers."""
+    if isinstance(a, float) and isinstance(b, float):
+        return b + (a - b) * o.where(condition, 1.0, 0.0)
+    return o.where(condition, a, b)
 
 
 def _row(t: Tree, m: Moving, hinge: int, arm: Vector, normal: Vector) -> dict[int, Lane]:

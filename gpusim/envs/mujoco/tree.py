@@ -215,7 +215,7 @@ class Tree:
 
     @cached_property
     def weights(self) -> tuple[list[float], list[float]]:
-        """MuJoCo's `invweight0` of every joint, and of every body's translation, the world's first, at `qpos0`."""
+        """MuJoCo's `invweight0` of every joint, and of every body's translation, the world's first, undisturbed."""
         inverse = np.linalg.inv(self._mass_matrix())
         jacobians = [self._jacobian(body) for body in self.bodies]
         bodies = [float(np.trace(x @ inverse @ x.T)) / 3.0 for x in jacobians]  # of three dimensions

@@ -11,7 +11,7 @@ def thresholds(qpos, qvel):
 
 ORACLE = MujocoOracle(
     "InvertedDoublePendulum-v5",
-    Near(5e-7, 2e-5, 1e-4, 2e-5),
+    Near(1e-6, 2e-5, 1e-4, 4e-5),
     names={},
     noise=0.1,
     thresholds=thresholds,
