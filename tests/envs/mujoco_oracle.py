@@ -42,7 +42,7 @@ class MujocoOracle:
     @property
     def against(self) -> tuple[str, str]:
         """The source, and the name of the class in it."""
-        return "Gymnasium and MuJoCo", str(gymnasium.spec(self.id).entry_point).rpartition(":")[2]
+        return "Gymnasium", str(gymnasium.spec(self.id).entry_point).rpartition(":")[2]
 
 
 PHYSICS = {

@@ -263,7 +263,7 @@ def pull(o: Any, spring: Spring, inside: Lane, weight: Lane) -> tuple[Lane, Lane
     """The weight of a row and the acceleration that it asks for beside damping; `inside` is the depth, 0 at the margin."""
     if spring.low == spring.high:
         strength = spring.low / ((1.0 - spring.low) * weight)
-        return strength * o.where(inside > 0.0, 1.0, 0.0), (spring.stiffness * spring.low) * inside
+        return o.where(inside > 0.0, strength, 0.0), (spring.stiffness * spring.low) * inside
     x = o.minimum(inside * (1.0 / spring.width), 1.0)
     rest = 1.0 - x
     y = o.where(x < 0.5, 2.0 * x * x, 1.0 - 2.0 * rest * rest)
@@ -337,15 +337,8 @@ def _nearest(o: Any, apart: Vector, u: Vector, w: Vector, half_a: float, half_b:
             best = found
         else:
             closer = found[0] < best[0]
-            best = tuple(_either(o, closer, x, y) for x, y in zip(found, best, strict=True))
+            best = tuple(o.where(closer, x, y) for x, y in zip(found, best, strict=True))
     return best[1], best[2]
-
-
-def _either(o: Any, condition: Lane, a: Lane, b: Lane) -> Lane:
-    """As `where`, which makes float32 of two numbers."""
-    if isinstance(a, float) and isinstance(b, float):
-        return b + (a - b) * o.where(condition, 1.0, 0.0)
-    return o.where(condition, a, b)
 
 
 def _row(t: Tree, m: Moving, hinge: int, arm: Vector, normal: Vector) -> dict[int, Lane]:
