@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium
 import mujoco
@@ -15,15 +16,18 @@ import pytest
 import torch
 
 import gpusim
-from gpusim import InputError, checks
+from gpusim import InputError, Uniform, checks
 from gpusim.envs.mujoco import MUJOCO, planar
 from gpusim.envs.mujoco.emitted import text
 from gpusim.envs.mujoco.robot import stepped
 from gpusim.envs.mujoco.tree import Tree
 from gpusim.fill import Recipe
+from gpusim.kernels import cpp, launch
 from gpusim.kernels.lang import STREAM_INIT, Rng
 from gpusim.kernels.lower import operations
+from gpusim.kernels.offline import compile_for
 from gpusim.testing import check_vector_env
+from tests import interpreter
 from tests.envs.beside import oracle
 from tests.envs.mujoco_oracle import (
     PHYSICS,
@@ -524,3 +528,69 @@ def test_without_triton_a_gpu_steps_eagerly_what_torch_compile_would_not_finish(
     gpu = torch.device("cuda", 0)
     assert checks.backend("auto", gpu, gpusim.spec("MuJoCo/Swimmer-v5")) == "eager"
     assert checks.backend("auto", gpu, gpusim.spec("CartPole-v1")) == "compile"
+
+
+@pytest.mark.slow
+def test_kernels_in_the_interpreter():
+    interpreter.passes(Path(__file__).with_name("mujoco_in_interpreter.py"))
+
+
+INNERMOST = (
+    100  # instructions: a loop that is longer, and has none in it, is the solver's; the shorter are those of sines
+)
+
+
+def loops(assembly):
+    """Of every loop that has no other one in it, what is in it."""
+    code = [(int(at, 16), text) for at, text in re.findall(r"/\*([0-9a-f]{4,})\*/\s+(.*?);", assembly)]
+    back = [(int(to, 16), at) for at, text in code for to in re.findall(r"\bBRA\b.*?(0x[0-9a-f]+)", text)]
+    back = [(to, at) for to, at in back if to < at]
+    inner = [b for b in back if not any(b != o and b[0] <= o[0] and o[1] <= b[1] for o in back)]
+    return [[text for at, text in code if low <= at <= high] for low, high in inner]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(launch.interpreted(), reason="kernels are interpreted in this process")
+@each_robot
+def test_kernels_compile_for_a_gpu(env):
+    """The largest spill a little, once a timestep, but never in the solver's loop, where nine tenths of the time are."""
+    pytest.importorskip("triton")
+    with launch.recording() as launches:
+        vec = gpusim.make(env, 48, device="cpu", backend="triton", validate=False)
+        vec.reset(seed=0)
+        launches.clear()
+        vec.rollout(8, transitions=False)
+    compiled = compile_for(launches[0], "sm_90")
+    assert compiled.spill_stores + compiled.spill_loads <= (1400 if operations(env.step) > 40_000 else 0)
+    if "BRA" in compiled.assembly:  # SASS could be had
+        (solver,) = [body for body in loops(compiled.assembly) if len(body) > INNERMOST] or [[]]
+        assert not any("LDL" in text or "STL" in text for text in solver)
+        assert solver or operations(env.step) < COSTLY  # a short one is unrolled
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(cpp.compiler() is None, reason="there is no C++ compiler")
+@each_robot
+@pytest.mark.parametrize("drawn", [False, True])
+def test_native_is_eager(env, drawn):
+    """Of one step each, from common states; rollouts that go on are chaotic."""
+    params = {n: Uniform(0.9 * PHYSICS[n], PHYSICS[n]) for n in oracle(env).changed} if drawn else None
+    native, eager = (
+        gpusim.make(env, 67, device="cpu", backend=b, params=params, max_episode_steps=9) for b in ("native", "eager")
+    )
+    for vec in (native, eager):
+        vec.reset(seed=11)
+    for _ in range(4):
+        eager.set_state(native.get_state())
+        action = torch.as_tensor(native.action_space.sample())
+        (obs, reward, *ends, _), (obs2, reward2, *ends2, _) = native.step(action), eager.step(action)
+        assert torch.equal(torch.stack(ends), torch.stack(ends2))
+        torch.testing.assert_close(reward, reward2, rtol=2e-4, atol=2e-4)
+        assert ((obs - obs2).abs() / (1.0 + obs2.abs())).max(1).values.quantile(0.9) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(cpp.compiler() is None, reason="there is no C++ compiler")
+@each_robot
+def test_it_keeps_the_contract_natively(env):
+    check_vector_env(gpusim.make(env, 5, device="cpu", backend="native", max_episode_steps=6))

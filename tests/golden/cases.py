@@ -19,6 +19,7 @@ from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.envs.minatar import ALL_ACTIONS, GAMES
 from gpusim.envs.minatar.breakout import BREAKOUT
+from gpusim.envs.mujoco import MUJOCO
 from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.policy import MlpPolicy
 from gpusim.wrappers import (
@@ -51,6 +52,8 @@ def of_eager() -> Iterator[tuple[str, Case]]:
             yield f"eager wrapped {name} {mode}", partial(_wrapped, name, mode)
     for env in ALL_ACTIONS:
         yield f"eager {env.id}", partial(_kept, env, "same_step", 64, 40, "eager")
+    for env in MUJOCO:
+        yield f"eager {env.id}", partial(_kept, env, "same_step", 8, 6, "eager")
     yield "host", _host
 
 
@@ -60,6 +63,8 @@ def of_native() -> Iterator[tuple[str, Case]]:
             yield from _all_ways(env, mode, 64, 40, "native")
         for env in (CARTPOLE, DRIFT, DUSK):
             yield f"native {env.id} {mode} drawn parameters", partial(_drawn, env, mode, 64, 40, "native")
+    for env in MUJOCO:
+        yield f"native {env.id}", partial(_kept, env, "same_step", 64, 40, "native")
 
 
 def of_triton() -> Iterator[tuple[str, Case]]:
