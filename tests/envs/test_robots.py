@@ -1,11 +1,12 @@
 """Gymnasium's robots by MuJoCo Warp: one step of Gymnasium's own classes from injected states, and how their episodes begin.
 
-Tolerances: float32 is all that differs. C MuJoCo, its own state disturbed by one rounding of float32, comes out as far from itself
-(Humanoid: places and speeds 3e-5, contact forces, which are small differences of great ones, 2e-4 at the 99th percentile).
+Tolerances: float32 is all that differs. C MuJoCo, its own state disturbed by one rounding of float32, comes out as far from
+itself (Humanoid, 99th percentile: places and speeds 2e-5, contact forces, which are small differences of great ones, 2e-4).
 Most are slow: a model compiles for 5 to 20 seconds where nothing is cached.
 """
 
-from functools import partial
+import re
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -73,7 +74,7 @@ def test_one_step_is_gymnasiums(env):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["Ant", "Humanoid", "HumanoidStandup", "Pusher"])
 def test_a_hundred_steps_stay_as_near_as_c_to_itself(name):
-    """By medians over worlds, step by step, of those that neither has ended; beside C from states disturbed by a rounding."""
+    """By medians over worlds of those that neither has ended; beside C from states disturbed by a rounding."""
     env = gpusim.spec(f"MuJoCo/{name}-v5")
     oracle = robots.theirs(env.id)
     datas = [data for data, _ in robots.states(oracle, 24, length=10, keep=1, seed=3)]
@@ -122,27 +123,22 @@ def test_a_fault_is_seen(fault):
 
 
 SWITCHED = {
-    "ant": (
-        partial(ant, include_cfrc_ext_in_observation=False, exclude_current_positions_from_observation=False, main_body="torso"),
-        {"include_cfrc_ext_in_observation": False, "exclude_current_positions_from_observation": False, "main_body": "torso"},
-    ),
-    "ant that goes on": (partial(ant, terminate_when_unhealthy=False), {"terminate_when_unhealthy": False}),
-    "humanoid": (
-        partial(humanoid, include_cinert_in_observation=False, include_cvel_in_observation=False),
-        {"include_cinert_in_observation": False, "include_cvel_in_observation": False},
-    ),
+    "ant": (ant, ["include_cfrc_ext_in_observation", "exclude_current_positions_from_observation"]),
+    "ant that goes on": (ant, ["terminate_when_unhealthy"]),
+    "humanoid": (humanoid, ["include_cinert_in_observation", "include_cvel_in_observation"]),
     "standing up": (
-        partial(humanoid_standup, include_qfrc_actuator_in_observation=False, exclude_current_positions_from_observation=False),
-        {"include_qfrc_actuator_in_observation": False, "exclude_current_positions_from_observation": False},
+        humanoid_standup,
+        ["include_qfrc_actuator_in_observation", "exclude_current_positions_from_observation"],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("switched", SWITCHED)
 def test_switches_are_gymnasiums(switched):
-    make, options = SWITCHED[switched]
-    env = make()
+    make, off = SWITCHED[switched]
+    options = dict.fromkeys(off, False)
+    env = make(**options)
     oracle = robots.theirs(env.id, **options)
     assert env.observation_space.shape == oracle.observation_space.shape
     one_step(env, oracle, seed=5)
@@ -199,7 +195,7 @@ def test_episodes_begin_as_gymnasiums(env):
             assert np.allclose(ours_column, theirs_column[0])
         else:
             assert stats.ks_2samp(ours_column, theirs_column).pvalue > 1e-4
-            assert len(set(ours_column.tolist())) > 0.99 * count
+            assert len(set(ours_column.tolist())) > 0.9 * count  # float32 rounds what it is added to
 
 
 # ------------------------------------------------------------------------------------------------------- as environments
@@ -282,3 +278,8 @@ def test_a_learner_takes_up_where_another_has_stood():
     for _ in range(2):
         assert same(one.iterate(), other.iterate())
     assert same(one.env.get_state(), other.env.get_state())
+
+
+def test_the_page_has_a_row_for_each():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "robots.md").read_text()
+    assert sorted(re.findall(r"^\| (\S+-v5) \|", page, re.MULTILINE)) == sorted(env.id for env in ROBOTS)
