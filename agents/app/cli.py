@@ -482,11 +482,12 @@ def envs(args: list[str]) -> int:
     options(Envs(), args, "gpusim envs")
     from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     import gpusim
 
-    table = Table("id", "observation", "action", "time limit", "solved at", box=box.SIMPLE_HEAD)
+    heads = (Column("id", no_wrap=True), "observation", "action", "time limit", "solved at")
+    table = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in gpusim.env_ids():
         env = gpusim.spec(name)
         action = str(env.action_space.n) + " choices" if hasattr(env.action_space, "n") else str(env.action_space.shape)

@@ -152,7 +152,7 @@ def shown(env: Environments) -> Shown:
     if not isinstance(env, TensorVectorEnv | Wrapper):
         raise InputError(
             "a learner's env must be what gpusim.make or gpusim.adapters.from_gymnasium gives, a simulator's "
-            "SimulatorVectorEnv, a wrapper of gpusim.wrappers around any of these, or a gpusim.Env or PhysicsEnv, not "
+            "SimulatorVectorEnv, a wrapper of gpusim.wrappers around any of these, a gpusim.PhysicsEnv or a gpusim.Env, not "
             f"{checks.told(env)}."
         )
     base: Made = env.unwrapped

@@ -263,8 +263,8 @@ def test_the_policy_is_scored_where_it_learned_and_they_stay_as_they_were():
         (lambda: make("Acrobot-v1"), "say Config\\(env='Acrobot-v1'\\)"),
         (lambda: make(autoreset_mode="next_step"), "autoreset_mode='same_step', not 'next_step'"),
         (lambda: make(backend="native"), "backend 'eager', and the environments step by 'native'"),
-        (lambda: "CartPole-v1", "or a gpusim.Env, not 'CartPole-v1'"),
-        (lambda: Learner, "or a gpusim.Env, not"),
+        (lambda: "CartPole-v1", "PhysicsEnv or a gpusim.Env, not 'CartPole-v1'"),
+        (lambda: Learner, "PhysicsEnv or a gpusim.Env, not"),
     ],
 )
 def test_others_than_the_configuration_says_are_refused(env, sentence):

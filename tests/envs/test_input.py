@@ -366,6 +366,6 @@ def test_registering_what_is_taken(registries):
         gpusim.register(dataclasses.replace(CARTPOLE))
     with pytest.raises(InputError, match="'MinAtar-Breakout-v1' and 'MinAtar/Breakout-v1' would be one in Gymnasium"):
         gpusim.register(dataclasses.replace(CARTPOLE, id="MinAtar-Breakout-v1"))
-    with pytest.raises(InputError, match=r"register takes a gpusim\.Env, not 'CartPole-v1'"):
+    with pytest.raises(InputError, match=r"register takes a gpusim\.Env or a gpusim\.PhysicsEnv, not 'CartPole-v1'"):
         gpusim.register("CartPole-v1")
     assert gpusim.register(CARTPOLE) is CARTPOLE

@@ -5,7 +5,11 @@ itself (Humanoid, 99th percentile: places and speeds 2e-5, contact forces, which
 Most are slow: a model compiles for 5 to 20 seconds where nothing is cached.
 """
 
+import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import mujoco
@@ -26,6 +30,7 @@ from gpusim.physics_trial import tried
 from gpusim.sim.mujoco_model import Model, host_field, of_gymnasium
 from gpusim.testing import check_vector_env
 from gpusim.wrappers import NormalizeObservation
+from tests.agents.test_run import assert_same_end
 from tests.envs import robots
 from tests.envs.pole import POLE
 from tests.envs.test_vector import MODES, same
@@ -36,6 +41,7 @@ pytestmark = [
 ]
 each_robot = pytest.mark.parametrize("env", ROBOTS, ids=lambda env: env.id)
 STATES = 200
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def forces(env):
@@ -281,5 +287,43 @@ def test_a_learner_takes_up_where_another_has_stood():
 
 
 def test_the_page_has_a_row_for_each():
-    page = (Path(__file__).resolve().parents[2] / "docs" / "robots.md").read_text()
+    page = (ROOT / "docs" / "robots.md").read_text()
     assert sorted(re.findall(r"^\| (\S+-v5) \|", page, re.MULTILINE)) == sorted(env.id for env in ROBOTS)
+
+
+MINE = "import gpusim\nfrom tests.envs.pole import POLE\n\ngpusim.register(POLE)\n"
+
+
+@pytest.mark.slow
+def test_a_run_killed_and_resumed_ends_bit_for_bit_like_the_unbroken_one(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    small = ["--num-envs", "16", "--num-steps", "16", "--total-steps", "10240", "--checkpoint-every", "2"]
+
+    def start(name):
+        command = [
+            sys.executable,
+            "-m",
+            "gpusim.agents",
+            "train",
+            "ppo",
+            "mine.py:TestPole-v0",
+            *small,
+            "--run-dir",
+            name,
+        ]
+        return subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+    killed = start("killed")
+    try:
+        while not list((tmp_path / "killed" / "checkpoints").glob("*.pt")):
+            assert killed.poll() is None
+            time.sleep(0.02)
+    finally:
+        killed.kill()
+        killed.wait()
+    assert not (tmp_path / "killed" / "result.json").exists()
+    resume = [sys.executable, "-m", "gpusim.agents", "resume", "killed", "--trust"]
+    subprocess.run(resume, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+    whole = start("whole")
+    assert whole.wait() == 0
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")

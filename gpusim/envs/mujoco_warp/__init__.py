@@ -1,6 +1,6 @@
 """Gymnasium's robots, version 5, as MuJoCo Warp steps them, of the models that come with Gymnasium.
 
-`MuJoCo/...` are those in three dimensions, and with a plane and an object; `MuJoCoWarp/...` the planar ones, which gpusim
+`MuJoCo/...` are those in three dimensions, and with a plane and an object; `Warp/...` the planar ones, which gpusim
 steps by itself elsewhere: a second opinion on them, by another solver.
 """
 

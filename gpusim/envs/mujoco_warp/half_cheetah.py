@@ -37,7 +37,7 @@ def reward(before: Any, d: Any, action: Tensor, p: Params) -> dict[str, Tensor]:
 
 
 HALF_CHEETAH = PhysicsEnv(
-    id="MuJoCoWarp/HalfCheetah-v5",
+    id="Warp/HalfCheetah-v5",
     model=of_gymnasium("half_cheetah.xml"),
     begin=begin,
     observe=observe,

@@ -52,7 +52,7 @@ def reward(before: Any, d: Any, action: Tensor, p: Params) -> dict[str, Tensor]:
 
 
 HOPPER = PhysicsEnv(
-    id="MuJoCoWarp/Hopper-v5",
+    id="Warp/Hopper-v5",
     model=of_gymnasium("hopper.xml"),
     begin=begin,
     observe=observe,

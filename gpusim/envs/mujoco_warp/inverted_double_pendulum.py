@@ -43,7 +43,7 @@ def reward(before: Any, d: Any, action: Tensor, p: Params) -> dict[str, Tensor]:
 
 
 INVERTED_DOUBLE_PENDULUM = PhysicsEnv(
-    id="MuJoCoWarp/InvertedDoublePendulum-v5",
+    id="Warp/InvertedDoublePendulum-v5",
     model=of_gymnasium("inverted_double_pendulum.xml"),
     begin=begin,
     observe=observe,

@@ -36,7 +36,7 @@ def reward(before: Any, d: Any, action: Tensor, p: Params) -> dict[str, Tensor]:
 
 
 INVERTED_PENDULUM = PhysicsEnv(
-    id="MuJoCoWarp/InvertedPendulum-v5",
+    id="Warp/InvertedPendulum-v5",
     model=of_gymnasium("inverted_pendulum.xml"),
     begin=begin,
     observe=observe,

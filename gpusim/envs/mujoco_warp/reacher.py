@@ -48,7 +48,7 @@ def reward(before: Any, d: Any, action: Tensor, p: Params) -> dict[str, Tensor]:
 
 
 REACHER = PhysicsEnv(
-    id="MuJoCoWarp/Reacher-v5",
+    id="Warp/Reacher-v5",
     model=of_gymnasium("reacher.xml"),
     begin=begin,
     observe=observe,

@@ -37,7 +37,7 @@ def reward(before: Any, d: Any, action: Tensor, p: Params) -> dict[str, Tensor]:
 
 
 SWIMMER = PhysicsEnv(
-    id="MuJoCoWarp/Swimmer-v5",
+    id="Warp/Swimmer-v5",
     model=of_gymnasium("swimmer.xml"),
     begin=begin,
     observe=observe,

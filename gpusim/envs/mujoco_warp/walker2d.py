@@ -51,7 +51,7 @@ def reward(before: Any, d: Any, action: Tensor, p: Params) -> dict[str, Tensor]:
 
 
 WALKER2D = PhysicsEnv(
-    id="MuJoCoWarp/Walker2d-v5",
+    id="Warp/Walker2d-v5",
     model=of_gymnasium("walker2d_v5.xml"),
     begin=begin,
     observe=observe,
