@@ -39,7 +39,7 @@ STRICT = "sm_90"  # where nothing may spill
 CARTPOLE = "CartPole-v1"
 EVERY = "every"  # an environment's name for kernels that know none
 ENVS, STEPS = 4096, 128
-REPLAYED = ("Acrobot-v1", "MinAtar/Breakout-v1")  # a vector and a board
+REPLAYED = ("Acrobot-v1", "MinAtar/Breakout-v1", "Pendulum-v1")  # a vector and a board; an action of numbers
 WIDE = [*((CARTPOLE, precision) for precision in PRECISIONS), ("Pendulum-v1", "tf32x3")]
 
 
@@ -124,7 +124,8 @@ def learners() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield env, learning(env, precision)
         if env in REPLAYED:
             form = Form(seen.shape, torch.from_numpy(np.empty(0, seen.dtype)).dtype)
-            as_given = {"form": form, "by_entry": len(seen.shape) == 1}
+            numbers = sum(gpusim.spec(env).action_space.shape)
+            as_given = {"form": form, "by_entry": len(seen.shape) == 1, "numbers": numbers}
             for prioritized in (False, True):
                 yield env, REPLAY | as_given | {"prioritized": prioritized}
     for env, precision in WIDE:

@@ -49,7 +49,7 @@ class Transitions(NamedTuple):
 
     obs: Tensor  # [..., *obs], in a ring as `Form.stored`
     next_obs: Tensor  # likewise
-    action: Tensor  # integers
+    action: Tensor  # integers, or float32 [..., d]
     reward: Tensor  # float32
     terminated: Tensor  # bool
     done: Tensor  # bool, terminated or truncated
@@ -67,7 +67,7 @@ class Sample(NamedTuple):
 
     place: Tensor  # in the ring, int64
     obs: Tensor  # [B, *obs]
-    action: Tensor  # int64
+    action: Tensor  # int64, or float32 [B, d]
     returns: Tensor  # Σ γ^i r_i
     discount: Tensor  # of the value of next_obs: γ^steps, 0 where the episode terminated
     next_obs: Tensor  # [B, *obs], the true one after the last step
@@ -158,7 +158,9 @@ def _gather(
     obs, next_obs = ring.obs.index_select(0, place), ring.next_obs.index_select(0, last)
     if form.bits:
         obs, next_obs = unpack(obs, form.shape), unpack(next_obs, form.shape)
-    return Sample(place, obs, ring.action.index_select(0, place).long(), returns, discount, next_obs, probability)
+    action = ring.action.index_select(0, place)
+    action = action if action.is_floating_point() else action.long()
+    return Sample(place, obs, action, returns, discount, next_obs, probability)
 
 
 def draw_uniform(u: Tensor, count: Tensor, size: int, num_envs: int, n_step: int) -> Tensor:
@@ -245,17 +247,19 @@ _LARGE = (
 )  # fmt: skip
 
 
-def played(steps: int, envs: int, form: Form = _VECTOR, first: int = 0) -> Transitions:
-    """Steps of which each differs from all others: the reward is its number, from `first` on, its action that modulo 7."""
+def played(steps: int, envs: int, form: Form = _VECTOR, first: int = 0, numbers: int = 0) -> Transitions:
+    """Steps of which each differs from all others: the reward is its number, from `first` on, its action that modulo 7, or,
+    of an action of so many `numbers`, drawn."""
     which = first + torch.arange(steps * envs).view(steps, envs)
     generator = torch.Generator().manual_seed(first)
     seen = [torch.randn(steps, envs, *form.shape, generator=generator) * 9 for _ in range(2)]
     obs, next_obs = ((x > 0 if form.bits else x).to(form.dtype) for x in seen)
     terminated, truncated = torch.rand(2, steps, envs, generator=generator) < 0.1
-    return Transitions(obs, next_obs, which % 7, which.float(), terminated, terminated | truncated)
+    action = torch.randn(steps, envs, numbers, generator=generator) if numbers else which % 7
+    return Transitions(obs, next_obs, action, which.float(), terminated, terminated | truncated)
 
 
-def full_ring(capacity: int, form: Form = _VECTOR) -> Transitions:
+def full_ring(capacity: int, form: Form = _VECTOR, numbers: int = 0) -> Transitions:
     """Of which no two transitions are alike."""
     shape, dtype = form.stored
     generator = torch.Generator().manual_seed(1)
@@ -265,6 +269,7 @@ def full_ring(capacity: int, form: Form = _VECTOR) -> Transitions:
         obs = torch.randint(0, 256, (2, capacity, *shape), generator=generator, dtype=dtype)
     action = torch.randint(0, 7, (capacity,), generator=generator, dtype=torch.uint8)
     terminated, truncated = torch.rand(2, capacity, generator=generator) < 0.1
+    action = torch.randn(capacity, numbers, generator=generator) if numbers else action
     reward = torch.arange(capacity) + 0.5
     return Transitions(obs[0], obs[1], action, reward, terminated, terminated | truncated)
 
@@ -276,15 +281,16 @@ def _by_entry(x: Tensor) -> Tensor:
 
 def _insert(
     form: Form = _VECTOR, capacity: int = 66, envs: int = 6, steps: int = 5, put: int = 66, by_entry: bool = False,
-    mixed: bool = False, prioritized: bool = False, late: int = 0,
+    mixed: bool = False, prioritized: bool = False, late: int = 0, numbers: int = 0,
 ) -> tuple:  # fmt: skip
     """`steps` steps after `put` transitions; of `mixed` ones the fields lie in memory each in another way."""
-    new = played(steps, envs, form, 100)
+    new = played(steps, envs, form, 100, numbers)
     if by_entry:
         new = new._replace(obs=_by_entry(new.obs), next_obs=_by_entry(new.next_obs))
     if mixed:
-        new = new._replace(next_obs=_by_entry(new.next_obs), action=new.action.T.contiguous().T.int())
-    ring, count = full_ring(capacity, form), torch.tensor(put)
+        action = _by_entry(new.action) if numbers else new.action.T.contiguous().T.int()
+        new = new._replace(next_obs=_by_entry(new.next_obs), action=action)
+    ring, count = full_ring(capacity, form, numbers), torch.tensor(put)
     if not prioritized:
         return ring, new, count
     return ring, new, count, Priorities(torch.full((capacity,), 0.5), torch.tensor(3.5)), late
@@ -306,11 +312,14 @@ insert = twin(
         {"form": _BOARD, "put": 0, "steps": 11},
         {"form": _BOARD, "put": 66, "steps": 11, "by_entry": True},
         {"capacity": 30, "put": 17, "mixed": True},
+        *({"numbers": n, "put": put, "steps": 7, "late": 6} for n in (1, 3, 8) for put in (0, 66)),
+        {"numbers": 5, "put": 84, "steps": 7, "prioritized": True, "late": 12},
+        {"numbers": 2, "capacity": 30, "put": 17, "mixed": True},
     ],
     large=[
         {"form": form, "capacity": 33 * 99, "envs": 99, "steps": 8, "put": put, "prioritized": True, "late": late}
         for form in _LARGE for late in (0, 99, 198) for put in (0, 8 * 99, 32 * 99)
-    ],
+    ] + [{"numbers": n, "capacity": 33 * 99, "envs": 99, "steps": 8, "put": 32 * 99} for n in (1, 17, 21)],
     pieces={"replay": {"WIDE": 64}},
 )  # fmt: skip
 
@@ -320,11 +329,12 @@ def _uniform(batch: int) -> Tensor:
 
 
 def _sample_uniform(
-    form: Form, capacity: int = 66, envs: int = 6, put: int = 96, n_step: int = 3, batch: int = 37, gamma: float = 0.97
-) -> tuple:
+    form: Form, capacity: int = 66, envs: int = 6, put: int = 96, n_step: int = 3, batch: int = 37, gamma: float = 0.97,
+    numbers: int = 0,
+) -> tuple:  # fmt: skip
     u = _uniform(batch)
     u[0] = 0.0
-    return u, full_ring(capacity, form), form, torch.tensor(put), envs, n_step, gamma
+    return u, full_ring(capacity, form, numbers), form, torch.tensor(put), envs, n_step, gamma
 
 
 sample_uniform = twin(
@@ -332,11 +342,12 @@ sample_uniform = twin(
     cases=[
         *({"form": f, "n_step": n, "batch": b} for f in _FORMS for n, b in ((1, 1), (3, 37), (10, 70))),
         *({"form": _VECTOR, "put": 24, "n_step": 4, "batch": 200, "gamma": gamma} for gamma in (0.0, 1.0, 0.9)),
+        *({"form": f, "batch": 41, "numbers": n} for f, n in ((_VECTOR, 1), (_BOARD, 3), (_VECTOR, 17))),
     ],
     large=[
         {"form": form, "capacity": 33 * 99, "envs": 99, "put": 40 * 99, "n_step": n, "batch": b}
         for form in _LARGE for n, b in ((1, 4096), (3, 257), (10, 1))
-    ],
+    ] + [{"form": _VECTOR, "capacity": 33 * 99, "envs": 99, "put": 40 * 99, "batch": 4099, "numbers": 17}],
     pieces={"replay": {"WIDE": 64}},
 )  # fmt: skip
 
@@ -362,7 +373,7 @@ def _priority(kind: str, size: int) -> Tensor:
 
 def _sample_prioritized(
     form: Form = _NUMBER, priority: str = "any", capacity: int = 66, envs: int = 1, n_step: int = 1, batch: int = 25,
-    gamma: float = 0.97, borders: bool = False,
+    gamma: float = 0.97, borders: bool = False, numbers: int = 0,
 ) -> tuple:  # fmt: skip
     """By numbers from 0 to 1, some at the `borders` of blocks, where a rounded sum would fall on the other side."""
     weights = _priority(priority, capacity)
@@ -372,13 +383,14 @@ def _sample_prioritized(
         at = upto[1023::150_000] / upto[-1]
         ends = torch.cat([ends, at, at.nextafter(torch.zeros(1).double())])
     u = torch.cat([ends, _uniform(batch)])[: max(batch, len(ends) if borders else 0)]
-    return u, full_ring(capacity, form), form, weights, envs, n_step, gamma
+    return u, full_ring(capacity, form, numbers), form, weights, envs, n_step, gamma
 
 
 sample_prioritized = twin(
     sample_prioritized_torch, "replay_triton", on="u", example=_sample_prioritized, close=bit_for_bit,
     cases=[
         *({"form": f, "priority": "some", "envs": 6, "n_step": 3, "batch": 40} for f in (_VECTOR, _BOARD)),
+        {"form": _VECTOR, "priority": "some", "envs": 6, "n_step": 3, "batch": 40, "numbers": 3},
         *(
             {"priority": kind, "capacity": size}
             for kind, size in (

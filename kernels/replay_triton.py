@@ -30,7 +30,7 @@ def insert_triton(
     grid, tile = _tiles(rows, width, count.device, 8 if bits else 1)
     launch(
         insert_kernel, grid, ring, steps, *obs.stride(), count, priorities, rows, envs, size, late,
-        CELLS=cells, BITS=bits, **tile,
+        CELLS=cells, BITS=bits, NUMBERS=ring.action[0].numel(), **tile,
     )  # fmt: skip
     count.add_(rows)
 
@@ -39,7 +39,7 @@ def sample_uniform_triton(
     u: Tensor, ring: Transitions, form: Form, count: Tensor, num_envs: int, n_step: int, gamma: float
 ) -> Sample:
     """As `sample_uniform_torch`."""
-    out = _empty(len(u), form, u.device)
+    out = _empty(len(u), ring, form)
     _gather(u, ring, form, count, out, num_envs, n_step, gamma)
     return out
 
@@ -48,7 +48,7 @@ def sample_prioritized_triton(
     u: Tensor, ring: Transitions, form: Form, priority: Tensor, num_envs: int, n_step: int, gamma: float
 ) -> Sample:
     """As `sample_prioritized_torch`."""
-    out = _empty(len(u), form, u.device)
+    out = _empty(len(u), ring, form)
     draw_prioritized_triton(u, priority, out.place, out.probability)
     _gather(None, ring, form, None, out, num_envs, n_step, gamma)
     return out
@@ -88,13 +88,14 @@ def _tiles(rows: int, width: int, device: torch.device, each: int = 1) -> tuple[
     return (programs(rows, high), programs(width, wide)), {"ROWS": high, "WIDE": wide, "num_warps": most["num_warps"]}
 
 
-def _empty(batch: int, form: Form, device: torch.device) -> Sample:
+def _empty(batch: int, ring: Transitions, form: Form) -> Sample:
     def empty(dtype: torch.dtype, *shape: int) -> Tensor:
-        return torch.empty(batch, *shape, dtype=dtype, device=device)
+        return torch.empty(batch, *shape, dtype=dtype, device=ring.reward.device)
 
     whole, number = torch.int64, torch.float32
     obs, next_obs = empty(form.dtype, *form.shape), empty(form.dtype, *form.shape)
-    return Sample(empty(whole), obs, empty(whole), empty(number), empty(number), next_obs, empty(number))
+    action = empty(number if ring.action.is_floating_point() else whole, *ring.action.shape[1:])
+    return Sample(empty(whole), obs, action, empty(number), empty(number), next_obs, empty(number))
 
 
 def _gather(
@@ -108,7 +109,8 @@ def _gather(
     arguments: tuple[Any, ...] = (u, count, ring, out, powers, batch, len(ring.reward), envs)
     # as the twin rounds: each product by itself
     launch(
-        sample_kernel, grid, *arguments, N_STEP=n_step, CELLS=form.cells, BITS=form.bits, fp_fusion=False, **tile
+        sample_kernel, grid, *arguments, N_STEP=n_step, CELLS=form.cells, BITS=form.bits,
+        NUMBERS=ring.action[0].numel(), fp_fusion=False, **tile,
     )  # fmt: skip
 
 
@@ -118,7 +120,7 @@ def _gather(
 @triton.jit
 def insert_kernel(
     ring, steps, by_step, by_env, by_cell, count, priorities, rows, envs, size, late,
-    CELLS: tl.constexpr, BITS: tl.constexpr, ROWS: tl.constexpr, WIDE: tl.constexpr,
+    CELLS: tl.constexpr, BITS: tl.constexpr, NUMBERS: tl.constexpr, ROWS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     part = tl.program_id(1) * WIDE + tl.arange(0, WIDE)
@@ -129,7 +131,9 @@ def insert_kernel(
     write(ring.obs, steps.obs, place, start, part, by_cell, inside, CELLS, BITS)
     write(ring.next_obs, steps.next_obs, place, start, part, by_cell, inside, CELLS, BITS)
     if tl.program_id(1) == 0:
-        tl.store(ring.action + place, tl.load(steps.action + row, mask=inside, other=0), mask=inside)
+        for number in range(NUMBERS):
+            given = tl.load(steps.action + row.to(tl.int64) * NUMBERS + number, mask=inside, other=0)
+            tl.store(ring.action + place * NUMBERS + number, given, mask=inside)
         tl.store(ring.reward + place, tl.load(steps.reward + row, mask=inside, other=0.0), mask=inside)
         tl.store(ring.terminated + place, tl.load(steps.terminated + row, mask=inside, other=0) != 0, mask=inside)
         tl.store(ring.done + place, tl.load(steps.done + row, mask=inside, other=0) != 0, mask=inside)
@@ -165,7 +169,7 @@ def write(ring, steps, place, start, part, by_cell, inside, CELLS: tl.constexpr,
 @triton.jit
 def sample_kernel(
     u, count, ring, out, powers, batch, size, envs, N_STEP: tl.constexpr, CELLS: tl.constexpr, BITS: tl.constexpr,
-    ROWS: tl.constexpr, WIDE: tl.constexpr,
+    NUMBERS: tl.constexpr, ROWS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     part = tl.program_id(1) * WIDE + tl.arange(0, WIDE)
@@ -196,7 +200,9 @@ def sample_kernel(
     read(ring.next_obs, out.next_obs, last, row, part, inside, CELLS, BITS)
     if first_part:
         ended = tl.load(ring.terminated + last, mask=inside, other=0) != 0
-        tl.store(out.action + row, tl.load(ring.action + place, mask=inside, other=0).to(tl.int64), mask=inside)
+        for number in range(NUMBERS):
+            action = tl.load(ring.action + place * NUMBERS + number, mask=inside, other=0)
+            tl.store(out.action + row.to(tl.int64) * NUMBERS + number, action, mask=inside)
         tl.store(out.returns + row, returns, mask=inside)
         tl.store(out.discount + row, tl.where(ended, 0.0, discount), mask=inside)
 

@@ -29,7 +29,8 @@ from gpusim.rollout import Rollout
 class Replay(nn.Module):
     """A ring of transitions; its tensors are its buffers, which a checkpoint keeps.
 
-    Vectors are kept as float32, images of bytes as bytes, boards of bools as bits; `sample` gives each as it came.
+    Vectors are kept as float32, images of bytes as bytes, boards of bools as bits, discrete actions as small integers,
+    continuous ones as float32; `sample` gives each as it came.
 
     Args:
         capacity: transitions, rounded down to whole steps of `num_envs`.
@@ -49,7 +50,7 @@ class Replay(nn.Module):
         capacity: int,
         num_envs: int,
         observation_space: Box,
-        action_space: Discrete,
+        action_space: Discrete | Box,
         n_step: int,
         gamma: float,
         alpha: float | None,
@@ -66,7 +67,7 @@ class Replay(nn.Module):
         self.priority: Tensor
         self.greatest: Tensor
         flag = ((), torch.bool)
-        fields = (self.form.stored, self.form.stored, ((), small(action_space)), ((), torch.float32), flag, flag)
+        fields = (self.form.stored, self.form.stored, stored(action_space), ((), torch.float32), flag, flag)
         for name, (shape, dtype) in zip(Transitions._fields, fields, strict=True):
             self.register_buffer(name, torch.zeros(self.capacity, *shape, dtype=dtype, device=device))
         if alpha is not None:
@@ -138,15 +139,17 @@ def form(space: Box) -> Form:
     return Form(space.shape, torch.float32 if len(space.shape) < 2 else getattr(torch, str(space.dtype)))
 
 
-def small(space: Discrete) -> torch.dtype:
-    """That of an action in the ring."""
-    return torch.uint8 if int(space.n) <= 256 else torch.int32
+def stored(space: Discrete | Box) -> tuple[tuple[int, ...], torch.dtype]:
+    """Shape and dtype of an action in the ring."""
+    if isinstance(space, Box):
+        return space.shape, torch.float32
+    return (), torch.uint8 if int(space.n) <= 256 else torch.int32
 
 
-def transition_bytes(observation_space: Box, action_space: Discrete, prioritized: bool) -> int:
+def transition_bytes(observation_space: Box, action_space: Discrete | Box, prioritized: bool) -> int:
     """Of one transition."""
-    shape, dtype = form(observation_space).stored
-    return 2 * dtype.itemsize * math.prod(shape) + small(action_space).itemsize + 4 + 2 + (4 if prioritized else 0)
+    fields = (form(observation_space).stored, form(observation_space).stored, stored(action_space))
+    return sum(dtype.itemsize * math.prod(shape) for shape, dtype in fields) + 4 + 2 + (4 if prioritized else 0)
 
 
 def memory(capacity: int, each: int) -> str:

@@ -231,3 +231,21 @@ def test_more_actions_than_a_byte_holds():
     space = Box(-1.0, 1.0, (2,))
     assert Replay(8, 2, space, Discrete(256), 1, 0.9, None, CPU).action.dtype == torch.uint8
     assert Replay(8, 2, space, Discrete(257), 1, 0.9, None, CPU).action.dtype == torch.int32
+
+
+@pytest.mark.parametrize("alpha", [None, 0.6])
+def test_actions_of_numbers_come_out_as_they_went_in(alpha):
+    """Pendulum's, of one number; in a ring that wraps, over windows of three steps."""
+    env, three = gpusim.spec("Pendulum-v1"), Box(-1.0, 1.0, (3,))
+    ring, venv = make(capacity=60, n_step=3, alpha=alpha, env=env), played("Pendulum-v1")
+    rollouts = [venv.rollout(10) for _ in range(3)]
+    for rollout in rollouts:
+        ring.add(rollout)
+    sample = ring.sample(300, generator())
+    everything = torch.cat([r.action.flatten(0, 1) for r in rollouts])
+    youngest = torch.cat([everything[60:], everything[30:60]])  # the ring begins where the third rollout ends
+    assert sample.action.shape == (300, 1)
+    assert torch.equal(sample.action, youngest[sample.place])
+    assert len(set(sample.action.flatten().tolist())) > 30
+    assert transition_bytes(env.observation_space, three, False) == 2 * 12 + 12 + 6
+    assert ring.bytes == 2 * 12 + 4 + 6 + (4 if alpha else 0)

@@ -39,22 +39,24 @@ def uniform(n, seed=0):
     return torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def empty_ring(size, form=VECTOR):
+def empty_ring(size, form=VECTOR, numbers=0):
     """What is not yet written is absurd."""
     shape, dtype = form.stored
     obs, flags = torch.full((2, size, *shape), 77, dtype=dtype), torch.ones(2, size, dtype=torch.bool)
-    return Transitions(*obs, torch.full((size,), 99, dtype=torch.uint8), torch.full((size,), torch.nan), *flags)
+    action = torch.full((size, numbers), torch.nan) if numbers else torch.full((size,), 99, dtype=torch.uint8)
+    return Transitions(*obs, action, torch.full((size,), torch.nan), *flags)
 
 
 # ---------------------------------------------------------------------------------------------------------- insert
 
 
 @pytest.mark.parametrize("form", [VECTOR, BOARD], ids=["vector", "board"])
+@pytest.mark.parametrize("numbers", [0, 1, 3])
 @pytest.mark.parametrize(("size", "parts"), [(6, [2, 2, 2, 2]), (12, [4, 8, 12, 4, 4]), (5, [5, 5]), (7, [3, 1, 6])])
-def test_the_ring_holds_the_youngest(size, parts, form):
-    ring, count, put = empty_ring(size, form), number(0), 0
+def test_the_ring_holds_the_youngest(size, parts, numbers, form):
+    ring, count, put = empty_ring(size, form, numbers), number(0), 0
     for new in parts:
-        steps = played(1, new, form, put)
+        steps = played(1, new, form, put, numbers)
         insert(ring, steps, count)
         place = [x % size for x in range(put, put + new)]
         put += new
@@ -63,7 +65,7 @@ def test_the_ring_holds_the_youngest(size, parts, form):
         assert held == list(range(max(0, put - size), put))
         for kept, step in zip(ring, steps, strict=True):
             given = step.flatten(0, 1)
-            kept = unpack(kept[place], form.shape) if form.bits and given.ndim > 1 else kept[place]
+            kept = unpack(kept[place], form.shape) if given.dtype == torch.bool and given.ndim > 1 else kept[place]
             assert torch.equal(kept, given.to(kept.dtype))
 
 
@@ -218,10 +220,11 @@ def test_n_step_returns_against_lists(n, envs, rows, put):
 
 
 @pytest.mark.parametrize("form", [VECTOR, BOARD, Form((5, 4), torch.uint8)], ids=["vector", "board", "image"])
+@pytest.mark.parametrize("numbers", [0, 1, 5])
 @pytest.mark.parametrize("prioritized", [False, True])
-def test_a_sample_has_what_lies_at_its_place(form, prioritized):
-    ring, count, priority = empty_ring(12, form), number(0), torch.rand(12)
-    history = [played(3, 2, form, 6 * i) for i in range(3)]
+def test_a_sample_has_what_lies_at_its_place(form, prioritized, numbers):
+    ring, count, priority = empty_ring(12, form, numbers), number(0), torch.rand(12)
+    history = [played(3, 2, form, 6 * i, numbers) for i in range(3)]
     for steps in history:
         insert(ring, steps, count)
     arguments = (priority, 2, 3, 0.5) if prioritized else (count, 2, 3, 0.5)
@@ -233,7 +236,7 @@ def test_a_sample_has_what_lies_at_its_place(form, prioritized):
     assert torch.equal(sample.next_obs, everything.next_obs[last])
     assert torch.equal(sample.action, everything.action[first])
     assert sample.obs.dtype == form.dtype
-    assert sample.action.dtype == torch.int64
+    assert sample.action.dtype == (torch.float32 if numbers else torch.int64)
 
 
 def test_priorities_by_hand():
