@@ -12,6 +12,7 @@ machine has. Ends with code 1 where a kernel spills registers on sm_90, or does 
 import argparse
 import functools
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -124,7 +125,7 @@ def learners() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield env, learning(env, precision)
         if env in REPLAYED:
             form = Form(seen.shape, torch.from_numpy(np.empty(0, seen.dtype)).dtype)
-            numbers = sum(gpusim.spec(env).action_space.shape)
+            numbers = math.prod(gpusim.spec(env).action_space.shape or (0,))
             as_given = {"form": form, "by_entry": len(seen.shape) == 1, "numbers": numbers}
             for prioritized in (False, True):
                 yield env, REPLAY | as_given | {"prioritized": prioritized}

@@ -9,7 +9,7 @@ from torch._subclasses import FakeTensorMode
 from torch._subclasses.fake_tensor import DataDependentOutputException
 
 import gpusim
-from gpusim.agents import dqn, load_policy
+from gpusim.agents import dqn, load_policy, off_policy
 from gpusim.agents.dqn import DQN, Config, dqn_loss, td_target
 from gpusim.agents.parts.finite import Watch
 from gpusim.agents.parts.networks import QNetwork
@@ -212,7 +212,7 @@ def test_many_updates_are_drawn_in_parts(monkeypatch):
     """Of vectors that fit the same comes out; the limit is for images."""
     learners = []
     for cells in (2**24, 2 * 16 * 4):
-        monkeypatch.setattr(dqn, "CELLS_AT_ONCE", cells)
+        monkeypatch.setattr(off_policy, "CELLS_AT_ONCE", cells)
         learners.append(dqn.train(Config(**SMALL, replay_ratio=0.3)).learner)
     one, other = (x.optimizer for x in learners)
     assert one.steps == other.steps
