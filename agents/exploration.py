@@ -44,7 +44,9 @@ class ExplorationConfig(RunConfig):
         super().check(task)
         if not isinstance((task or describe(self.env)).action_space, Discrete):
             name = type(self).__module__.rsplit(".", 1)[-1]
-            raise InputError(f"{name} chooses among discrete actions, and {self.env} has continuous ones: use ppo.")
+            raise InputError(
+                f"{name} chooses among discrete actions, and {self.env} has continuous ones: use sac or ppo."
+            )
 
 
 class Explorer(Learner):

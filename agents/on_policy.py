@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gpusim.agents.parts.graph import GraphedIteration
+from gpusim.agents.parts.networks import ActorCritic
 from gpusim.agents.parts.normalize import ReturnScale
 from gpusim.agents.train.config import RunConfig
 from gpusim.agents.train.environments import Given
@@ -103,6 +104,7 @@ class OnPolicy(Learner):
     """One iteration: a rollout, then what `learn` makes of it."""
 
     config: OnPolicyConfig
+    network: ActorCritic
 
     def __init__(self, config: OnPolicyConfig, env: Given | None = None):
         super().__init__(config, env)

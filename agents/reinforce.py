@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gpusim.agents.parts.networks import ActorCritic
 from gpusim.agents.parts.optimizer import Adam
 from gpusim.agents.train.config import RunConfig
 from gpusim.agents.train.environments import Given, Task
@@ -75,6 +76,7 @@ class Reinforce(Learner):
     """One iteration: an episode of every environment, one step up the policy gradient."""
 
     config: Config
+    network: ActorCritic
 
     def make_optimizers(self) -> dict[str, Adam]:
         critic = list(self.network.critic.parameters())

@@ -8,6 +8,7 @@ from torch import Tensor
 
 LOG_STD_RANGE = (-5.0, 2.0)
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
+LOG_2 = math.log(2)
 
 
 class Categorical(NamedTuple):
@@ -74,3 +75,48 @@ class Gaussian(NamedTuple):
 
     def _log_std(self) -> Tensor:
         return self.log_std.clamp(*LOG_STD_RANGE)
+
+
+class SquashedGaussian(NamedTuple):
+    """Independent normals, squashed by tanh into `[N, d]` float32 actions in [−1, 1] (Haarnoja et al., 2018)."""
+
+    mean: Tensor  # [..., d] before tanh
+    log_std: Tensor  # [..., d]
+
+    def at(self, noise: Tensor) -> Tensor:
+        """The action that standard normal noise `[..., d]` draws."""
+        return (self.mean + self.log_std.exp() * noise).tanh()
+
+    def drawn(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """The same and its log-density `[...]`, both differentiable.
+
+        By the action before tanh, u: log(1 − tanh² u) = 2 (log 2 − u − softplus(−2 u)), which is finite where tanh u is
+        rounded to 1.
+        """
+        u = self.mean + self.log_std.exp() * noise
+        squash = 2.0 * (LOG_2 - u - torch.nn.functional.softplus(-2.0 * u))
+        return u.tanh(), (-0.5 * noise * noise - self.log_std - HALF_LOG_TAU - squash).sum(-1)
+
+    def sample(self, generator: torch.Generator | None) -> Tensor:
+        return self.at(torch.empty_like(self.mean).normal_(generator=generator))
+
+    def mode(self) -> Tensor:
+        """Of the normals, squashed."""
+        return self.mean.tanh()
+
+
+class NoisyAction(NamedTuple):
+    """`[N, d]` float32 actions in [−1, 1], to which normal noise is added; the sum is clipped (Fujimoto et al., 2018)."""
+
+    action: Tensor  # [..., d]
+    std: Tensor  # of the noise, scalar or such as broadcasts to [..., d]
+
+    def at(self, noise: Tensor) -> Tensor:
+        """The action that standard normal noise `[..., d]` draws."""
+        return (self.action + self.std * noise).clamp(-1.0, 1.0)
+
+    def sample(self, generator: torch.Generator | None) -> Tensor:
+        return self.at(torch.empty_like(self.action).normal_(generator=generator))
+
+    def mode(self) -> Tensor:
+        return self.action

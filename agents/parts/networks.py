@@ -80,6 +80,14 @@ class Build(NamedTuple):
         return nn.Sequential(*layers, *self.hidden([cells, *hidden]))
 
 
+def multiplied(layers: nn.Module, x: Tensor, bf16: bool) -> Tensor:
+    """What `layers` make of `x`, float32; their products are made in bf16 where so wished."""
+    if not bf16:
+        return layers(x)
+    with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False):  # which a graph could not hold
+        return layers(x).float()
+
+
 class Image(nn.Module):
     """A convolution of `[..., H, W, C]` to `[..., h, w, filters]`, in which order both lie in memory."""
 
@@ -91,18 +99,17 @@ class Image(nn.Module):
         return self.convolution(x.flatten(0, -4).movedim(-1, 1)).movedim(1, -1).unflatten(0, x.shape[:-3])
 
 
-class ActorCritic(nn.Module):
-    """Policy and value of an observation.
+class PolicyNetwork(nn.Module):
+    """What every policy's network has: an observation's features, and how its actions reach the environment. A kind of it
+    adds the layers that make a distribution of what `hidden` gives.
 
     Args:
         observation_space, action_space: of one environment.
-        hidden: widths of the hidden layers of each of the two networks; of an image's, of the layers that both share.
+        hidden: widths of the hidden layers of an image, which all outputs share.
         normalize_obs: whether observations pass through running statistics first.
-        initial_log_std: of a Gaussian policy, in units of half the action's range.
-        generator: on the CPU, where the weights are drawn.
+        build: makes the layers.
         network: mlp, cnn (of images `[H, W, C]` only), or auto: cnn for those.
-        layer_norm: normalize each hidden layer before its activation.
-        precision: "bf16" lets the layers of images multiply so.
+        bf16: whether the layers of images multiply so.
     """
 
     def __init__(
@@ -110,33 +117,22 @@ class ActorCritic(nn.Module):
         observation_space: Box,
         action_space: Discrete | Box,
         hidden: Sequence[int],
-        activation: str,
         normalize_obs: bool,
-        initial_log_std: float,
-        generator: torch.Generator,
+        build: Build,
         network: str = "auto",
-        layer_norm: bool = False,
-        precision: str = "tf32x3",
+        bf16: bool = False,
     ):
         super().__init__()
-        build = Build(activation, generator, layer_norm)
-        self.flat, inputs = not is_cnn(network, observation_space), math.prod(observation_space.shape)
+        self.flat, self.inputs = not is_cnn(network, observation_space), math.prod(observation_space.shape)
         self.axes, self.greatest = len(observation_space.shape), 255.0 if observation_space.dtype == np.uint8 else 1.0
-        self.discrete, self.bf16 = isinstance(action_space, Discrete), precision == "bf16" and not self.flat
+        self.discrete, self.bf16 = isinstance(action_space, Discrete), bf16 and not self.flat
         self.features_dtype = torch.bfloat16 if self.bf16 else torch.float32
-        outputs = int(action_space.n) if isinstance(action_space, Discrete) else math.prod(action_space.shape)
+        self.outputs = int(action_space.n) if isinstance(action_space, Discrete) else math.prod(action_space.shape)
         self.body = nn.Sequential() if self.flat else build.cnn(observation_space.shape, hidden)
-        sizes = [inputs, *hidden] if self.flat else [hidden[-1]]
-        self.actor = build.mlp([*sizes, outputs], 0.01)
-        self.critic = build.mlp([*sizes, 1], 1.0)
-        self.normalizer = RunningMeanStd((inputs,)) if normalize_obs else None
-        self.shape: MlpShape | None = None
-        if self.flat and len(hidden) == 2 and not layer_norm:
-            self.shape = MlpShape(inputs, hidden[0], hidden[1], outputs, activation, not self.discrete)
+        self.normalizer = RunningMeanStd((self.inputs,)) if normalize_obs else None
         self.action_centre: Tensor
         self.action_half: Tensor
         if isinstance(action_space, Box):
-            self.log_std = nn.Parameter(torch.full((outputs,), initial_log_std))
             low, high = torch.from_numpy(action_space.low), torch.from_numpy(action_space.high)
             self.register_buffer("action_centre", (low + high) / 2)
             self.register_buffer("action_half", (high - low) / 2)
@@ -152,39 +148,18 @@ class ActorCritic(nn.Module):
 
     def hidden(self, features: Tensor) -> Tensor:
         """What actor and critic are given, float32: the features of vectors, and what images' layers make of theirs."""
-        if not self.bf16:
-            return self.body(features)
-        with torch.autocast(
-            features.device.type, torch.bfloat16, cache_enabled=False
-        ):  # no CUDA graph can hold the cache
-            return self.body(features).float()
-
-    def forward(self, obs: Tensor) -> tuple[Any, Tensor]:
-        """The policy's distribution and the value `[..., N]`."""
-        hidden = self.hidden(self.features(obs))
-        return self._distribution(hidden), self.critic(hidden).squeeze(-1)
+        return multiplied(self.body, features, self.bf16)
 
     def distribution(self, obs: Tensor) -> Any:
-        """A `Categorical` or `Gaussian` (see `gpusim.kernels.distributions`)."""
+        """One of `gpusim.kernels.distributions`."""
         return self._distribution(self.hidden(self.features(obs)))
 
     def _distribution(self, hidden: Tensor) -> Any:
-        out = self.actor(hidden)
-        return Categorical(out) if self.discrete else Gaussian(out, self.log_std)
-
-    def value(self, obs: Tensor) -> Tensor:
-        """`[..., N]`."""
-        return self.critic(self.hidden(self.features(obs))).squeeze(-1)
+        raise NotImplementedError
 
     def as_held(self, flat: Tensor) -> MlpPolicy | None:
         """The same policy and value, of parameters in one vector, as kernels hold them; None where they cannot."""
-        if self.shape is None or mlp_problem(self.shape):
-            return None
-        mean, scale = (
-            (None, None) if self.normalizer is None else (self.normalizer.mean.float(), self.normalizer.scale())
-        )
-        centre, half = (None, None) if self.discrete else (self.action_centre, self.action_half)
-        return MlpPolicy(flat, self.shape, mean, scale, centre, half)
+        return None
 
     def trained(self) -> list[nn.Parameter]:
         """The parameters that the outputs depend on."""
@@ -220,6 +195,67 @@ class ActorCritic(nn.Module):
                 "policy",
                 environment=row,
             )
+
+
+class ActorCritic(PolicyNetwork):
+    """Policy and value of an observation.
+
+    Args:
+        observation_space, action_space: of one environment.
+        hidden: widths of the hidden layers of each of the two networks; of an image's, of the layers that both share.
+        normalize_obs: whether observations pass through running statistics first.
+        initial_log_std: of a Gaussian policy, in units of half the action's range.
+        generator: on the CPU, where the weights are drawn.
+        network: mlp, cnn (of images `[H, W, C]` only), or auto: cnn for those.
+        layer_norm: normalize each hidden layer before its activation.
+        precision: "bf16" lets the layers of images multiply so.
+    """
+
+    def __init__(
+        self,
+        observation_space: Box,
+        action_space: Discrete | Box,
+        hidden: Sequence[int],
+        activation: str,
+        normalize_obs: bool,
+        initial_log_std: float,
+        generator: torch.Generator,
+        network: str = "auto",
+        layer_norm: bool = False,
+        precision: str = "tf32x3",
+    ):
+        build = Build(activation, generator, layer_norm)
+        super().__init__(observation_space, action_space, hidden, normalize_obs, build, network, precision == "bf16")
+        sizes = [self.inputs, *hidden] if self.flat else [hidden[-1]]
+        self.actor = build.mlp([*sizes, self.outputs], 0.01)
+        self.critic = build.mlp([*sizes, 1], 1.0)
+        self.shape: MlpShape | None = None
+        if self.flat and len(hidden) == 2 and not layer_norm:
+            self.shape = MlpShape(self.inputs, hidden[0], hidden[1], self.outputs, activation, not self.discrete)
+        if not self.discrete:
+            self.log_std = nn.Parameter(torch.full((self.outputs,), initial_log_std))
+
+    def forward(self, obs: Tensor) -> tuple[Any, Tensor]:
+        """The policy's distribution and the value `[..., N]`."""
+        hidden = self.hidden(self.features(obs))
+        return self._distribution(hidden), self.critic(hidden).squeeze(-1)
+
+    def _distribution(self, hidden: Tensor) -> Any:
+        out = self.actor(hidden)
+        return Categorical(out) if self.discrete else Gaussian(out, self.log_std)
+
+    def value(self, obs: Tensor) -> Tensor:
+        """`[..., N]`."""
+        return self.critic(self.hidden(self.features(obs))).squeeze(-1)
+
+    def as_held(self, flat: Tensor) -> MlpPolicy | None:
+        if self.shape is None or mlp_problem(self.shape):
+            return None
+        mean, scale = (
+            (None, None) if self.normalizer is None else (self.normalizer.mean.float(), self.normalizer.scale())
+        )
+        centre, half = (None, None) if self.discrete else (self.action_centre, self.action_half)
+        return MlpPolicy(flat, self.shape, mean, scale, centre, half)
 
 
 class QNetwork(ActorCritic):

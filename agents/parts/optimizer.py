@@ -20,7 +20,7 @@ class Adam(nn.Module):
 
     def __init__(self, parameters: Iterable[nn.Parameter], eps: float = 1e-5, max_grad_norm: float = 0.5):
         super().__init__()
-        parameters = list(parameters)
+        self.trained = parameters = list(parameters)
         self.eps, self.max_grad_norm = eps, max_grad_norm
         self.flat = torch.cat([p.detach().flatten() for p in parameters])
         self.grad = torch.zeros_like(self.flat)
@@ -37,9 +37,12 @@ class Adam(nn.Module):
             start = stop
 
     def step(self, loss: Tensor, learning_rate: float | Tensor) -> Tensor:
-        """One step down the gradient of `loss`; the gradient's norm before clipping, a scalar."""
+        """One step down the gradient of `loss`; the gradient's norm before clipping, a scalar.
+
+        Of other parameters, which `loss` may come by too, no gradient is computed.
+        """
         self.grad.zero_()
-        loss.backward()
+        loss.backward(inputs=self.trained)
         with torch.no_grad():
             norm = torch.linalg.vector_norm(self.grad)
             self.grad.mul_((self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))

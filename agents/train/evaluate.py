@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import gpusim
-from gpusim.agents.parts.networks import ActorCritic
+from gpusim.agents.parts.networks import PolicyNetwork
 from gpusim.agents.train.discovery import learner_class
 from gpusim.agents.train.environments import (
     Environments,
@@ -40,7 +40,7 @@ ON_HOST = 8  # environments that play on the host
 class Policy:
     """Callable from observations `[N, *obs]` to actions `[N]` int64 or `[N, d]` float32, tensors or arrays as given."""
 
-    def __init__(self, network: ActorCritic, env: Task, deterministic: bool, seed: int = 0, threads: int = 0):
+    def __init__(self, network: PolicyNetwork, env: Task, deterministic: bool, seed: int = 0, threads: int = 0):
         self.network, self.env, self.threads = network, env, threads
         self.device = next(network.parameters()).device
         self.dtype = torch.from_numpy(np.empty(0, env.observation_space.dtype)).dtype

@@ -11,7 +11,7 @@ from torch import Tensor
 from gpusim import checks
 from gpusim.agents.parts.episodes import EpisodeWindow
 from gpusim.agents.parts.finite import Watch
-from gpusim.agents.parts.networks import ActorCritic
+from gpusim.agents.parts.networks import ActorCritic, PolicyNetwork
 from gpusim.agents.parts.optimizer import Adam
 from gpusim.agents.parts.recurrent import Memory, MemoryPolicy, Recurrent
 from gpusim.agents.train import environments
@@ -92,7 +92,7 @@ class Learner:
             raise InputError(f"episodic_life is for games that count lives, which {config.env} does not: leave it off.")
 
     @staticmethod
-    def make_network(config: Any, task: Task, generator: torch.Generator) -> ActorCritic:
+    def make_network(config: Any, task: Task, generator: torch.Generator) -> PolicyNetwork:
         """The network to train, its weights drawn by `generator`, on the CPU."""
         return ActorCritic(
             task.observation_space, task.action_space, config.hidden, config.activation, config.normalize_obs,
