@@ -80,3 +80,18 @@ ENDLESS = probe("Endless", zero, endless, limit=5)
 CHOSEN = probe("Chosen", zero, chosen)
 MATCHED = probe("Matched", coin, matched)
 AIMED = probe("Aimed", zero, aimed, continuous=True)
+
+
+def followed(s, action, rng, p):
+    return s, -(action - 0.5 * s.x) * (action - 0.5 * s.x), s.x == s.x
+
+
+class Continuous:
+    """The same of continuous actions, and one whose action has to follow what is seen."""
+
+    CONSTANT = probe("ContinuousConstant", zero, constant, continuous=True)
+    SEEN = probe("ContinuousSeen", coin, seen, continuous=True)
+    DELAYED = probe("ContinuousDelayed", zero, delayed, continuous=True)
+    ENDLESS = probe("ContinuousEndless", zero, endless, continuous=True, limit=5)
+    AIMED = AIMED
+    FOLLOWED = probe("ContinuousFollowed", coin, followed, continuous=True)

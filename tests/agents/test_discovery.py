@@ -81,18 +81,20 @@ def hill(tmp_path, monkeypatch):
 
 
 def test_those_there_are():
-    assert discovery.algorithms() == ("a2c", "dqn", "ppo", "pqn", "reinforce")
+    assert discovery.algorithms() == ("a2c", "dqn", "ppo", "pqn", "reinforce", "sac", "td3")
 
 
 def test_none_other_is_imported():
-    with pytest.raises(InputError, match="no algorithm is called 'learner'; there are a2c, dqn, ppo, pqn, reinforce"):
+    with pytest.raises(
+        InputError, match="no algorithm is called 'learner'; there are a2c, dqn, ppo, pqn, reinforce, sac, td3"
+    ):
         discovery.module("learner")
 
 
 def test_another_is_one_file(hill, tmp_path, capsys):
-    assert discovery.algorithms() == ("a2c", "dqn", "hill", "ppo", "pqn", "reinforce")
+    assert discovery.algorithms() == ("a2c", "dqn", "hill", "ppo", "pqn", "reinforce", "sac", "td3")
     assert gpusim_("--help") == 0
-    assert "train a2c, dqn, hill, ppo, pqn or reinforce on an environment" in capsys.readouterr().out
+    assert "train a2c, dqn, hill, ppo, pqn, reinforce, sac or td3 on an environment" in capsys.readouterr().out
     assert gpusim_("train", "hill", "CartPole-v1", "--help") == 0
     assert "Steps of every environment with the same weights." in capsys.readouterr().out
     sizes = ["--num-envs", "4", "--num-steps", "30", "--total-steps", "600", "--checkpoint-every", "2"]
