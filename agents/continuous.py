@@ -26,6 +26,8 @@ ROOT_2 = math.sqrt(2)
 class ContinuousConfig(OffPolicyConfig):
     """Settings of a policy of continuous actions with twin critics."""
 
+    env: str = "Pendulum-v1"
+    """Id of the environment; one's own after the module or file that registers it: mine:Mine-v0, path/to/mine.py:Mine-v0."""
     num_envs: Count = 8
     """Environments that step together."""
     num_steps: Count = 1

@@ -15,12 +15,13 @@ import pytest
 import gpusim
 from gpusim.agents.train.discovery import algorithms, module
 from gpusim.agents.train.learner import Learner
-from gpusim.envs.classic import cartpole
+from gpusim.envs.classic import cartpole, pendulum
 
 ROOT = Path(gpusim.__file__).parent.parent
 TO_COLLECT = 7  # from `train` to the learner's `collect`, that of the latter included
 TO_THE_MATHS = 8  # from the learner's `collect` to the environment's `step`, both included
 SMALL = {"num_envs": 4, "total_steps": 64, "backend": "eager", "device": "cpu"}
+MATHS = {"CartPole-v1": cartpole.step, "Pendulum-v1": pendulum.step}
 FEW = {"num_steps": 8, "minibatches": 2, "episode_steps": 16, "learning_starts": 40, "batch_size": 8}
 
 
@@ -58,20 +59,21 @@ def trained(algorithm):
     """The stacks of the environment's steps while a small learner collects, and its `train`."""
     ours = module(algorithm)
     fields = inspect.signature(ours.Config).parameters
-    config = ours.Config(env="CartPole-v1", **SMALL, **{name: n for name, n in FEW.items() if name in fields})
-    with calls_of(cartpole.step) as stacks:
+    config = ours.Config(**SMALL, **{name: n for name, n in FEW.items() if name in fields})
+    with calls_of(MATHS[config.env]) as stacks:
         ours.train(config)
     return [stack for stack in stacks if Learner.collect.__code__ in stack], ours.train
 
 
 def longest(algorithm, first, last):
-    """The files of the longest way; None stands for the algorithm's `train`."""
+    """The files of the longest way; None stands for the algorithm's `train`, or for its environment's step."""
     stacks, train = trained(algorithm)
     assert stacks, "no step of the environment was seen"
+    last = last or MATHS[module(algorithm).Config().env]
     return max((between(stack, first or train, last) for stack in stacks), key=len)
 
 
-WAYS = [(None, Learner.collect, TO_COLLECT), (Learner.collect, cartpole.step, TO_THE_MATHS)]
+WAYS = [(None, Learner.collect, TO_COLLECT), (Learner.collect, None, TO_THE_MATHS)]
 
 
 @pytest.mark.parametrize(("first", "last", "limit"), WAYS, ids=["to_collect", "to_the_maths"])

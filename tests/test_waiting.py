@@ -8,7 +8,7 @@ import torch
 
 import gpusim
 from gpusim import wrappers
-from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
+from gpusim.agents import a2c, dqn, ppo, pqn, reinforce, sac, td3
 from gpusim.agents.train.loop import Reading
 from gpusim.envs.classic import CLASSIC
 from gpusim.envs.minatar import MINATAR
@@ -156,6 +156,9 @@ EVERYTHING = {
     "normalize_reward": True,
     "repeat": 0.5,
 }
+SETTLED = {name: x for name, x in EVERYTHING.items() if name != "dueling"}
+SETTLED |= {"atoms": 11, "layer_norm": True, "policy_every": 2, "replay_ratio": 0.2}
+ACTIONS = {"CartPole-v1": ("dqn", "pqn"), "Pendulum-v1": ("sac", "td3")}
 LEARNERS = {
     "ppo": (ppo.PPO, ppo.Config, WHOLE),
     "ppo, three layers": (ppo.PPO, ppo.Config, WHOLE | {"hidden": (8, 8, 8), "clip_value": True}),
@@ -164,6 +167,10 @@ LEARNERS = {
     "dqn": (dqn.DQN, dqn.Config, DRAWN),
     "dqn, everything": (dqn.DQN, dqn.Config, DRAWN | EVERYTHING),
     "reinforce": (reinforce.Reinforce, reinforce.Config, {"episode_steps": 4}),
+    "sac": (sac.SAC, sac.Config, DRAWN | {"replay_ratio": 0.2}),
+    "sac, everything": (sac.SAC, sac.Config, DRAWN | SETTLED),
+    "td3": (td3.TD3, td3.Config, DRAWN | {"replay_ratio": 0.2}),
+    "td3, everything": (td3.TD3, td3.Config, DRAWN | SETTLED),
 }
 
 
@@ -172,7 +179,7 @@ LEARNERS = {
 @pytest.mark.parametrize("name", list(LEARNERS))
 def test_learners(gpu, name, backend):
     kind, config, settings = LEARNERS[name]
-    envs = ("CartPole-v1",) if "q" in name else ("CartPole-v1", "Pendulum-v1")
+    envs = [e for e, those in ACTIONS.items() if name[:3] in those or name[:3] in ("ppo", "a2c", "rei")]
     for env in envs:
         learner = kind(config(env=env, backend=backend, **(SMALL | settings)))
         with gpu.busy():

@@ -104,7 +104,7 @@ def refuse(sentence: str) -> None:
 
 
 def train(args: list[str]) -> int:
-    from gpusim.agents.train.discovery import algorithms
+    from gpusim.agents.train.discovery import algorithms, module
     from gpusim.agents.train.run import RunFolder, check_free, make_learner, preset
 
     if len(args) < 2 or args[0].startswith("-") or args[1].startswith("-"):
@@ -116,10 +116,9 @@ def train(args: list[str]) -> int:
                 "`gpusim train ppo --help` lists the options."
             )
             return 0
-        console.say(
-            "The defaults shown are those for CartPole-v1; name another environment before --help to see its own."
-        )
-        options(preset(args[0], "CartPole-v1"), ["--help"], f"gpusim train {args[0]} ENV", hidden=("env",))
+        shown = module(args[0]).Config.env
+        console.say(f"The defaults shown are those for {shown}; name another environment before --help to see its own.")
+        options(preset(args[0], shown), ["--help"], f"gpusim train {args[0]} ENV", hidden=("env",))
     algorithm, env = args[:2]
     default = preset(algorithm, env, **_sizes(args[2:], preset(algorithm, env)))
     config = options(default, args[2:], f"gpusim train {algorithm} {shlex.quote(env)}", hidden=("env",))

@@ -3,16 +3,17 @@
 import pytest
 import torch
 
-from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
+from gpusim.agents import a2c, dqn, ppo, pqn, reinforce, sac, td3
 from gpusim.agents.train.evaluate import evaluate
 
 LEARNERS = [(a2c, a2c.A2C), (dqn, dqn.DQN), (ppo, ppo.PPO), (pqn, pqn.PQN), (reinforce, reinforce.Reinforce)]
+LEARNERS += [(sac, sac.SAC), (td3, td3.TD3)]
 
 
 def learned(module, kind):
-    learner = kind(module.Config(env="CartPole-v1", num_envs=4, device="cpu", backend="eager"))
+    learner = kind(module.Config(num_envs=4, device="cpu", backend="eager"))
     losses = [list(learner.iterate().values()) for _ in range(2)]
-    returns = evaluate(lambda obs: learner.network.act(obs, None), "CartPole-v1", 3, seed=1)
+    returns = evaluate(lambda obs: learner.network.act(obs, None), learner.config.env, 3, seed=1)
     return losses, [*learner.network.state_dict().values()], returns
 
 

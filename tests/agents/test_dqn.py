@@ -406,5 +406,5 @@ def test_bad_input_is_refused(changes, sentence):
 def test_the_command_line_refuses_in_one_line(tmp_path, capsys):
     assert command("train", "dqn", "Pendulum-v1", "--run-dir", tmp_path / "run") == 2
     err = capsys.readouterr().err
-    assert err == "gpusim: dqn chooses among discrete actions, and Pendulum-v1 has continuous ones: use ppo.\n"
+    assert err == "gpusim: dqn chooses among discrete actions, and Pendulum-v1 has continuous ones: use sac or ppo.\n"
     assert not (tmp_path / "run").exists()

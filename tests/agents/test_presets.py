@@ -18,7 +18,8 @@ from gpusim.agents.train.run import make_learner, preset
 SIZES = (MANY, 4096, 65_536, 1_048_576)
 PRESETS = [(algorithm, env) for env in presets.names() for algorithm in presets.tables(env) if "-v" in env]
 MASSIVE = presets._table("any")["ppo"]["many"]
-ITERATIONS = {e: presets.tables(e)[a]["many"]["iterations"] for a, e in PRESETS if "many" in presets.tables(e)[a]}
+LARGE = {(a, e): presets.tables(e)[a]["many"]["iterations"] for a, e in PRESETS if "many" in presets.tables(e)[a]}
+ITERATIONS = {env: iterations for (algorithm, env), iterations in LARGE.items() if algorithm == "ppo"}
 
 
 def shown(capsys, *args):
@@ -42,6 +43,19 @@ def test_iterations_and_updates_do_not_depend_on_the_size(env, num_envs):
     assert len(config.hidden) == 2
     assert 16 <= min(config.hidden) <= max(config.hidden) <= 256
     assert config.target_kl is None
+
+
+@pytest.mark.parametrize("num_steps", [1, 4])
+@pytest.mark.parametrize("num_envs", SIZES)
+@pytest.mark.parametrize("algorithm", ["sac", "td3"])
+def test_updates_from_a_replay_do_not_depend_on_the_size(algorithm, num_envs, num_steps):
+    """Two an iteration after the tenth, of a replay that holds 1,024 iterations."""
+    config = preset(algorithm, "Pendulum-v1", num_envs=num_envs, num_steps=num_steps)
+    config.check()
+    assert config.iterations == LARGE[algorithm, "Pendulum-v1"]
+    assert [config.updates(i) for i in (0, 8, 9, 10, 500)] == [0, 0, 2, 2, 2]
+    assert config.capacity == 1024 * num_envs * num_steps
+    assert config.idle is None
 
 
 @pytest.mark.parametrize(("algorithm", "env"), PRESETS)

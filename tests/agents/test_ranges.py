@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import gpusim
-from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
+from gpusim.agents import a2c, dqn, ppo, pqn, reinforce, sac, td3
 from gpusim.agents.app.cli import _sizes, options
 from gpusim.agents.train.ranges import OneOf, Range, hints, whole
 from gpusim.errors import InputError
 
-LEARNERS = {m.__name__.rpartition(".")[2]: m for m in (ppo, a2c, reinforce, dqn, pqn)}
+LEARNERS = {m.__name__.rpartition(".")[2]: m for m in (ppo, a2c, reinforce, dqn, pqn, sac, td3)}
 NAN, INF = math.nan, math.inf
 WRONG = {  # type by type, what is none of it
     int: ["8", 4.5, True, [64], None, NAN, INF, -INF, object(), 10**5000, -1, {}],

@@ -42,6 +42,10 @@ RUNS = {  # a dozen iterations each
     "dqn": ["--num-steps", "4", "--total-steps", "192", "--capacity", "96", "--batch-size", "8", "--learning-starts", "32",
             "--prioritized", "--n-step", "2", "--replay-ratio", "0.25"],
     "pqn": ["--num-steps", "8", "--minibatches", "2", "--total-steps", "384", "--repeat", "0.3"],
+    "sac": ["--num-steps", "4", "--total-steps", "192", "--capacity", "96", "--batch-size", "8", "--learning-starts", "32",
+            "--prioritized", "--n-step", "2", "--replay-ratio", "0.25", "--repeat", "0.3"],
+    "td3": ["--num-steps", "4", "--total-steps", "192", "--capacity", "96", "--batch-size", "8", "--learning-starts", "32",
+            "--replay-ratio", "0.25", "--policy-every", "3", "--normalize-obs"],
 }  # fmt: skip
 KINDS = ("before an operation", "within a write", "anywhere")
 OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.truncate")
@@ -100,7 +104,7 @@ def arm(folder, kind, number, size):
 
 def commands(folder, algorithm):
     """What a user tries: to go on; or to begin, which is refused as soon as there is something to go on with."""
-    begin = ["train", algorithm, "CartPole-v1", *COMMON, *RUNS[algorithm], "--run-dir", str(folder)]
+    begin = ["train", algorithm, module(algorithm).Config().env, *COMMON, *RUNS[algorithm], "--run-dir", str(folder)]
     return begin, ["resume", str(folder)]
 
 

@@ -4,8 +4,9 @@ A file here is an environment's, by its id, or a family's, by what stands before
 An environment of a family differs from that by what its own file names.
 From MANY environments on its table `many` takes the place of what it names, and that of `any.toml` before it. Then an
 iteration makes the same updates whatever `num_envs`, of minibatches that grow with it, so a preset lasts for a number of
-`iterations`: `total_steps` follows. All were seen to work, but where a file says otherwise. `expected_return` is no setting:
-the mean return that the policy's mode is expected to reach, which `benchmarks/ten_seeds.py` looks at.
+`iterations`: `total_steps` follows. Of learners from a replay it says how many `updates` an iteration makes, and how many
+iterations are `kept` and go `before`. All were seen to work, but where a file says otherwise. `expected_return` is no
+setting: the mean return that the policy's mode is expected to reach, which `benchmarks/ten_seeds.py` looks at.
 """
 
 import functools
@@ -19,6 +20,7 @@ from gpusim import source
 from gpusim.adapters.gymnasium_host import is_atari
 
 MANY = 512
+ITERATIONS = {"iterations": "total_steps", "before": "learning_starts", "kept": "capacity"}  # numbers of them, as steps
 C = TypeVar("C", bound=type)
 Table = dict[str, Any]
 
@@ -47,7 +49,9 @@ def settings(algorithm: str, env: str, asked: Table) -> Table:
         return values
     values |= many
     steps = num_envs * _count(asked.get("num_steps"), values["num_steps"])
-    return values | {"total_steps": steps * values.pop("iterations")}
+    sizes = {field: steps * values.pop(name) for name, field in ITERATIONS.items() if name in values}
+    ratio = {"replay_ratio": values.pop("updates") / steps} if "updates" in values else {}
+    return values | sizes | ratio
 
 
 def expected_returns() -> dict[tuple[str, str], float]:
