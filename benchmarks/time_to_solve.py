@@ -1,14 +1,15 @@
-"""Seconds from the start of the process until CartPole is solved, ours beside the peers'.
+"""Seconds from the start of the process until CartPole is solved, or Pendulum by SAC, ours beside the peers'.
 
-    python benchmarks/time_to_solve.py [--seeds 5] [--algorithms ppo dqn]
+    python benchmarks/time_to_solve.py [--seeds 5] [--algorithms ppo dqn sac]
 
-Solved means that the last 100 episodes of training, by the policy that explores, return 475 on average. The clock starts
-before Python does, so imports and compilation count; every seed is a new process, one at a time, the learners taking
+CartPole is solved when the last 100 episodes of training, by the policy that explores, return 475 on average; Pendulum
+when ten episodes of the policy's mode, asked every 512 steps while the clock stands, return −200 (peers/until.py). The clock
+starts before Python does, so imports and compilation count; every seed is a new process, one at a time, the learners taking
 turns. A peer's run that ends unsolved, or is stopped after `--limit` seconds, counts with all its time, as a lower bound.
 What was learned then plays 100 episodes in Gymnasium's own environment. Peers have the settings that they or their zoo
-publish for CartPole (peers/*_cartpole.py); `make peers` installs them. PureJaxRL and CleanRL are no packages here:
-PUREJAXRL=CHECKOUT and CLEANRL=CHECKOUT name copies of their repositories, for this and for `make peers`, which installs
-what CleanRL imports only then.
+publish for the task (peers/*_cartpole.py, *_pendulum.py); `make peers` installs them. PureJaxRL and CleanRL are no packages
+here: PUREJAXRL=CHECKOUT and CLEANRL=CHECKOUT name copies of their repositories, for this and for `make peers`, which
+installs what CleanRL imports only then.
 """
 
 import json
@@ -31,12 +32,13 @@ from pictures import time_to_solve as picture
 from report import folder, publish, say
 
 ENV = "CartPole-v1"
-TARGET = 475.0
+TARGETS = {"ppo": 475.0, "dqn": 475.0, "sac": -200.0, "td3": -200.0}
+DRIVEN = ("sac", "td3")  # of ours, by peers/gpusim_pendulum.py
 
 
 @dataclass(frozen=True)
 class Config:
-    """Seconds from the start of the process until CartPole is solved."""
+    """Seconds from the start of the process until a task is solved."""
 
     seeds: int = 5
     """Seeds 0 to this."""
@@ -68,17 +70,23 @@ def main(config: Config) -> None:
 
 
 def ours(algorithm: str, seed: int) -> dict[str, Any]:
-    """One process of `gpusim train`; the times in seconds."""
+    """One process of `gpusim train`, or of what asks the policy as the peers' drivers do; the times in seconds."""
+    target = TARGETS[algorithm]
+    if algorithm in DRIVEN:
+        command = [sys.executable, str(FOLDER / "gpusim_pendulum.py"), algorithm, str(seed), str(target)]
+        start = time.time()
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return row("gpusim", algorithm, seed, start, json.loads(done.stdout.splitlines()[-1]))
     with tempfile.TemporaryDirectory() as parent:
         run = Path(parent) / "run"
-        args = ["train", algorithm, ENV, "--seed", str(seed), "--target-return", str(TARGET), "--device", "cpu"]
+        args = ["train", algorithm, ENV, "--seed", str(seed), "--target-return", str(target), "--device", "cpu"]
         start = time.time()
         subprocess.run(
             [sys.executable, "-m", "gpusim.agents", *args, "--run-dir", str(run)], check=True, capture_output=True
         )
         last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
         score = float(evaluate_oracle(load_policy(run, True, "cpu"), ENV, 100, seed + 10_000).mean())
-    found = {"solved": (last["return"] or 0.0) >= TARGET, "time": last["time"], "training": last["seconds"]}
+    found = {"solved": (last["return"] or 0.0) >= target, "time": last["time"], "training": last["seconds"]}
     return row("gpusim", algorithm, seed, start, found | {"steps": last["steps"], "score": score})
 
 
@@ -91,7 +99,7 @@ def theirs(peer: Learner, algorithm: str, seed: int, limit: float) -> dict[str, 
     if missing := peer.missing():
         raise RuntimeError(missing)
     start = time.time()
-    command = [str(peer.venv.python), str(FOLDER / peer.driver), algorithm, str(seed), str(TARGET)]
+    command = [str(peer.venv.python), str(FOLDER / peer.driver), algorithm, str(seed), str(TARGETS[algorithm])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired:

@@ -73,9 +73,9 @@ class Peer:
 
 @dataclass(frozen=True)
 class Learner:
-    """A peer that learns CartPole until it is solved: DRIVER ALGORITHM SEED TARGET prints one line of JSON, with `solved`,
-    `time` (when, by the clock), `training` [s], `steps`, `score` (in Gymnasium's environment), `versions`, and, where it
-    can be told apart, `compile` [s]."""
+    """A peer that learns CartPole, or Pendulum, until it is solved: DRIVER ALGORITHM SEED TARGET prints one line of JSON,
+    with `solved`, `time` (when, by the clock), `training` [s], `steps`, `score` (in Gymnasium's environment), `versions`,
+    and, where it can be told apart, `compile` [s]."""
 
     name: str
     venv: Venv

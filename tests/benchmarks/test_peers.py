@@ -151,7 +151,7 @@ def test_the_learners_say_what_there_is():
     assert {learner.name for learner in catalogue.learners()} >= {"Stable-Baselines3", "Rejax"}
     for learner in catalogue.learners():
         assert learner.venv.requirements.is_file(), learner.name
-        assert set(learner.algorithms) <= {"ppo", "dqn", "pqn"}, learner.name
+        assert set(learner.algorithms) <= {"ppo", "dqn", "pqn", "sac"}, learner.name
 
 
 def test_a_peer_is_one_file(tmp_path):
