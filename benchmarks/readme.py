@@ -37,6 +37,7 @@ class Words(NamedTuple):
     continuous: str
     unlimited: str
     against: str
+    reference: str
 
 
 LANGUAGES = {
@@ -46,8 +47,11 @@ LANGUAGES = {
         "continuous, {}",
         "none",
         "{}'s `{}`",
+        "a reference in NumPy, `{}`",
     ),
-    "zh": Words("| id | 观测 | 动作 | 时限 | 对照 |", "图像，{}", "连续，{}", "无", "{} 的 `{}`"),
+    "zh": Words(
+        "| id | 观测 | 动作 | 时限 | 对照 |", "图像，{}", "连续，{}", "无", "{} 的 `{}`", "NumPy 参考实现 `{}`"
+    ),
 }
 
 
@@ -78,13 +82,14 @@ def row(env: Env, words: Words) -> str:
     sys.path.insert(0, str(ROOT))
     from tests.envs.beside import oracle
 
+    source, name = oracle(env).against
     sizes, space = "×".join(map(str, env.observation_space.shape)), env.action_space
     cells = (
         env.id,
         words.image.format(sizes) if len(env.observation_space.shape) > 1 else sizes,
         str(space.n) if isinstance(space, Discrete) else words.continuous.format(space.shape[0]),
         str(env.max_episode_steps or words.unlimited),
-        words.against.format(*oracle(env).against),
+        words.against.format(source, name) if source else words.reference.format(name),
     )
     return f"| {' | '.join(cells)} |"
 

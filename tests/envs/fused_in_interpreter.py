@@ -11,9 +11,10 @@ from gymnasium.error import ResetNeeded
 
 import gpusim
 from gpusim import InputError, Uniform
-from gpusim.envs.classic import CLASSIC
+from gpusim.envs.classic import CLASSIC, STATELESS
 from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.pendulum import PENDULUM
+from gpusim.envs.memory.memory_chain import MEMORY_CHAIN
 from gpusim.kernels import tune
 from gpusim.testing import check_vector_env
 from tests.envs.test_stateful_policy import remembering
@@ -75,7 +76,8 @@ def agree_rolled(ours, theirs):
 
 
 SIZES = [(1, 5, 2), (7, 30, 3), (37, 5, 2), (100, 1, 1)]
-CASES = [*((e, *size) for e in CLASSIC for size in SIZES), *((e, 7, 9, 3) for e in LOWERED), (SWARM, 37, 3, 1)]
+FEW = (*LOWERED, *STATELESS, MEMORY_CHAIN)
+CASES = [*((e, *size) for e in CLASSIC for size in SIZES), *((e, 7, 9, 3) for e in FEW), (SWARM, 37, 3, 1)]
 
 
 @each_mode

@@ -11,7 +11,7 @@ import pytest
 
 import gpusim
 from gpusim.envs import ENVIRONMENTS
-from gpusim.envs.classic import CLASSIC
+from gpusim.envs.classic import CLASSIC, STATELESS
 from gpusim.envs.found import found
 
 ROOT = Path(__file__).parent.parent.parent
@@ -65,8 +65,9 @@ def test_one_file_adds_an_environment(tmp_path):
     (tmp_path / "gpusim" / "envs" / "coin.py").write_text(COIN)
     done = run(tmp_path, "-c", USE)
     assert done.returncode == 0, done.stderr
-    classic, others = [env.id for env in CLASSIC], [env.id for env in ENVIRONMENTS[len(CLASSIC) :]]
-    assert done.stdout.strip() == f"{[*classic, 'Coin-v0', *others, *gpusim.env_ids(gpusim.PhysicsEnv)]} True"
+    ids, classic = [env.id for env in ENVIRONMENTS], len(CLASSIC) + len(STATELESS)
+    robots = gpusim.env_ids(gpusim.PhysicsEnv)
+    assert done.stdout.strip() == f"{[*ids[:classic], 'Coin-v0', *ids[classic:], *robots]} True"
 
 
 POLE = """'A pole of another family, held to the numbers of the first.'

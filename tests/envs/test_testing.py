@@ -8,7 +8,8 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 
 import gpusim
-from gpusim.envs.classic import CLASSIC
+from gpusim.envs.classic import CLASSIC, STATELESS
+from gpusim.envs.memory.memory_chain import MEMORY_CHAIN
 from gpusim.testing import check_vector_env
 
 MODES = ["same_step", "next_step", "disabled"]
@@ -19,7 +20,7 @@ def make(kind=gpusim.VectorEnv, env="CartPole-v1", **kwargs):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("env", [env.id for env in CLASSIC])
+@pytest.mark.parametrize("env", [env.id for env in (*CLASSIC, *STATELESS, MEMORY_CHAIN)])
 def test_ours_are_right(env, mode):
     check_vector_env(make(env=env, autoreset_mode=mode))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpusim.envs.classic import CLASSIC
+from gpusim.envs.classic import CLASSIC, STATELESS
+from gpusim.envs.memory.memory_chain import MEMORY_CHAIN
 from gpusim.kernels import lang
 from gpusim.kernels.lang import Rng
 from gpusim.kernels.lower import LoweringError, check, lower
@@ -17,7 +18,7 @@ from tests.kernels import refused
 
 triton = pytest.importorskip("triton")
 HERE = Path(__file__).parent
-each_env = pytest.mark.parametrize("env", CLASSIC, ids=lambda e: e.id)
+each_env = pytest.mark.parametrize("env", [*CLASSIC, *STATELESS, MEMORY_CHAIN], ids=lambda e: e.id)
 
 
 @pytest.mark.slow

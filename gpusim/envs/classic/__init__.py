@@ -1,7 +1,8 @@
-"""The classic control problems, as Gymnasium has them."""
+"""The classic control problems, as Gymnasium has them, and `STATELESS`, some of them without velocities."""
 
 from gpusim.envs.found import found
 
-CLASSIC = found(__name__)
+_ALL = found(__name__)
+CLASSIC, STATELESS = (tuple(e for e in _ALL if e.id.startswith("Stateless") == less) for less in (False, True))
 
-__all__ = ["CLASSIC"]
+__all__ = ["CLASSIC", "STATELESS"]

@@ -1,10 +1,12 @@
 """CartPole-v1: balance a pole on a cart by pushing it left or right (Barto, Sutton & Anderson, 1983).
 
 Same dynamics, reward and limits as Gymnasium's `CartPoleEnv` (Euler integration, reward 1 for every step, the last
-included), checked against it step by step in tests/envs/test_parity.py.
+included), checked against it step by step in tests/envs/test_parity.py. StatelessCartPole-v1 shows the two positions
+alone, as POPGym's does (Morad et al., 2023): how fast they change has to be remembered.
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +63,10 @@ def observe(s: State, p: Params) -> tuple[Lane, ...]:
     return s.x, s.x_dot, s.theta, s.theta_dot
 
 
+def observe_positions(s: State, p: Params) -> tuple[Lane, ...]:
+    return s.x, s.theta
+
+
 _HIGH = np.array([4.8, np.inf, 24 * math.pi / 180, np.inf], dtype=np.float32)
 
 CARTPOLE = Env(
@@ -74,4 +80,11 @@ CARTPOLE = Env(
     max_episode_steps=500,
     reward_threshold=475.0,
     render=gymnasium_renderer("CartPole-v1", fps=50, length="half_length", x_threshold="x_limit"),
+)
+
+STATELESS_CARTPOLE = replace(
+    CARTPOLE,
+    id="StatelessCartPole-v1",
+    observe=observe_positions,
+    observation_space=Box(-_HIGH[[0, 2]], _HIGH[[0, 2]]),
 )

@@ -1,10 +1,12 @@
 """Pendulum-v1: swing a pendulum up and hold it, paying for angle, speed and torque; it never terminates.
 
 Same dynamics as Gymnasium's `PendulumEnv` (semi-implicit Euler), checked against it step by step in
-tests/envs/test_parity.py.
+tests/envs/test_parity.py. StatelessPendulum-v1 shows the angle alone, as POPGym's does (Morad et al., 2023): the speed has
+to be remembered.
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +53,10 @@ def observe(s: State, p: Params) -> tuple[Lane, ...]:
     return cos(s.theta), sin(s.theta), s.theta_dot
 
 
+def observe_angle(s: State, p: Params) -> tuple[Lane, ...]:
+    return cos(s.theta), sin(s.theta)
+
+
 _HIGH = np.array([1.0, 1.0, 8.0], dtype=np.float32)
 
 PENDULUM = Env(
@@ -64,4 +70,11 @@ PENDULUM = Env(
     max_episode_steps=200,
     reward_threshold=None,
     render=gymnasium_renderer("Pendulum-v1", fps=30, torque="last_u"),
+)
+
+STATELESS_PENDULUM = replace(
+    PENDULUM,
+    id="StatelessPendulum-v1",
+    observe=observe_angle,
+    observation_space=Box(-_HIGH[:2], _HIGH[:2]),
 )
