@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gpusim.agents.train.environments import Given
-    from gpusim.agents.train.evaluate import Policy
+    from gpusim.agents.train.evaluate import Loaded
     from gpusim.agents.train.loop import Result
 
 __all__ = ["load_policy", "resume"]
@@ -19,8 +19,9 @@ sys.meta_path.append(Moved())
 
 def load_policy(
     run: "str | Path", deterministic: bool = False, trust: bool = False, env: "Given | None" = None
-) -> "Policy":
-    """The policy of a run folder, a callable from observations `[N, *obs]` to actions; see `gpusim.agents.train.evaluate`.
+) -> "Loaded":
+    """The policy of a run folder, a callable from observations `[N, *obs]` to actions; of a network that remembers, a
+    `gpusim.policy.StatefulPolicy`, which `rollout` takes too. See `gpusim.agents.train.evaluate`.
 
     `trust=True` imports the environment that was trained on, where that is one's own: `mine.py:Mine-v0`. `env` stands for
     the environments that the run was handed from Python.

@@ -14,6 +14,7 @@ from gpusim.agents.train.environments import Environments, Given, Task, describe
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.ranges import Share
 from gpusim.errors import InputError
+from gpusim.kernels.distributions import EpsilonGreedy
 from gpusim.rollout import Rollout
 
 
@@ -81,9 +82,7 @@ class Explorer(Learner):
             self.scripted = u < self.script_share
         return super().collect(num_steps)
 
-    @torch.no_grad()
-    def _policy(self, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        distribution = self.network.distribution(obs)
+    def chosen(self, distribution: EpsilonGreedy, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if self.repeat:
             action = self.repeat(*distribution.explore(self.generator), self.generator)
         else:

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from gpusim.agents.parts.gated import CELLS
 from gpusim.agents.parts.graph import GraphedIteration
 from gpusim.agents.parts.networks import ActorCritic
 from gpusim.agents.parts.normalize import ReturnScale
 from gpusim.agents.train.config import RunConfig
-from gpusim.agents.train.environments import Given
+from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.ranges import Count, Rate, Share
 from gpusim.errors import InputError
@@ -36,10 +37,21 @@ class OnPolicyConfig(RunConfig):
     """λ of the returns: 0 looks one step ahead, 1 to the end of the rollout."""
     normalize_reward: bool = False
     """Divide rewards by the running deviation of the discounted return."""
+    memory_units: Count = 64
+    """Of the cell of a network that remembers."""
+    shared_memory: bool = False
+    """Give actor and critic one cell, and the hidden layers before it, instead of one each."""
+
+    remembers = True
 
     @property
     def steps_per_iteration(self) -> int:
         return self.num_envs * self.num_steps
+
+    def check(self, task: Task | None = None) -> None:
+        super().check(task)
+        if self.network in CELLS:
+            check_columns(self)
 
 
 def check_passes(config: OnPolicyConfig, minibatches: int) -> None:
@@ -54,10 +66,10 @@ def check_passes(config: OnPolicyConfig, minibatches: int) -> None:
 def check_columns(config: OnPolicyConfig) -> None:
     """Raises InputError where minibatches of whole environments cannot be made."""
     minibatches = getattr(config, "minibatches", 1)
-    if minibatches > config.num_envs:
+    if config.num_envs % minibatches:
         raise InputError(
             f"{minibatches} minibatches cannot be made of {config.num_envs} environments, the steps of each of which stay "
-            "together, as the network remembers them; use fewer minibatches."
+            "together, as the network remembers them: num_envs must be a multiple of minibatches."
         )
 
 
@@ -158,7 +170,7 @@ class OnPolicy(Learner):
         losses = self.learn(rollout, learning_rate)
         if self.network.normalizer is not None:
             self.network.normalizer.update(rollout.obs)
-        return losses._asdict() | {"explained_variance": self.explained}
+        return losses._asdict() | {"explained_variance": self.explained} | self.optimizer.metrics()
 
     def learn(self, rollout: Rollout, learning_rate: float | Tensor) -> Any:
         """Updates the network, and returns the losses, a `NamedTuple` of scalars."""

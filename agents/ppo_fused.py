@@ -39,6 +39,8 @@ def fused_problem(learner: OnPolicy) -> str | None:
         return f'environments step by backend "{learner.env.backend}"'
     if learner.recurrent:
         return "the network remembers"
+    if learner.config.precision == "fp16":
+        return "they do not multiply in fp16"
     if len(learner.env.single_observation_space.shape or ()) != 1:
         return "an observation is an image"
     shape = mlp_shape(learner)

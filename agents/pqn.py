@@ -14,9 +14,11 @@ from torch import Tensor
 
 from gpusim.agents.exploration import ExplorationConfig, Explorer
 from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_passes
+from gpusim.agents.parts.gated import CELLS, RememberingQ
 from gpusim.agents.parts.networks import QNetwork
 from gpusim.agents.train.config import Activation
 from gpusim.agents.train.environments import Given, Task
+from gpusim.agents.train.learner import remembered
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env
 from gpusim.agents.train.ranges import Count, Passes, Positive, Share
@@ -29,7 +31,8 @@ from gpusim.rollout import Rollout
 @by_env
 @dataclass(frozen=True, kw_only=True)
 class Config(ExplorationConfig, OnPolicyConfig):
-    """Settings of PQN. (`initial_log_std` is for continuous actions, which it has not.)"""
+    """Settings of PQN. (`initial_log_std` is for continuous actions, which it has not, and `shared_memory` for an actor and
+    a critic.)"""
 
     num_steps: Count = 32
     """Steps of every environment in one iteration."""
@@ -86,10 +89,14 @@ class PQN(Explorer, OnPolicy):
     @staticmethod
     def make_network(config: Any, task: Task, generator: torch.Generator) -> QNetwork:
         assert isinstance(task.action_space, Discrete)  # as was checked
-        return QNetwork(
+        settings = (
             task.observation_space, task.action_space, config.hidden, config.activation, config.normalize_obs, False,
-            generator, config.network, config.layer_norm, config.precision,
+            generator,
         )  # fmt: skip
+        more = {"layer_norm": config.layer_norm, "precision": config.precision}
+        if config.network in CELLS:
+            return RememberingQ(*settings, **remembered(config) | {"shared": True}, **more)
+        return QNetwork(*settings, config.network, **more)
 
     def iterate(self) -> dict[str, Tensor]:
         self.explore()
@@ -98,10 +105,11 @@ class PQN(Explorer, OnPolicy):
     def learn(self, rollout: Rollout, learning_rate: float | Tensor) -> Losses:
         config = self.config
         value, advantage = self.estimate(rollout)
-        obs, action, target = (x.flatten(0, 1) for x in (rollout.obs, rollout.action.long(), value + advantage))
+        steps = self.arranged((rollout.obs, rollout.action.long(), value + advantage))
         for _ in range(config.epochs):
-            for rows in self.shuffled(config.minibatches):
-                loss, q = pqn_loss(self.network.q(obs[rows]), action[rows], target[rows])
+            for chosen in self.shuffled(config.minibatches):
+                obs, action, target = self.part(steps, chosen)
+                loss, q = pqn_loss(self.output(obs, rollout, chosen).distribution.q, action, target)
                 self.optimizer.step(loss, learning_rate)
         return Losses(loss.detach(), q, self.network.epsilon.clone())
 

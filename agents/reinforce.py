@@ -83,7 +83,7 @@ class Reinforce(Learner):
         known = set(map(id, critic))
         policy = [p for p in self.network.parameters() if id(p) not in known]
         parts = {"optimizer": policy, "baseline": critic}
-        return {name: Adam(part, max_grad_norm=self.config.max_grad_norm) for name, part in parts.items()}
+        return {name: self.adam(part) for name, part in parts.items()}
 
     def iterate(self) -> dict[str, Tensor]:
         config = self.config
@@ -105,7 +105,8 @@ class Reinforce(Learner):
             value_loss = 0.5 * masked_mean((self.network.value(rollout.obs) - target).square(), mask)
             self.optimizers["baseline"].step(value_loss, config.value_learning_rate)
         self.iteration += 1
-        return {"policy": policy.detach(), "value": value_loss.detach(), "entropy": entropy.detach()}
+        losses = {"policy": policy.detach(), "value": value_loss.detach(), "entropy": entropy.detach()}
+        return losses | self.optimizer.metrics()
 
 
 # ----------------------------------------------------------------------------------------------------------- train

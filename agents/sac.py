@@ -82,7 +82,7 @@ class Network(ActorTwinCritic):
         nn.init.constant_(self.actor[-1].get_parameter("bias")[self.outputs :], initial_log_std)
         self.log_temperature = nn.Parameter(torch.tensor([math.log(temperature)]))
 
-    def _distribution(self, hidden: Tensor) -> SquashedGaussian:
+    def policy(self, hidden: Tensor) -> SquashedGaussian:
         mean, log_std = self.acted(hidden).chunk(2, -1)
         return SquashedGaussian(mean, log_std.clamp(*LOG_STD_RANGE))
 

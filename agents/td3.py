@@ -64,7 +64,7 @@ class Network(ActorTwinCritic):
         self.noise: Tensor
         self.register_buffer("noise", torch.tensor(noise))
 
-    def _distribution(self, hidden: Tensor) -> NoisyAction:
+    def policy(self, hidden: Tensor) -> NoisyAction:
         return NoisyAction(self.acted(hidden).tanh(), self.noise)
 
 

@@ -21,7 +21,7 @@ from gpusim.errors import InputError, NotFinite
 
 if TYPE_CHECKING:
     from gpusim.agents.train.config import RunConfig
-    from gpusim.agents.train.evaluate import Policy
+    from gpusim.agents.train.evaluate import Loaded
     from gpusim.agents.train.learner import Learner
     from gpusim.agents.train.run import RunFolder
 
@@ -392,7 +392,7 @@ def evaluation(args: list[str]) -> int:
     return 0
 
 
-def _film(policy: "Policy", asked: Any) -> int:
+def _film(policy: "Loaded", asked: Any) -> int:
     """The exit code; after Ctrl-C there is no video."""
     from gpusim import checks
     from gpusim.agents.app.film import record

@@ -11,7 +11,7 @@ import gpusim
 from gpusim.adapters.gymnasium_host import pictured
 from gpusim.adapters.libraries import explained
 from gpusim.agents.train.environments import describe
-from gpusim.agents.train.evaluate import LONGEST, Policy
+from gpusim.agents.train.evaluate import LONGEST, InPlay, Loaded
 from gpusim.errors import InputError
 from gpusim.host import HostEnv
 from gpusim.render import render_problem
@@ -23,7 +23,7 @@ Progress = Callable[[int, int], None]
 
 @torch.no_grad()
 def record(
-    policy: Policy,
+    policy: Loaded,
     path: str | Path,
     num_envs: int,
     seed: int,
@@ -56,10 +56,10 @@ def record(
     rate = venv.metadata["render_fps"]
     most = _most(venv.max_episode_steps, rate, steps, seconds)
     with Video(path, rate) as video:
-        obs, _ = venv.reset(seed=seed)
+        (obs, _), act = venv.reset(seed=seed), InPlay(policy)
         video.add(gpusim.render(venv))
         for _ in range(most):
-            obs, _, terminated, truncated, infos = venv.step(policy(obs))
+            obs, _, terminated, truncated, infos = venv.step(act(obs))
             video.add(gpusim.render(venv))
             progress(video.frames, most + 1)
             if (terminated | truncated).all():
@@ -68,18 +68,18 @@ def record(
 
 
 def _record_on_host(
-    policy: Policy, path: str | Path, num_envs: int, seed: int, steps: int | None, seconds: float, progress: Progress
+    policy: Loaded, path: str | Path, num_envs: int, seed: int, steps: int | None, seconds: float, progress: Progress
 ) -> tuple[int, Tensor]:
     games, rate = pictured(policy.env.id, num_envs)
     most = _most(policy.env.max_episode_steps, rate, steps, seconds)
-    returns, playing = torch.zeros(num_envs), [True] * num_envs
+    returns, playing, act = torch.zeros(num_envs), [True] * num_envs, InPlay(policy)
     try:
         with Video(path, rate) as video:
             seen = [game.reset(seed=seed + i)[0] for i, game in enumerate(games)]
             frames = [game.render() for game in games]
             video.add(grid(frames, num_envs))
             for _ in range(most):
-                actions = policy(np.stack(seen))
+                actions = act(np.stack(seen))
                 for i, game in enumerate(games):
                     if playing[i]:
                         with explained(policy.env.id, None, "filmed"):

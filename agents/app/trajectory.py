@@ -11,7 +11,7 @@ from gymnasium.spaces import Discrete
 import gpusim
 from gpusim.agents.folder.drawing import panels
 from gpusim.agents.train.environments import Task, describe
-from gpusim.agents.train.evaluate import Policy
+from gpusim.agents.train.evaluate import InPlay, Loaded
 from gpusim.errors import InputError
 from gpusim.host import HostEnv
 
@@ -26,7 +26,7 @@ class Trajectory(NamedTuple):
 
 
 @torch.no_grad()
-def play(policy: Policy, seed: int, most: int = 1000) -> Trajectory:
+def play(policy: Loaded, seed: int, most: int = 1000) -> Trajectory:
     """The policy's episode from the state that the seed begins, at most so many steps of it.
 
     Raises:
@@ -38,10 +38,10 @@ def play(policy: Policy, seed: int, most: int = 1000) -> Trajectory:
     if isinstance(task, gpusim.PhysicsEnv):
         raise InputError(f"{task.id} is stepped by MuJoCo, whose arrays are no trajectory to draw: film it by --video.")
     env = gpusim.make(task, device=str(policy.device), autoreset_mode="disabled")
-    obs, _ = env.reset(seed=seed)
+    (obs, _), act = env.reset(seed=seed), InPlay(policy)
     states, actions, rewards = [env.get_state().state], [], []
     for _ in range(most):
-        action = policy(obs)
+        action = act(obs)
         obs, reward, terminated, truncated, _ = env.step(action)
         states.append(env.get_state().state)
         actions.append(action[0].cpu())

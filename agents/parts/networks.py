@@ -6,6 +6,7 @@ Of vectors they are multilayer perceptrons apart; of images both are a layer eac
 import itertools
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from gpusim.kernels.mlp import MlpShape, mlp_problem
 from gpusim.kernels.policy import MlpPolicy
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
+LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}  # in which layers multiply, by the name of the precision
 FILTERS = 16
 NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # filters, size and stride of each convolution (Mnih et al., 2015)
 NATURE_FROM = 36  # the least height and width that they take
@@ -32,6 +34,7 @@ class Build(NamedTuple):
     activation: str  # a name in ACTIVATIONS
     generator: torch.Generator  # on the CPU, where the weights are drawn
     layer_norm: bool = False  # before every activation (Ba et al., 2016)
+    low: torch.dtype | None = None  # in which all products but the last are made
 
     def weights(self, layer: nn.Linear | nn.Conv2d, gain: float = math.sqrt(2)) -> nn.Module:
         """Orthogonal (Engstrom et al., 2020), biases zero."""
@@ -50,8 +53,8 @@ class Build(NamedTuple):
         return layers
 
     def mlp(self, sizes: Sequence[int], last_gain: float) -> nn.Sequential:
-        layers = self.hidden(sizes[:-1])
-        return nn.Sequential(*layers, self.weights(nn.utils.skip_init(nn.Linear, *sizes[-2:]), last_gain))
+        layers, last = self.hidden(sizes[:-1]), Exact if self.low else nn.Linear
+        return nn.Sequential(*layers, self.weights(nn.utils.skip_init(last, *sizes[-2:]), last_gain))
 
     def cnn(self, shape: Sequence[int], hidden: Sequence[int]) -> nn.Sequential:
         """Of images `[..., H, W, C]`: convolutions, then linear layers.
@@ -80,12 +83,12 @@ class Build(NamedTuple):
         return nn.Sequential(*layers, *self.hidden([cells, *hidden]))
 
 
-def multiplied(layers: nn.Module, x: Tensor, bf16: bool) -> Tensor:
-    """What `layers` make of `x`, float32; their products are made in bf16 where so wished."""
-    if not bf16:
-        return layers(x)
-    with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False):  # which a graph could not hold
-        return layers(x).float()
+class Exact(nn.Linear):
+    """A linear layer in float32, whatever those before it multiplied in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
 
 
 class Image(nn.Module):
@@ -101,7 +104,7 @@ class Image(nn.Module):
 
 class PolicyNetwork(nn.Module):
     """What every policy's network has: an observation's features, and how its actions reach the environment. A kind of it
-    adds the layers that make a distribution of what `hidden` gives.
+    adds the layers that make a distribution of what `body` gives.
 
     Args:
         observation_space, action_space: of one environment.
@@ -109,7 +112,6 @@ class PolicyNetwork(nn.Module):
         normalize_obs: whether observations pass through running statistics first.
         build: makes the layers.
         network: mlp, cnn (of images `[H, W, C]` only), or auto: cnn for those.
-        bf16: whether the layers of images multiply so.
     """
 
     def __init__(
@@ -120,13 +122,13 @@ class PolicyNetwork(nn.Module):
         normalize_obs: bool,
         build: Build,
         network: str = "auto",
-        bf16: bool = False,
     ):
         super().__init__()
-        self.flat, self.inputs = not is_cnn(network, observation_space), math.prod(observation_space.shape)
-        self.axes, self.greatest = len(observation_space.shape), 255.0 if observation_space.dtype == np.uint8 else 1.0
-        self.discrete, self.bf16 = isinstance(action_space, Discrete), bf16 and not self.flat
-        self.features_dtype = torch.bfloat16 if self.bf16 else torch.float32
+        self.low, self.flat = build.low, not is_cnn(network, observation_space)
+        self.inputs, self.axes = math.prod(observation_space.shape), len(observation_space.shape)
+        self.greatest = 255.0 if observation_space.dtype == np.uint8 else 1.0
+        self.discrete = isinstance(action_space, Discrete)
+        self.features_dtype = self.low if self.low and not self.flat else torch.float32
         self.outputs = int(action_space.n) if isinstance(action_space, Discrete) else math.prod(action_space.shape)
         self.body = nn.Sequential() if self.flat else build.cnn(observation_space.shape, hidden)
         self.normalizer = RunningMeanStd((self.inputs,)) if normalize_obs else None
@@ -146,15 +148,18 @@ class PolicyNetwork(nn.Module):
             obs = obs.div_(self.greatest) if self.greatest != 1.0 else obs
         return obs if self.normalizer is None else self.normalizer(obs)
 
-    def hidden(self, features: Tensor) -> Tensor:
-        """What actor and critic are given, float32: the features of vectors, and what images' layers make of theirs."""
-        return multiplied(self.body, features, self.bf16)
+    def multiplying(self, device: torch.device) -> AbstractContextManager:
+        """What the layers are called within; nothing is cached in it, as a graph could not hold that."""
+        return torch.autocast(device.type, self.low, cache_enabled=False) if self.low else nullcontext()
 
     def distribution(self, obs: Tensor) -> Any:
         """One of `gpusim.kernels.distributions`."""
-        return self._distribution(self.hidden(self.features(obs)))
+        features = self.features(obs)
+        with self.multiplying(obs.device):
+            return self.policy(self.body(features))
 
-    def _distribution(self, hidden: Tensor) -> Any:
+    def policy(self, hidden: Tensor) -> Any:
+        """The distribution, of what `body` makes."""
         raise NotImplementedError
 
     def as_held(self, flat: Tensor) -> MlpPolicy | None:
@@ -178,23 +183,25 @@ class PolicyNetwork(nn.Module):
         """
         distribution = self.distribution(obs)
         if obs.device.type == "cpu":
-            self._check_output(distribution[0])
+            require_finite(distribution[0])
         return self.env_action(distribution.mode() if generator is None else distribution.sample(generator))
 
     @torch.no_grad()
     def check_output(self, obs: Tensor) -> None:
         """Raises NotFinite where the policy makes of `obs` `[N, *obs]` no numbers, so that none of its actions is meant."""
-        self._check_output(self.distribution(obs)[0])
+        require_finite(self.distribution(obs)[0])
 
-    def _check_output(self, output: Tensor) -> None:
-        if not math.isfinite(float(output.sum())) and not bool(output.isfinite().all()):
-            row = int(output.isfinite().flatten(1).all(1).int().argmin())
-            raise NotFinite(
-                f"what the policy answers to the observation of environment {row} is not finite (nan or infinite): its "
-                "weights, or that observation, are none or are far too large.",
-                "policy",
-                environment=row,
-            )
+
+def require_finite(output: Tensor) -> None:
+    """Raises NotFinite where what a policy answers in N environments, `[N, ...]`, is NaN or infinite."""
+    if not math.isfinite(float(output.sum())) and not bool(output.isfinite().all()):
+        row = int(output.isfinite().flatten(1).all(1).int().argmin())
+        raise NotFinite(
+            f"what the policy answers to the observation of environment {row} is not finite (nan or infinite): its "
+            "weights, or that observation, are none or are far too large.",
+            "policy",
+            environment=row,
+        )
 
 
 class ActorCritic(PolicyNetwork):
@@ -208,7 +215,7 @@ class ActorCritic(PolicyNetwork):
         generator: on the CPU, where the weights are drawn.
         network: mlp, cnn (of images `[H, W, C]` only), or auto: cnn for those.
         layer_norm: normalize each hidden layer before its activation.
-        precision: "bf16" lets the layers of images multiply so.
+        precision: "bf16" and "fp16" let all layers but the last multiply so.
     """
 
     def __init__(
@@ -224,29 +231,40 @@ class ActorCritic(PolicyNetwork):
         layer_norm: bool = False,
         precision: str = "tf32x3",
     ):
-        build = Build(activation, generator, layer_norm)
-        super().__init__(observation_space, action_space, hidden, normalize_obs, build, network, precision == "bf16")
-        sizes = [self.inputs, *hidden] if self.flat else [hidden[-1]]
-        self.actor = build.mlp([*sizes, self.outputs], 0.01)
-        self.critic = build.mlp([*sizes, 1], 1.0)
+        build = Build(activation, generator, layer_norm, LOW.get(precision))
+        super().__init__(observation_space, action_space, hidden, normalize_obs, build, network)
+        self.make_layers(build, [self.inputs, *hidden] if self.flat else [hidden[-1]], self.outputs)
         self.shape: MlpShape | None = None
         if self.flat and len(hidden) == 2 and not layer_norm:
             self.shape = MlpShape(self.inputs, hidden[0], hidden[1], self.outputs, activation, not self.discrete)
         if not self.discrete:
             self.log_std = nn.Parameter(torch.full((self.outputs,), initial_log_std))
 
+    def make_layers(self, build: Build, sizes: Sequence[int], outputs: int) -> None:
+        """Actor and critic on features of `sizes[0]` entries, with hidden layers of the other `sizes`."""
+        self.actor = build.mlp([*sizes, outputs], 0.01)
+        self.critic = build.mlp([*sizes, 1], 1.0)
+
     def forward(self, obs: Tensor) -> tuple[Any, Tensor]:
         """The policy's distribution and the value `[..., N]`."""
-        hidden = self.hidden(self.features(obs))
-        return self._distribution(hidden), self.critic(hidden).squeeze(-1)
+        features = self.features(obs)
+        with self.multiplying(obs.device):
+            hidden = self.body(features)
+            return self.heads(hidden, hidden)
 
-    def _distribution(self, hidden: Tensor) -> Any:
+    def heads(self, actors: Tensor, critics: Tensor) -> tuple[Any, Tensor]:
+        """Distribution and value, of what the layers before make for actor and critic."""
+        return self.policy(actors), self.critic(critics).squeeze(-1)
+
+    def policy(self, hidden: Tensor) -> Any:
         out = self.actor(hidden)
         return Categorical(out) if self.discrete else Gaussian(out, self.log_std)
 
     def value(self, obs: Tensor) -> Tensor:
         """`[..., N]`."""
-        return self.critic(self.hidden(self.features(obs))).squeeze(-1)
+        features = self.features(obs)
+        with self.multiplying(obs.device):
+            return self.critic(self.body(features)).squeeze(-1)
 
     def as_held(self, flat: Tensor) -> MlpPolicy | None:
         if self.shape is None or mlp_problem(self.shape):
@@ -298,7 +316,11 @@ class QNetwork(ActorCritic):
 
     def q_of(self, features: Tensor) -> Tensor:
         """`[..., A]`, where the observations were made `features` already."""
-        hidden = self.hidden(features)
+        with self.multiplying(features.device):
+            return self.q_from(self.body(features))
+
+    def q_from(self, hidden: Tensor) -> Tensor:
+        """`[..., A]`, of what the layers before the outputs make."""
         out = self.actor(hidden)
         return out - out.mean(-1, keepdim=True) + self.critic(hidden) if self.dueling else out
 
@@ -310,5 +332,9 @@ class QNetwork(ActorCritic):
         parts = (self.body, self.actor, self.critic) if self.dueling else (self.body, self.actor)
         return [p for part in parts for p in part.parameters()]
 
-    def _distribution(self, hidden: Tensor) -> EpsilonGreedy:
+    def heads(self, actors: Tensor, critics: Tensor) -> tuple[EpsilonGreedy, Tensor]:
+        q = self.q_from(actors)
+        return EpsilonGreedy(q, self.epsilon), q.amax(-1)
+
+    def policy(self, hidden: Tensor) -> EpsilonGreedy:
         return EpsilonGreedy(self.actor(hidden), self.epsilon)

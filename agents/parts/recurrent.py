@@ -1,10 +1,12 @@
-"""Recurrent networks, and what they remember of the environments in which they act."""
+"""What a network that remembers has to be, and how it acts; those that there are stand in `gated.py`."""
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from gpusim.agents.parts.networks import require_finite
 from gpusim.tree import tensors, tree_map
 
 
@@ -25,7 +27,7 @@ class Recurrent(Protocol):
             begun: `[T, N]` bool, where `obs` is the first of an episode: the state is the initial one there.
 
         Returns:
-            distribution: the policy's, `[T, N]`.
+            distribution: the policy's, a `NamedTuple` whose first field is `[T, N, ...]`.
             value: `[T, N]`.
             state: `[T, N, ...]`, after every step.
         """
@@ -35,19 +37,32 @@ class Recurrent(Protocol):
 
 
 class MemoryPolicy:
-    """A `gpusim.policy.StatefulPolicy` that draws actions by a network that remembers."""
+    """A `gpusim.policy.StatefulPolicy` that acts by a network that remembers.
 
-    def __init__(self, network: Recurrent, generator: torch.Generator):
-        self.network, self.generator = network, generator
+    Args:
+        choose: from the policy's distribution and observations `[N, *obs]` to actions as the environments take them, and
+            what to keep beside them.
+    """
+
+    def __init__(self, network: Recurrent, choose: Callable[[Any, Tensor], tuple[Tensor, dict[str, Tensor]]]):
+        self.network, self.choose = network, choose
 
     def initial_state(self, num_envs: int, device: torch.device) -> Any:
         return self.network.initial_state(num_envs, device)
 
     @torch.no_grad()
     def act(self, obs: Tensor, state: Any, begun: Tensor) -> tuple[Tensor, dict[str, Tensor], Any]:
-        distribution, _, states = self.network.unroll(obs.unsqueeze(0), state, begun.unsqueeze(0))
-        sample = distribution.sample(self.generator).squeeze(0)
-        return self.network.env_action(sample), {"sample": sample}, tree_map(lambda x: x[0], states)
+        """See `StatefulPolicy`.
+
+        Raises:
+            NotFinite: on a CPU, what actions are chosen by is NaN or infinite.
+        """
+        unrolled, _, states = self.network.unroll(obs.unsqueeze(0), state, begun.unsqueeze(0))
+        name, output = unrolled._fields[0], unrolled[0].squeeze(0)
+        if obs.device.type == "cpu":
+            require_finite(output)
+        action, extras = self.choose(unrolled._replace(**{name: output}), obs)
+        return action, extras, tree_map(lambda x: x[0], states)
 
 
 class Memory(nn.Module):

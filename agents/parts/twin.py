@@ -3,16 +3,23 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from gymnasium.spaces import Box
 from torch import Tensor, nn
 
-from gpusim.agents.parts.networks import ACTIVATIONS, Build, PolicyNetwork, multiplied
+from gpusim.agents.parts.networks import ACTIVATIONS, Build, PolicyNetwork
 from gpusim.agents.parts.values import Atoms, Mean
 
 TWO = 2
+
+
+def multiplied(layers: nn.Module, x: Tensor, bf16: bool) -> Tensor:
+    """What `layers` make of `x`, float32; their products are made in bf16 where so wished."""
+    if not bf16:
+        return layers(x)
+    with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False):  # which a graph could not hold
+        return layers(x).float()
 
 
 class Linears(nn.Module):
@@ -99,10 +106,6 @@ class ActorTwinCritic(PolicyNetwork):
         self.actor: nn.Sequential = build.mlp([self.inputs, *hidden, per_action * self.outputs], 0.01)
         self.critic = TwinCritic(self.inputs + self.outputs, hidden, values.outputs, build, bf16)
         self.values = values
-
-    def policy(self, features: Tensor) -> Any:
-        """The distribution of actions in [−1, 1]."""
-        return self._distribution(features)
 
     def acted(self, features: Tensor) -> Tensor:
         """What the actor's layers give."""

@@ -10,6 +10,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from gpusim import checks, source
+from gpusim.agents.parts.gated import CELLS
 from gpusim.agents.parts.images import BOARD_FROM, is_cnn
 from gpusim.agents.train.environments import Environments, Task, describe, name_of
 from gpusim.agents.train.ranges import Count, Natural, Number, OneOf, Positive, Range, check_field, hints, normalized
@@ -53,16 +54,18 @@ class RunConfig:
     """Iterations between two readings of the metrics."""
     checkpoint_every: Count = 50
     """Iterations between two checkpoints."""
-    network: Annotated[str, OneOf(("auto", "mlp", "cnn"))] = "auto"
+    network: Annotated[str, OneOf(("auto", "mlp", "cnn", *CELLS))] = "auto"
     """mlp, cnn (before the hidden layers one convolution of 3 × 3, or the three of Nature's DQN for images of 36 × 36 and
-    more) or auto: cnn for images."""
+    more) or auto: cnn for images. gru, lstm and mingru are as auto, and remember what they have seen of an episode by a
+    cell after the hidden layers, under learners that can hold one."""
     hidden: tuple[Count, ...] = (64, 64)
     """Widths of the hidden layers of actor and critic."""
     activation: Activation = "tanh"
     """tanh or relu."""
-    precision: Annotated[str, OneOf(tuple(PRECISIONS))] = "tf32x3"
-    """How fused kernels multiply on tensor cores: tf32x3 (close to float32), tf32 or bf16. Layers of images multiply in
-    bf16 if it says so (which takes a CPU with AMX 0.4 of the time), else in float32 as torch has it set."""
+    precision: Annotated[str, OneOf((*PRECISIONS, "fp16"))] = "tf32x3"
+    """How layers multiply. Fused kernels: tf32x3 (close to float32), tf32 or bf16, on tensor cores. Torch operations: bf16
+    or fp16, all but the last layers (images in bf16 take a CPU with AMX 0.4 of the time), else float32 as torch has it set;
+    with fp16 losses are scaled. Weights, statistics and the optimizer's state are float32."""
     normalize_obs: bool = False
     """Pass observations through running mean and variance."""
     initial_log_std: Annotated[float, Range(*LOG_STD_RANGE)] = 0.0
@@ -73,6 +76,8 @@ class RunConfig:
     """Learn from the sign of each reward; returns are reported as they are."""
     episodic_life: bool = False
     """Learn as if a lost life ended the episode, in games that count lives; the game goes on, and is reported whole."""
+
+    remembers = False  # whether the learner can hold a network that does
 
     def __post_init__(self) -> None:
         for name, hint in hints(self).items():
@@ -95,6 +100,11 @@ class RunConfig:
         for name, hint in hints(self).items():
             if name != "env":  # an id or a task, as `describe` says below
                 check_field(name, getattr(self, name), hint)
+        if self.network in CELLS and not self.remembers:
+            name = type(self).__module__.rsplit(".", 1)[-1]
+            raise InputError(
+                f"{name} cannot hold a network that remembers, as {self.network} does: leave network as it is, or use ppo."
+            )
         shape = (task or describe(self.env)).observation_space.shape
         if self.network == "cnn" and len(shape) != 3:
             raise InputError(f"network cnn is for images, and {self.env} shows {shape[0]} numbers: use mlp.")

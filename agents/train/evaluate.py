@@ -12,6 +12,7 @@ from torch import Tensor
 
 import gpusim
 from gpusim.agents.parts.networks import PolicyNetwork
+from gpusim.agents.parts.recurrent import MemoryPolicy, Recurrent
 from gpusim.agents.train.discovery import learner_class
 from gpusim.agents.train.environments import (
     Environments,
@@ -30,32 +31,101 @@ from gpusim.checks import later_seed
 from gpusim.errors import InputError, NotFinite
 from gpusim.host import HostEnv
 from gpusim.kernels.finite import all_finite
+from gpusim.policy import StatefulPolicy
 from gpusim.precision import float32
 
-Acting = Callable[[Any], Any]  # from observations `[N, *obs]` to actions, tensors or arrays
+Acting = Callable[[Any], Any] | StatefulPolicy  # from observations `[N, *obs]` to actions, tensors or arrays
 LONGEST = 100_000  # steps of an episode without a time limit
 ON_HOST = 8  # environments that play on the host
 
 
-class Policy:
-    """Callable from observations `[N, *obs]` to actions `[N]` int64 or `[N, d]` float32, tensors or arrays as given."""
+class Trained:
+    """What is known of a policy that was trained."""
 
     def __init__(self, network: PolicyNetwork, env: Task, deterministic: bool, seed: int = 0, threads: int = 0):
         self.network, self.env, self.threads = network, env, threads
         self.device = next(network.parameters()).device
         self.dtype = torch.from_numpy(np.empty(0, env.observation_space.dtype)).dtype
         self.generator = None if deterministic else torch.Generator(self.device).manual_seed(seed)
+        self.played: Any = played(network, self.generator)
 
-    @float32
-    def __call__(self, obs: Any) -> Any:
+    def seen(self, obs: Any) -> Tensor:
+        """Observations as the network takes them; raises InputError where they are none."""
         tensor = gpusim.checks.as_tensor("observations", obs, self.device).to(self.dtype)
         shape = self.env.observation_space.shape
         if tensor.ndim != 1 + len(shape) or tensor.shape[1:] != shape:
             raise InputError(
                 f"observations must have shape (N, {str(shape)[1:-1].rstrip(',')}), not {tuple(tensor.shape)}."
             )
-        action = self.network.act(tensor, self.generator)
+        return tensor
+
+
+class Policy(Trained):
+    """Callable from observations `[N, *obs]` to actions `[N]` int64 or `[N, d]` float32, tensors or arrays as given."""
+
+    @float32
+    def __call__(self, obs: Any) -> Any:
+        action = self.played(self.seen(obs))
         return action if isinstance(obs, Tensor) else action.cpu().numpy()
+
+
+class RememberingPolicy(Trained):
+    """A `gpusim.policy.StatefulPolicy`, which `rollout` of environments takes; observations and actions are tensors or
+    arrays, as given, `begun` `[N]` either."""
+
+    def initial_state(self, num_envs: int, device: torch.device) -> Any:
+        """Of environments of which nothing has been seen."""
+        return self.played.initial_state(num_envs, device)
+
+    @float32
+    def act(self, obs: Any, state: Any, begun: Any) -> tuple[Any, dict[str, Tensor], Any]:
+        """Actions, nothing beside them, and the state after `obs`."""
+        first = gpusim.checks.as_tensor("begun", begun, self.device)
+        action, _, state = self.played.act(self.seen(obs), state, first)
+        return action if isinstance(obs, Tensor) else action.cpu().numpy(), {}, state
+
+    def __call__(self, obs: Any) -> Any:
+        """Raises InputError: what it does depends on the observations before."""
+        raise InputError(
+            "the policy remembers, so an observation alone does not tell what it does: give it to rollout, or call "
+            "policy.act(obs, state, begun), beginning with policy.initial_state(num_envs, device)."
+        )
+
+
+Loaded = Policy | RememberingPolicy
+"""What `load_policy` gives."""
+
+
+def played(network: Any, generator: torch.Generator | None = None) -> Acting:
+    """A network as it is played: by the mode of its distribution, or by what `generator` draws from it."""
+    if not isinstance(network, Recurrent):
+        return lambda obs: network.act(obs, generator)
+
+    def choose(distribution: Any, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        action = distribution.mode() if generator is None else distribution.sample(generator)
+        return network.env_action(action), {}
+
+    return MemoryPolicy(network, choose)
+
+
+class InPlay:
+    """A policy at play in N environments, with what one that remembers has seen of them."""
+
+    def __init__(self, policy: Acting):
+        self.policy, self.state = policy, None
+
+    def __call__(self, obs: Any, begun: Tensor | None = None) -> Any:
+        """Actions for `obs` `[N, *obs]`; `begun` `[N]` bool, where it is the first of an episode: None says everywhere, and
+        after the first call nowhere."""
+        if not isinstance(self.policy, StatefulPolicy):
+            return self.policy(obs)
+        if begun is None:
+            device = getattr(self.policy, "device", obs.device if isinstance(obs, Tensor) else torch.device("cpu"))
+            begun = torch.full((len(obs),), self.state is None, device=device)
+        if self.state is None:
+            self.state = self.policy.initial_state(len(obs), begun.device)
+        action, _, self.state = self.policy.act(obs, self.state, begun)
+        return action
 
 
 @float32
@@ -66,7 +136,7 @@ def load_policy(
     trust: bool = False,
     tell: Callable[[str], Any] = warnings.warn,
     env: Given | None = None,
-) -> Policy:
+) -> Loaded:
     """The policy of a run's newest checkpoint; `deterministic` takes the mode of its distribution.
 
     Args:
@@ -103,17 +173,14 @@ def load_policy(
         raise NotFinite(
             f"weights of the policy in {run} are not finite (nan or infinite): it has learned nothing.", "weights"
         )
-    return Policy(network, known, deterministic, folder.config.seed, folder.config.threads)
+    kind = RememberingPolicy if isinstance(network, Recurrent) else Policy
+    return kind(network, known, deterministic, folder.config.seed, folder.config.threads)
 
 
 def closing(learner: Learner) -> dict[str, Any]:
     """What the result of a run says of its policy: `mean` and `std` of the returns of its mode over so many `episodes`."""
     env, episodes = learner.env, 4 * ON_HOST if on_host(learner.env) else 100
-    seed = later_seed(learner.config.seed, 10_000)
-
-    def policy(obs: Tensor) -> Tensor:
-        return learner.network.act(obs, None)
-
+    seed, policy = later_seed(learner.config.seed, 10_000), played(learner.network)
     if learner.given and not on_host(env):
         before = saved_state(env)
         scores = play(policy, env, episodes, seed)
@@ -149,10 +216,10 @@ def evaluate(policy: Acting, env: str | Task, episodes: int, seed: int, device: 
     if isinstance(source, HostEnv):
         return evaluate_on_host(policy, source, episodes, seed, device)
     venv = gpusim.make(source, episodes, device=device, autoreset_mode="disabled", validate=False)
-    obs, _ = venv.reset(seed=seed)
+    (obs, _), act = venv.reset(seed=seed), InPlay(policy)
     for step in range(venv.max_episode_steps or LONGEST):
         _check(obs, "observation", seed, step)
-        obs, reward, terminated, truncated, infos = venv.step(policy(obs))
+        obs, reward, terminated, truncated, infos = venv.step(act(obs))
         _check(reward, "reward", seed, step + 1)
         if (terminated | truncated).all():
             break
@@ -179,10 +246,11 @@ def play(policy: Acting, venv: Environments, episodes: int, seed: int) -> Tensor
     """
     share = [episodes // venv.num_envs + (i < episodes % venv.num_envs) for i in range(venv.num_envs)]
     returns: list[list[float]] = [[] for _ in share]
-    obs, _ = venv.reset(seed=seed)
+    (obs, _), act, begun = venv.reset(seed=seed), InPlay(policy), None
     for _ in range(max(share) * (venv.unwrapped.max_episode_steps or LONGEST)):
         _check(obs, "observation", seed)
-        obs, reward, _, _, infos = venv.step(policy(obs))
+        obs, reward, terminated, truncated, infos = venv.step(act(obs, begun))
+        begun = terminated | truncated
         _check(reward, "reward", seed)
         _check(infos["episode"]["r"], "return", seed)
         for i in infos["_episode"].nonzero().flatten().tolist():
@@ -210,11 +278,11 @@ def evaluate_oracle(policy: Acting, env_id: str, episodes: int, seed: int) -> Te
         venv = gymnasium.make_vec(name, num_envs=episodes, vectorization_mode="sync")
     except gymnasium.error.Error as error:
         raise InputError(f"Gymnasium has no environment of its own called {env_id}: {error}") from None
-    obs, _ = venv.reset(seed=seed)
+    (obs, _), act = venv.reset(seed=seed), InPlay(policy)
     returns, playing = np.zeros(episodes), np.ones(episodes, bool)
     while playing.any():
         _check(torch.as_tensor(obs), "observation", seed)
-        obs, reward, terminated, truncated, _ = venv.step(policy(obs))
+        obs, reward, terminated, truncated, _ = venv.step(act(obs))
         _check(torch.as_tensor(reward), "reward", seed)
         returns += reward * playing
         playing &= ~(terminated | truncated)

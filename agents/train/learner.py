@@ -1,6 +1,7 @@
 """What every learner is made of: environments, a network, its optimizer, a generator, and the episodes that ended last."""
 
 import inspect
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 from gpusim import checks
 from gpusim.agents.parts.episodes import EpisodeWindow
 from gpusim.agents.parts.finite import Watch
+from gpusim.agents.parts.gated import CELLS, Remembering
 from gpusim.agents.parts.networks import ActorCritic, PolicyNetwork
 from gpusim.agents.parts.optimizer import Adam
 from gpusim.agents.parts.recurrent import Memory, MemoryPolicy, Recurrent
@@ -30,6 +32,11 @@ def check_kind(config: Any, learner: type) -> None:
     if not isinstance(config, wanted):
         other = _path(type(config)) if isinstance(config, RunConfig) else told(config)
         raise InputError(f"{learner.__name__} is configured by a {_path(wanted)}, not by {other}.")
+
+
+def remembered(config: Any) -> dict[str, Any]:
+    """What `gpusim.agents.parts.gated.Remembering` is to be told beside what other networks are."""
+    return {"cell": config.network, "units": config.memory_units, "shared": config.shared_memory}
 
 
 def _path(cls: type) -> str:
@@ -94,14 +101,22 @@ class Learner:
     @staticmethod
     def make_network(config: Any, task: Task, generator: torch.Generator) -> PolicyNetwork:
         """The network to train, its weights drawn by `generator`, on the CPU."""
-        return ActorCritic(
+        settings = (
             task.observation_space, task.action_space, config.hidden, config.activation, config.normalize_obs,
-            config.initial_log_std, generator, config.network, precision=config.precision,
+            config.initial_log_std, generator,
         )  # fmt: skip
+        if config.network in CELLS:
+            return Remembering(*settings, **remembered(config), precision=config.precision)
+        return ActorCritic(*settings, config.network, precision=config.precision)
 
     def make_optimizers(self) -> dict[str, Adam]:
         """What trains the network, by the names that checkpoints know; a parameter has one of them, or none."""
-        return {"optimizer": Adam(self.network.trained(), max_grad_norm=self.config.max_grad_norm)}
+        return {"optimizer": self.adam(self.network.trained())}
+
+    def adam(self, parameters: Iterable[torch.nn.Parameter]) -> Adam:
+        """An optimizer by the configuration's norm and precision."""
+        config = self.config
+        return Adam(parameters, max_grad_norm=config.max_grad_norm, scaled=config.precision == "fp16")
 
     @property
     def optimizer(self) -> Adam:
@@ -149,7 +164,7 @@ class Learner:
 
     def _rollout(self, num_steps: int) -> Rollout:
         if self.recurrent and self.memory:
-            policy = MemoryPolicy(self.recurrent, self.generator)
+            policy = MemoryPolicy(self.recurrent, self.chosen)
             rollout = self.env.rollout(num_steps, policy, policy_state=self.memory.state)
             self.memory.keep(rollout.last_policy_state)
             return rollout
@@ -176,7 +191,11 @@ class Learner:
 
     @torch.no_grad()
     def _policy(self, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        sample = self.network.distribution(obs).sample(self.generator)
+        return self.chosen(self.network.distribution(obs), obs)
+
+    def chosen(self, distribution: Any, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Actions for `obs` `[N, *obs]` by the policy's distribution, and what to keep beside them."""
+        sample = distribution.sample(self.generator)
         return self.network.env_action(sample), {"sample": sample}
 
     def weights(self) -> list[Tensor]:

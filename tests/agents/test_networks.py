@@ -120,7 +120,7 @@ def test_every_learner_takes_images(algorithm, changes):
     ("changes", "sentence"),
     [
         ({"network": "cnn"}, "network cnn is for images, and CartPole-v1 shows 4 numbers: use mlp."),
-        ({"network": "rnn"}, "network must be auto, mlp or cnn, not 'rnn'."),
+        ({"network": "rnn"}, "network must be auto, mlp, cnn, gru, lstm or mingru, not 'rnn'."),
         (
             {"env": "MinAtar/Breakout-v1", "normalize_obs": True},
             "normalize_obs is for observations of numbers, and MinAtar/Breakout-v1 shows images: leave it off.",
@@ -146,11 +146,20 @@ def test_layers_of_images_in_bf16(cls):
     assert all(p.grad.dtype == torch.float32 and p.grad.abs().sum() > 0 for p in coarse.body.parameters())
 
 
-def test_vectors_do_not_ask_for_bf16():
+@pytest.mark.parametrize("cls", [ActorCritic, QNetwork])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_layers_of_vectors_in_16_bits(precision, cls):
+    """All but the last, whose outputs have more digits than 16 bits hold; the gradient is float32."""
     space = Box(-1, 1, (4,), np.float32)
-    fine, coarse = (network(space, precision=precision) for precision in ("tf32x3", "bf16"))
-    obs = torch.rand(5, 4, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(fine.value(obs), coarse.value(obs))
+    fine, coarse = (network(space, cls, precision=each) for each in ("tf32x3", precision))
+    obs = torch.rand(50, 4, generator=torch.Generator().manual_seed(1))
+    a, b = fine.value(obs), coarse.value(obs)
+    assert b.dtype == torch.float32
+    assert not torch.equal(a, b)
+    assert not torch.equal(b, b.to(torch.bfloat16 if precision == "bf16" else torch.float16).float())
+    torch.testing.assert_close(a, b, atol=0.02, rtol=0.02)
+    b.sum().backward()
+    assert all(p.grad.dtype == torch.float32 for p in coarse.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize("cls", [a2c.A2C, pqn.PQN, ppo.PPO])

@@ -101,7 +101,11 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(unbroken, tmp
 
 @pytest.mark.parametrize(
     ("env", "extra"),
-    [("CartPole-v1", []), ("Pendulum-v1", ["--normalize-obs", "--normalize-reward", "--target-kl", "0.1"])],
+    [
+        ("CartPole-v1", []),
+        ("Pendulum-v1", ["--normalize-obs", "--normalize-reward", "--target-kl", "0.1"]),
+        ("StatelessPendulum-v1", ["--network", "mingru", "--shared-memory", "--precision", "fp16"]),
+    ],
 )
 def test_a_run_resumed_from_any_checkpoint_ends_like_the_unbroken_one(env, extra, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -123,8 +127,8 @@ def test_reinforce_resumes_too(tmp_path):
     assert_same_end(tmp_path / "whole", tmp_path / "broken")
 
 
-def start(folder, total="200000"):
-    args = ["train", "ppo", "CartPole-v1", *SMALL, "--run-dir", str(folder), "--total-steps", total]
+def start(folder, total="200000", *extra):
+    args = ["train", "ppo", "CartPole-v1", *SMALL, "--run-dir", str(folder), "--total-steps", total, *extra]
     return subprocess.Popen(
         [sys.executable, "-m", "gpusim.agents", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -138,16 +142,18 @@ def wait_for_checkpoint(folder, process):
         time.sleep(0.01)
 
 
-def test_a_run_killed_outright_and_resumed_ends_bit_for_bit_like_the_unbroken_one(tmp_path):
+@pytest.mark.parametrize("extra", [[], ["--network", "gru"]], ids=["", "gru"])
+def test_a_run_killed_outright_and_resumed_ends_bit_for_bit_like_the_unbroken_one(extra, tmp_path):
+    """One whose network remembers stops in the midst of episodes."""
     folder, steps = tmp_path / "killed", "12800"
-    process = start(folder, steps)
+    process = start(folder, steps, *extra)
     wait_for_checkpoint(folder, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert not (folder / "result.json").exists()
     assert gpusim("resume", folder) == 0
-    assert train(tmp_path / "whole", "--total-steps", steps) == 0
+    assert train(tmp_path / "whole", "--total-steps", steps, *extra) == 0
     assert_same_end(tmp_path / "whole", folder)
 
 
