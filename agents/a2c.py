@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_advantages
+from gpusim.agents.on_policy import Chosen, OnPolicy, OnPolicyConfig, check_advantages
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env
@@ -68,10 +68,13 @@ def a2c_loss(
     advantage: Tensor,
     value: Tensor,
     target: Tensor,
+    moments: Tensor | None = None,
 ) -> Losses:
-    """−log π(a|s) · advantage, half the squared value error and the entropy, each the mean over `[B]`."""
+    """−log π(a|s) · advantage, half the squared value error and the entropy, each the mean over `[B]`; `moments` `[2]`: mean
+    and deviation by which advantages are normalized, where they are not those of `advantage`."""
     if config.normalize_advantage:
-        advantage = (advantage - advantage.mean()) / (advantage.std(unbiased=False) + 1e-8)
+        mean, deviation = (advantage.mean(), advantage.std(unbiased=False)) if moments is None else moments
+        advantage = (advantage - mean) / (deviation + 1e-8)
     policy = -(distribution.log_prob(action) * advantage).mean()
     error, entropy = 0.5 * (value - target).square().mean(), distribution.entropy().mean()
     return Losses(policy + config.value_coef * error - config.entropy_coef * entropy, policy, error, entropy)
@@ -89,10 +92,14 @@ class A2C(OnPolicy):
         value, advantage = self.estimate(rollout)
         steps = (rollout.obs, rollout.extras["sample"], advantage, value + advantage)
         obs, sample, advantage, target = self.arranged(steps)
-        output = self.output(obs, rollout)
-        losses = a2c_loss(self.config, output.distribution, sample, advantage, output.value, target)
-        self.optimizer.step(losses.total, learning_rate)
-        return Losses(*(x.detach() for x in losses))
+        moments = self.whole_moments(advantage, slice(None))
+
+        def losses(some: Chosen) -> Losses:
+            seen, drawn, better, wanted = self.part((obs, sample, advantage, target), some)
+            output = self.output(seen, rollout, some)
+            return a2c_loss(self.config, output.distribution, drawn, better, output.value, wanted, moments)
+
+        return self.descend(slice(None), losses, learning_rate, obs.shape[1 if self.recurrent else 0])
 
 
 # ----------------------------------------------------------------------------------------------------------- train

@@ -1,8 +1,9 @@
 """What PPO, A2C and PQN have in common: they learn from a rollout by the policy that they are about to improve."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,13 +12,15 @@ from gpusim.agents.parts.gated import CELLS
 from gpusim.agents.parts.graph import GraphedIteration
 from gpusim.agents.parts.networks import ActorCritic
 from gpusim.agents.parts.normalize import ReturnScale
+from gpusim.agents.train import budget
+from gpusim.agents.train.budget import Part
 from gpusim.agents.train.config import RunConfig
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.ranges import Count, Rate, Share
 from gpusim.errors import InputError
 from gpusim.kernels.gae import gae
-from gpusim.rollout import Rollout
+from gpusim.rollout import TRANSITION, Rollout
 from gpusim.tree import tree_map
 
 
@@ -42,7 +45,26 @@ class OnPolicyConfig(RunConfig):
     shared_memory: bool = False
     """Give actor and critic one cell, and the hidden layers before it, instead of one each."""
 
+    accumulate: Count = 1
+    """Parts in which the gradient of a minibatch is added up, which then takes as much less memory; the gradient is the
+    same, to rounding. Fused kernels need none, as they keep nothing of a minibatch."""
+
     remembers = True
+
+    @property
+    def updates_in_parts(self) -> int:
+        """Parts that all updates of a pass are made in."""
+        return getattr(self, "minibatches", 1) * self.accumulate
+
+    @property
+    def most_parts(self) -> int:
+        """The most that `accumulate` can be."""
+        together = self.num_envs if self.network in CELLS else self.steps_per_iteration
+        return max(1, together // getattr(self, "minibatches", 1))
+
+    def takes(self, task: Task) -> list[Part]:
+        learned = 5  # numbers made of a step: log-probability, two values, advantage and return
+        return [budget.rollout(self, task, learned), budget.network(self, task), budget.update(self, task)]
 
     @property
     def steps_per_iteration(self) -> int:
@@ -52,6 +74,7 @@ class OnPolicyConfig(RunConfig):
         super().check(task)
         if self.network in CELLS:
             check_columns(self)
+        check_parts(self)
 
 
 def check_passes(config: OnPolicyConfig, minibatches: int) -> None:
@@ -70,6 +93,16 @@ def check_columns(config: OnPolicyConfig) -> None:
         raise InputError(
             f"{minibatches} minibatches cannot be made of {config.num_envs} environments, the steps of each of which stay "
             "together, as the network remembers them: num_envs must be a multiple of minibatches."
+        )
+
+
+def check_parts(config: OnPolicyConfig) -> None:
+    """Raises InputError where a minibatch has less than is to be split."""
+    most = config.most_parts
+    if config.accumulate > most:
+        what = "environments, whose steps stay together" if config.network in CELLS else "steps"
+        raise InputError(
+            f"accumulate must be at most {most}, as a minibatch has so many {what}, not {config.accumulate}."
         )
 
 
@@ -98,6 +131,31 @@ class Output(NamedTuple):
     distribution: Any
     value: Tensor
     state: Any = None  # [T, N, ...] after every step; None where nothing is remembered
+
+
+class Told(NamedTuple):
+    """What a network says of a rollout, `[T, N]` each."""
+
+    value: Tensor
+    next_value: Tensor  # of the true next observation
+    log_prob: Tensor | None = None  # of what the policy drew; None where it was not asked for
+
+
+Chosen = Tensor | slice
+"""Numbers of rows, or of environments, of what is learned from; or all of them."""
+L = TypeVar("L", bound=tuple)
+
+
+def equal_slices(size: int, parts: int) -> list[slice]:
+    """`size` rows in so many parts, whose sizes differ by one at most."""
+    edges = [size * i // parts for i in range(parts + 1)]
+    return [slice(*pair) for pair in itertools.pairwise(edges)]
+
+
+def columns(rollout: Rollout, some: slice) -> Rollout:
+    """The steps of some environments of a rollout that holds transitions."""
+    steps = {name: tree_map(lambda x: x[:, some], getattr(rollout, name)) for name in (*TRANSITION, "extras")}
+    return rollout._replace(**steps, policy_state=tree_map(lambda x: x[some], rollout.policy_state))
 
 
 class Fused(Protocol):
@@ -186,11 +244,11 @@ class OnPolicy(Learner):
         """Of tensors `[T, N, ...]` what is learned from: rows `[T * N, ...]`, or the same where the network remembers."""
         return [x if self.recurrent else x.flatten(0, 1) for x in steps]
 
-    def part(self, steps: Sequence[Tensor], chosen: Tensor) -> list[Tensor]:
+    def part(self, steps: Sequence[Tensor], chosen: Chosen) -> list[Tensor]:
         """A minibatch of what is `arranged`: some rows, or the columns `[T, n, ...]` of some environments."""
         return [x[:, chosen] if self.recurrent else x[chosen] for x in steps]
 
-    def output(self, obs: Tensor, rollout: Rollout, chosen: Tensor | None = None) -> Output:
+    def output(self, obs: Tensor, rollout: Rollout, chosen: Chosen | None = None) -> Output:
         """The network's, of observations of a rollout: all of them, or the part of the environments `chosen`."""
         if self.recurrent is None:
             return Output(*self.network(obs))
@@ -199,20 +257,69 @@ class OnPolicy(Learner):
             state, begun = tree_map(lambda x: x[chosen], state), begun[:, chosen]
         return Output(*self.recurrent.unroll(obs, state, begun))
 
-    @torch.no_grad()
-    def estimate(self, rollout: Rollout, known: Output | None = None) -> tuple[Tensor, Tensor]:
-        """The values of a rollout's observations (given, if known) and their advantages (GAE), `[T, N]` each.
+    def descend(
+        self, chosen: Chosen, losses: Callable[[Chosen], L], learning_rate: float | Tensor, size: int | None = None
+    ) -> L:
+        """One step down the gradient of a minibatch, made in as many parts as `accumulate` says.
 
-        The λ-return is their sum.
+        Args:
+            chosen: the minibatch, as for `part`; a slice is everything, `size` rows or columns.
+            losses: of rows or columns, each a mean over them; the first is descended.
+
+        Returns:
+            the losses of the minibatch, detached.
         """
-        config, done = self.config, rollout.terminated | rollout.truncated
-        reward = self.reward_scale(rollout.reward, done) if self.reward_scale else rollout.reward
-        if known is None and self.recurrent:
-            known = self.output(rollout.obs, rollout)
-        value = self.network.value(rollout.obs) if known is None else known.value
+        if self.config.accumulate == 1:
+            found = losses(chosen)
+            self.optimizer.step(found[0], learning_rate)
+            return type(found)(*(x.detach() for x in found))
+        if isinstance(chosen, slice):
+            chosen = torch.arange(size or 0, device=self.env.device)
+        shares = list[L]()
+
+        def each() -> Iterator[Tensor]:
+            for part in chosen.tensor_split(self.config.accumulate):
+                share, found = len(part) / len(chosen), losses(part)
+                shares.append(type(found)(*(x.detach() * share for x in found)))
+                yield found[0] * share
+
+        self.optimizer.step_of(each(), learning_rate)
+        return type(shares[0])(*(torch.stack(x).sum(0) for x in zip(*shares, strict=True)))
+
+    def whole_moments(self, advantage: Tensor, chosen: Chosen) -> Tensor | None:
+        """Mean and deviation of the advantages of a minibatch, where its parts do not tell them."""
+        if self.config.accumulate == 1:
+            return None
+        (part,) = self.part((advantage,), chosen)
+        return torch.stack([part.mean(), part.std(unbiased=False)])
+
+    @torch.no_grad()
+    def told(self, rollout: Rollout, acted: bool = False) -> Told:
+        """What the network says of a rollout; `acted`: of the actions too. By columns, where updates are made in parts, so
+        that it takes no more memory than these."""
+        parts = 1 if self.config.accumulate == 1 else min(self.config.num_envs, self.config.updates_in_parts)
+        some = [self._told(columns(rollout, part), acted) for part in equal_slices(self.config.num_envs, parts)]
+        if parts == 1:
+            return some[0]
+        whole: list[Any] = [None if x[0] is None else torch.cat(x, 1) for x in zip(*some, strict=True)]
+        return Told(*whole)
+
+    def _told(self, rollout: Rollout, acted: bool) -> Told:
+        output = self.output(rollout.obs, rollout) if acted or self.recurrent else None
+        log_prob = output.distribution.log_prob(rollout.extras["sample"]) if acted and output else None
+        value = self.network.value(rollout.obs) if output is None else output.value
         next_value = rollout.extras.get("next_value")
         if next_value is None:
-            next_value = self._next_value(rollout.next_obs, done, value, known)
+            done = rollout.terminated | rollout.truncated
+            next_value = self._next_value(rollout.next_obs, done, value, output)
+        return Told(value, next_value, log_prob)
+
+    @torch.no_grad()
+    def estimate(self, rollout: Rollout, told: Told | None = None) -> tuple[Tensor, Tensor]:
+        """The values of a rollout's observations and their advantages (GAE), `[T, N]` each; the λ-return is their sum."""
+        config, done = self.config, rollout.terminated | rollout.truncated
+        reward = self.reward_scale(rollout.reward, done) if self.reward_scale else rollout.reward
+        value, next_value, _ = told or self.told(rollout)
         advantage = gae(reward, value, next_value, rollout.terminated, done, config.gamma, config.lam)
         self.explained = explained_variance(value, advantage)
         return value, advantage

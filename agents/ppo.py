@@ -5,13 +5,13 @@ The loss is `gpusim.kernels.loss.ppo_loss`, one for this file and for the kernel
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_advantages, check_passes
+from gpusim.agents.on_policy import Chosen, OnPolicy, OnPolicyConfig, check_advantages, check_passes
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env
@@ -90,20 +90,28 @@ class PPO(OnPolicy):
         config, batch = self.config, self._batch(rollout)
         for _ in range(config.epochs):
             for chosen in self.shuffled(config.minibatches):
-                part = Batch(*self.part(batch, chosen))
-                output = self.output(part.obs, rollout, chosen)
-                losses = ppo_loss(config.loss, part, output.distribution, output.value)
-                self.optimizer.step(losses.total, learning_rate)
+                losses = self.descend(chosen, self._losses(rollout, batch, chosen), learning_rate)
             if config.target_kl is not None and losses.kl > config.target_kl:
                 break
-        return Losses(*(x.detach() for x in losses))
+        return losses
 
-    @torch.no_grad()
+    def _losses(self, rollout: Rollout, batch: Batch, chosen: Chosen) -> Callable[[Chosen], Losses]:
+        """Those of parts of the minibatch `chosen`."""
+        moments = self.whole_moments(batch.advantage, chosen)
+
+        def losses(some: Chosen) -> Losses:
+            part = Batch(*self.part(batch, some))
+            output = self.output(part.obs, rollout, some)
+            return ppo_loss(self.config.loss, part, output.distribution, output.value, moments)
+
+        return losses
+
     def _batch(self, rollout: Rollout) -> Batch:
+        told = self.told(rollout, acted=True)
+        assert told.log_prob is not None
+        value, advantage = self.estimate(rollout, told)
         sample = rollout.extras["sample"]
-        output = self.output(rollout.obs, rollout)
-        log_prob, (value, advantage) = output.distribution.log_prob(sample), self.estimate(rollout, output)
-        return Batch(*self.arranged((rollout.obs, sample, log_prob, value, advantage, advantage + value)))
+        return Batch(*self.arranged((rollout.obs, sample, told.log_prob, value, advantage, advantage + value)))
 
 
 # ----------------------------------------------------------------------------------------------------------- train

@@ -13,7 +13,7 @@ from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from gpusim.agents.exploration import ExplorationConfig, Explorer
-from gpusim.agents.on_policy import OnPolicy, OnPolicyConfig, check_passes
+from gpusim.agents.on_policy import Chosen, OnPolicy, OnPolicyConfig, check_passes
 from gpusim.agents.parts.gated import CELLS, RememberingQ
 from gpusim.agents.parts.networks import QNetwork
 from gpusim.agents.train.config import Activation
@@ -65,7 +65,14 @@ class Losses(NamedTuple):
     epsilon: Tensor
 
 
-def pqn_loss(q: Tensor, action: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+class Found(NamedTuple):
+    """Scalars, of a minibatch."""
+
+    loss: Tensor
+    q: Tensor  # mean value of the actions taken
+
+
+def pqn_loss(q: Tensor, action: Tensor, target: Tensor) -> Found:
     """The mean of ½ (Q(s, a) − target)², and of Q(s, a).
 
     Args:
@@ -74,7 +81,7 @@ def pqn_loss(q: Tensor, action: Tensor, target: Tensor) -> tuple[Tensor, Tensor]
         target: `[B]`.
     """
     q_taken = q.gather(-1, action.unsqueeze(-1)).squeeze(-1)
-    return 0.5 * (q_taken - target).square().mean(), q_taken.detach().mean()
+    return Found(0.5 * (q_taken - target).square().mean(), q_taken.detach().mean())
 
 
 # ---------------------------------------------------------------------------------------------------------- update
@@ -106,12 +113,15 @@ class PQN(Explorer, OnPolicy):
         config = self.config
         value, advantage = self.estimate(rollout)
         steps = self.arranged((rollout.obs, rollout.action.long(), value + advantage))
+
+        def losses(some: Chosen) -> Found:
+            obs, action, target = self.part(steps, some)
+            return pqn_loss(self.output(obs, rollout, some).distribution.q, action, target)
+
         for _ in range(config.epochs):
             for chosen in self.shuffled(config.minibatches):
-                obs, action, target = self.part(steps, chosen)
-                loss, q = pqn_loss(self.output(obs, rollout, chosen).distribution.q, action, target)
-                self.optimizer.step(loss, learning_rate)
-        return Losses(loss.detach(), q, self.network.epsilon.clone())
+                found = self.descend(chosen, losses, learning_rate)
+        return Losses(*found, self.network.epsilon.clone())
 
 
 # ----------------------------------------------------------------------------------------------------------- train

@@ -70,26 +70,26 @@ def main(config: Config) -> None:
     picture(result["rows"], file.with_suffix(".png"))
 
 
-def train(task: tuple[str, str, int]) -> dict[str, Any]:
-    """One run of a preset, in a process of the pool."""
+def train(task: tuple[Any, ...]) -> dict[str, Any]:
+    """One run of a preset, in a process of the pool: algorithm, environment, seed, and settings that are changed."""
     from gpusim.agents.train.environments import describe
-    from gpusim.agents.train.evaluate import Policy, evaluate
+    from gpusim.agents.train.evaluate import evaluate, played, policy_of
     from gpusim.agents.train.loop import run
     from gpusim.agents.train.run import make_learner, preset
 
-    algorithm, env, seed = task
+    algorithm, env, seed, *changes = task
     start = time.perf_counter()
-    learner = make_learner(algorithm, preset(algorithm, env, seed=seed, device="cpu"))
+    learner = make_learner(algorithm, preset(algorithm, env, seed=seed, device="cpu", **dict(*changes)))
     metrics = run(learner).metrics
     seconds = time.perf_counter() - start
-    played = evaluate(lambda obs: learner.network.act(obs, None), env, 1000, seed=seed + 10_000, device="cpu")
+    scores = evaluate(played(learner.network), env, 1000, seed=seed + 10_000, device="cpu")
     return {
         "algorithm": algorithm,
         "env": env,
         "seed": seed,
-        "score": float(played[:100].mean()),
-        "least": float(played.min()),
-        "gymnasium": in_gymnasium(Policy(learner.network, describe(env), deterministic=True), env, seed + 10_000),
+        "score": float(scores[:100].mean()),
+        "least": float(scores.min()),
+        "gymnasium": in_gymnasium(policy_of(learner.network, describe(env)), env, seed + 10_000),
         "seconds": seconds,
         "steps": learner.steps,
         "curve": [(int(m["steps"]), round(m["return"], 2)) for m in metrics if m["return"] == m["return"]],

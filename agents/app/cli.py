@@ -245,9 +245,12 @@ def _afresh(learner: "Learner") -> str:
 
 def _tell(config: "RunConfig") -> None:
     """What takes memory and time before anything is to be seen of a run."""
-    from gpusim.agents.train.environments import compiles
+    from gpusim import checks
+    from gpusim.agents.train import budget
+    from gpusim.agents.train.environments import compiles, describe
 
     config.check()
+    console.say(budget.describe(config, describe(config.env), checks.device(config.device)))
     if hasattr(config, "memory"):
         console.say(f"replay of {config.memory}")
     if idle := getattr(config, "idle", None):

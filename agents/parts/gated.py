@@ -37,6 +37,11 @@ class Cell(nn.Module):
         self.weight = self.drawn(inputs, generator)
         self.bias = nn.Parameter(torch.zeros(copies, 1, self.gates * units))
 
+    @classmethod
+    def leaves(cls, steps: int) -> int:
+        """Numbers that each unit leaves at a step for the gradient, of so many steps."""
+        return 4 * cls.gates + 6 * cls.tensors
+
     def drawn(self, inputs: int, generator: torch.Generator) -> nn.Parameter:
         """Weights `[K, inputs, gates * U]`."""
         blocks = torch.empty(self.copies, self.gates, self.units, inputs)
@@ -120,6 +125,10 @@ class MinGru(Cell):
     """A minimal gated unit (Feng et al., 2024): its gate knows the input alone, so that all steps are one scan."""
 
     gates = 2
+
+    @classmethod
+    def leaves(cls, steps: int) -> int:
+        return 4 + 2 * (steps - 1).bit_length()
 
     def unrolled(self, brought: Tensor, state: State, begun: Tensor) -> State:
         gate, new = brought.chunk(2, -1)

@@ -64,23 +64,32 @@ class Build(NamedTuple):
         height, width, channels = shape
         if min(height, width) >= NATURE_FROM:
             return self.nature(shape, hidden)
-        size = FILTERS * (height - 2) * (width - 2)
+        size = convolved(shape)
         layers = [Image(self.weights(nn.utils.skip_init(nn.Conv2d, channels, FILTERS, 3))), nn.Flatten(-3)]
         layers += [nn.LayerNorm(size)] if self.layer_norm else []
         return nn.Sequential(*layers, ACTIVATIONS[self.activation](), *self.hidden([size, *hidden]))
 
     def nature(self, shape: Sequence[int], hidden: Sequence[int]) -> nn.Sequential:
-        height, width, channels = shape
-        layers: list[nn.Module] = []
+        channels, layers = shape[-1], list[nn.Module]()
         for filters, size, stride in NATURE:
             layers += [Image(self.weights(nn.utils.skip_init(nn.Conv2d, channels, filters, size, stride)))]
             layers += [ACTIVATIONS[self.activation]()]
-            height, width, channels = (height - size) // stride + 1, (width - size) // stride + 1, filters
-        cells = height * width * channels
+            channels = filters
+        cells = convolved(shape)
         layers.insert(-1, nn.Flatten(-3))
         if self.layer_norm:
             layers.insert(-1, nn.LayerNorm(cells))
         return nn.Sequential(*layers, *self.hidden([cells, *hidden]))
+
+
+def convolved(shape: Sequence[int]) -> int:
+    """Entries of what the convolutions of `Build.cnn` make of an image `[H, W, C]`."""
+    height, width, _ = shape
+    if min(height, width) < NATURE_FROM:
+        return FILTERS * (height - 2) * (width - 2)
+    for _, size, stride in NATURE:
+        height, width = (height - size) // stride + 1, (width - size) // stride + 1
+    return height * width * NATURE[-1][0]
 
 
 class Exact(nn.Linear):

@@ -1,8 +1,6 @@
 """What every learner's configuration has in common, and how it is checked and kept."""
 
 import dataclasses
-import itertools
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -11,15 +9,15 @@ from gymnasium.vector import AutoresetMode
 
 from gpusim import checks, source
 from gpusim.agents.parts.gated import CELLS
-from gpusim.agents.parts.images import BOARD_FROM, is_cnn
+from gpusim.agents.parts.images import BOARD_FROM
+from gpusim.agents.train import budget
+from gpusim.agents.train.budget import Part
 from gpusim.agents.train.environments import Environments, Task, describe, name_of
 from gpusim.agents.train.ranges import Count, Natural, Number, OneOf, Positive, Range, check_field, hints, normalized
 from gpusim.errors import InputError
 from gpusim.kernels.distributions import LOG_STD_RANGE
 from gpusim.kernels.mlp import PRECISIONS
-from gpusim.memory import require
 
-STEP = 16  # bytes of a step beside its observation: reward, return, length, action
 Activation = Annotated[str, OneOf(("tanh", "relu"))]
 
 
@@ -117,18 +115,16 @@ class RunConfig:
             raise InputError(f"normalize_obs is for observations of numbers, and {self.env} {shows}: leave it off.")
 
     def check_memory(self, task: Task | None = None, device: torch.device | None = None) -> None:
-        """Raises InputError where an iteration's steps, or the network with its gradient and Adam's moments, cannot fit.
+        """Raises InputError where what a run takes cannot fit, see `takes`.
 
         Args:
             task, device: of environments that were handed in.
         """
-        task, device = task or describe(self.env), device or checks.device(self.device)
-        cells = math.prod(task.observation_space.shape)
-        each = cells * task.observation_space.dtype.itemsize + STEP
-        require(f"the {self.steps_per_iteration:,} steps of an iteration", self.steps_per_iteration * each, device)
-        layers = self.hidden if is_cnn(self.network, task.observation_space) else (cells, *self.hidden)
-        weights = sum(a * b for a, b in itertools.pairwise(layers))
-        require(f"hidden layers of {self.hidden} units", 4 * 4 * weights, device)
+        budget.require(self, task or describe(self.env), device or checks.device(self.device))
+
+    def takes(self, task: Task) -> list[Part]:
+        """What a run takes of the device's memory."""
+        return [budget.rollout(self, task, 0), budget.network(self, task)]
 
     def check_handed(self, env: Environments) -> None:
         """Raises InputError where environments that were handed in are other ones than these settings say."""

@@ -173,8 +173,13 @@ def load_policy(
         raise NotFinite(
             f"weights of the policy in {run} are not finite (nan or infinite): it has learned nothing.", "weights"
         )
+    return policy_of(network, known, deterministic, folder.config.seed, folder.config.threads)
+
+
+def policy_of(network: Any, env: Task, deterministic: bool = True, seed: int = 0, threads: int = 0) -> Loaded:
+    """A network that was trained on such environments, for whoever plays it."""
     kind = RememberingPolicy if isinstance(network, Recurrent) else Policy
-    return kind(network, known, deterministic, folder.config.seed, folder.config.threads)
+    return kind(network, env, deterministic, seed, threads)
 
 
 def closing(learner: Learner) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from gpusim.agents.parts.networks import ActorCritic, PolicyNetwork
 from gpusim.agents.parts.optimizer import Adam
 from gpusim.agents.parts.recurrent import Memory, MemoryPolicy, Recurrent
 from gpusim.agents.train import environments
+from gpusim.agents.train.budget import spent
 from gpusim.agents.train.config import RunConfig
 from gpusim.agents.train.environments import Environments, Given, Makeable, Task
 from gpusim.errors import InputError, told
@@ -58,7 +59,7 @@ class Learner:
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         for name in {"__init__", "iterate"} & set(vars(cls)):
-            setattr(cls, name, float32(vars(cls)[name]))
+            setattr(cls, name, spent(float32(vars(cls)[name])))
 
     @float32
     def __init__(self, config: RunConfig, env: Given | None = None):
