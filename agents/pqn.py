@@ -31,8 +31,7 @@ from gpusim.rollout import Rollout
 @by_env
 @dataclass(frozen=True, kw_only=True)
 class Config(ExplorationConfig, OnPolicyConfig):
-    """Settings of PQN. (`initial_log_std` is for continuous actions, which it has not, and `shared_memory` for an actor and
-    a critic.)"""
+    """Settings of PQN. (`initial_log_std` is for continuous actions, which it has not.)"""
 
     num_steps: Count = 32
     """Steps of every environment in one iteration."""
@@ -48,6 +47,8 @@ class Config(ExplorationConfig, OnPolicyConfig):
     """tanh or relu."""
     max_grad_norm: Positive = 10.0
     """Global norm to which gradients are clipped."""
+    shared_memory: bool = True
+    """It has no critic that could have a memory of its own."""
 
     def check(self, task: Task | None = None) -> None:
         super().check(task)

@@ -49,16 +49,17 @@ def main(config: Config) -> None:
     names = [(env, way) for env in envs for way in WAYS]
     tasks = [task(*name, seed) for name in names for seed in range(config.first, config.first + config.seeds)]
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {name: [] for name in names}
-    source, load = provenance(), os.getloadavg()[0]
+    source, before = provenance(), os.getloadavg()[0]
     with multiprocessing.get_context("spawn").Pool(config.jobs) as pool:
         for i, run in enumerate(pool.imap(train, tasks)):
             env, way = names[i // config.seeds]
             runs[env, way].append(run)
             say(f"{env} {way} seed {run['seed']}: {run['score']:.1f} in {run['seconds']:.1f} s")
-    result = {"device": "cpu", "jobs": config.jobs, "load": [load, os.getloadavg()[0]], **source}
+    result = {"device": "cpu", "jobs": config.jobs, **source}
     file = folder(result, config.out) / "remembering.json"
-    before = {(row["env"], row["way"]): row for row in json.loads(file.read_text())["rows"]} if file.exists() else {}
-    rows = before | {name: summary(*name, made) | {"commit": source["commit"]} for name, made in runs.items()}
+    known = {(row["env"], row["way"]): row for row in json.loads(file.read_text())["rows"]} if file.exists() else {}
+    load = f"{before:.1f} to {os.getloadavg()[0]:.1f}"
+    rows = known | {n: summary(*n, made) | {"commit": source["commit"], "load": load} for n, made in runs.items()}
     result["rows"] = [rows[env, way] for env in ASKED for way in WAYS if (env, way) in rows]
     publish("remembering", result, table(result), config.out)
     picture(result["rows"], file.with_suffix(".png"))
@@ -88,24 +89,24 @@ def summary(env: str, way: str, made: list[dict[str, Any]]) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> list[str]:
     lines = [
-        "| environment | network | target | seeds that reach it | scores | worst episode | steps | seconds |",
-        "|---|---|---:|---:|---|---:|---:|---:|",
+        "| environment | network | target | seeds that reach it | scores | worst episode | steps | seconds | load | seeds "
+        "| commit |",
+        "|---|---|---:|---:|---|---:|---:|---:|---|---|---|",
     ]
     for row in result["rows"]:
         scores = ", ".join(f"{score:.1f}" for score in row["scores"])
         lines.append(
             f"| {row['env']} | {row['way']} | {row['asked']:g} | {row['reached']} of {len(row['scores'])} | {scores} "
-            f"| {row['least']:.1f} | {row['steps']:,} | {np.median(row['seconds']):.0f} |"
+            f"| {row['least']:.1f} | {row['steps']:,} | {np.median(row['seconds']):.0f} | {row['load']} "
+            f"| {row['seeds'][0]} to {row['seeds'][-1]} | {row['commit'][:12]} |"
         )
-    load = " and ".join(f"{each:.1f}" for each in result["load"])
-    seeds = ", ".join(map(str, result["rows"][0]["seeds"]))
     return [
         *lines,
         "",
-        "Scores are means of 100 episodes by the policy's mode, one for each seed "
-        f"({seeds}); the worst episode is that of 1,000 of every seed. Seconds are medians, {result['jobs']} at a time "
-        f"beside other work (load {load} at begin and end). {hardware(result, 'cpu')}, torch {result['versions']['torch']}; "
-        f"`python benchmarks/remembering.py`, commit {result['commit'][:12]}, {result['date'][:10]}.",
+        "Scores are means of 100 episodes by the policy's mode, one for each seed; the worst episode is that of 1,000 of every "
+        f"seed. Seconds are medians, {result['jobs']} run at a time beside other work, of which the load tells. "
+        f"{hardware(result, 'cpu')}, torch {result['versions']['torch']}; `python benchmarks/remembering.py`, "
+        f"{result['date'][:10]}.",
     ]
 
 

@@ -250,7 +250,7 @@ def _tell(config: "RunConfig") -> None:
     from gpusim.agents.train.environments import compiles, describe
 
     config.check()
-    console.say(budget.describe(config, describe(config.env), checks.device(config.device)))
+    console.say(f"memory: {budget.describe(config, describe(config.env), checks.device(config.device))}")
     if hasattr(config, "memory"):
         console.say(f"replay of {config.memory}")
     if idle := getattr(config, "idle", None):

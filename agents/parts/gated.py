@@ -38,6 +38,11 @@ class Cell(nn.Module):
         self.bias = nn.Parameter(torch.zeros(copies, 1, self.gates * units))
 
     @classmethod
+    def weights(cls, inputs: int, units: int) -> int:
+        """How many each copy has, biases left out."""
+        return cls.gates * units * inputs
+
+    @classmethod
     def leaves(cls, steps: int) -> int:
         """Numbers that each unit leaves at a step for the gradient, of so many steps."""
         return 4 * cls.gates + 6 * cls.tensors
@@ -72,6 +77,10 @@ class Cell(nn.Module):
 
 class Stepping(Cell):
     """A cell whose gates know its state, so that one step waits for the one before."""
+
+    @classmethod
+    def weights(cls, inputs: int, units: int) -> int:
+        return cls.gates * units * (inputs + units)
 
     def __init__(self, copies: int, inputs: int, units: int, generator: torch.Generator):
         super().__init__(copies, inputs, units, generator)

@@ -55,8 +55,8 @@ def network(config: Any, task: Task) -> Part:
     each, last = products(apart), apart[-1]
     copies = 2
     if config.network in CELLS:
-        copies, units, gates = 2 - config.shared_memory, config.memory_units, CELLS[config.network].gates
-        each, last = each + gates * units * (last + units), units
+        copies, units = 2 - config.shared_memory, config.memory_units
+        each, last = each + CELLS[config.network].weights(last, units), units
     weights = products(shared) + copies * each + last * (outputs + 1)
     return Part("network and optimizer", 4 * FLOAT * weights, ("hidden", "memory_units"))
 
@@ -175,5 +175,8 @@ def steps_of(config: Any, name: str) -> tuple[Callable[[int], Any], int]:
         return lambda step: now + step, config.most_parts - now
     if isinstance(now, tuple):
         return lambda step: tuple(max(1, width - step) for width in now), max(now) - 1
-    unit = getattr(config, "minibatches", 1) if name == "num_envs" and config.network in CELLS else 1
-    return lambda step: (now // unit - step) * unit, now // unit - 1
+    apart = name == "num_envs" and config.network in CELLS  # whole environments come into minibatches
+    unit = config.minibatches if apart and hasattr(config, "minibatches") else 1
+    other = {"num_envs": 1 if apart else getattr(config, "num_steps", 1), "num_steps": config.num_envs}.get(name, 1)
+    least = -(-getattr(config, "updates_in_parts", 1) // other) if name in ("num_envs", "num_steps") else 1
+    return lambda step: (now // unit - step) * unit, now // unit - -(-least // unit)
