@@ -60,7 +60,7 @@ def main(config: Config) -> None:
     known = {(row["env"], row["way"]): row for row in json.loads(file.read_text())["rows"]} if file.exists() else {}
     load = f"{before:.1f} to {os.getloadavg()[0]:.1f}"
     rows = known | {n: summary(*n, made) | {"commit": source["commit"], "load": load} for n, made in runs.items()}
-    result["rows"] = [rows[env, way] for env in ASKED for way in WAYS if (env, way) in rows]
+    result["rows"] = [rows[env, way] for env in ENVS for way in WAYS if (env, way) in rows]
     publish("remembering", result, table(result), config.out)
     picture(result["rows"], file.with_suffix(".png"))
 
@@ -103,8 +103,8 @@ def table(result: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        "Scores are means of 100 episodes by the policy's mode, one for each seed; the worst episode is that of 1,000 of every "
-        f"seed. Seconds are medians, {result['jobs']} run at a time beside other work, of which the load tells. "
+        "Scores are means of 100 episodes by the policy's mode, one for each seed; the worst episode is that of 1,000 of "
+        f"every seed. Seconds are medians, {result['jobs']} run at a time beside other work, of which the load tells. "
         f"{hardware(result, 'cpu')}, torch {result['versions']['torch']}; `python benchmarks/remembering.py`, "
         f"{result['date'][:10]}.",
     ]

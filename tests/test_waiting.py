@@ -162,7 +162,11 @@ ACTIONS = {"CartPole-v1": ("dqn", "pqn"), "Pendulum-v1": ("sac", "td3")}
 LEARNERS = {
     "ppo": (ppo.PPO, ppo.Config, WHOLE),
     "ppo, three layers": (ppo.PPO, ppo.Config, WHOLE | {"hidden": (8, 8, 8), "clip_value": True}),
+    "ppo, gru": (ppo.PPO, ppo.Config, WHOLE | {"hidden": (8,), "network": "gru", "memory_units": 8}),
+    "ppo, in parts": (ppo.PPO, ppo.Config, WHOLE | {"hidden": (8, 8, 8), "accumulate": 3}),
     "a2c": (a2c.A2C, a2c.Config, {"num_steps": 4}),
+    "a2c, in parts": (a2c.A2C, a2c.Config, {"num_steps": 4, "accumulate": 2, "network": "lstm", "hidden": (8,)}),
+    "pqn, mingru": (pqn.PQN, pqn.Config, {"num_steps": 4, "minibatches": 2, "network": "mingru", "hidden": (8,)}),
     "pqn": (pqn.PQN, pqn.Config, {"num_steps": 4, "minibatches": 2}),
     "dqn": (dqn.DQN, dqn.Config, DRAWN),
     "dqn, everything": (dqn.DQN, dqn.Config, DRAWN | EVERYTHING),

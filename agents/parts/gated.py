@@ -26,14 +26,17 @@ class Cell(nn.Module):
         inputs: numbers that each is given at a step.
         units: U.
         generator: on the CPU, where the weights are drawn: orthogonal, a block for each gate, biases zero.
+        low: in which products are made; the state is float32.
     """
 
     gates = 1
     tensors = 1  # of the state
 
-    def __init__(self, copies: int, inputs: int, units: int, generator: torch.Generator):
+    def __init__(
+        self, copies: int, inputs: int, units: int, generator: torch.Generator, low: torch.dtype | None = None
+    ):
         super().__init__()
-        self.copies, self.units = copies, units
+        self.copies, self.units, self.low = copies, units, low
         self.weight = self.drawn(inputs, generator)
         self.bias = nn.Parameter(torch.zeros(copies, 1, self.gates * units))
 
@@ -82,13 +85,15 @@ class Stepping(Cell):
     def weights(cls, inputs: int, units: int) -> int:
         return cls.gates * units * (inputs + units)
 
-    def __init__(self, copies: int, inputs: int, units: int, generator: torch.Generator):
-        super().__init__(copies, inputs, units, generator)
+    def __init__(
+        self, copies: int, inputs: int, units: int, generator: torch.Generator, low: torch.dtype | None = None
+    ):
+        super().__init__(copies, inputs, units, generator, low)
         self.recurrent = self.drawn(units, generator)
         self.recurrent_bias = nn.Parameter(torch.zeros(copies, 1, self.gates * units))
 
     def unrolled(self, brought: Tensor, state: State, begun: Tensor) -> State:
-        low = torch.get_autocast_dtype(brought.device.type) if torch.is_autocast_enabled(brought.device.type) else None
+        low = self.low or brought.dtype
         weight, bias = self.recurrent.to(low), self.recurrent_bias.to(low)  # once, not at every step
         states = []
         for now, first in zip(brought.unbind(), begun.unbind(), strict=True):
@@ -118,8 +123,10 @@ class Lstm(Stepping):
 
     gates, tensors = 4, 2
 
-    def __init__(self, copies: int, inputs: int, units: int, generator: torch.Generator):
-        super().__init__(copies, inputs, units, generator)
+    def __init__(
+        self, copies: int, inputs: int, units: int, generator: torch.Generator, low: torch.dtype | None = None
+    ):
+        super().__init__(copies, inputs, units, generator, low)
         with torch.no_grad():
             self.bias[..., units : 2 * units] = 1.0
 
@@ -181,7 +188,7 @@ class Remembering(ActorCritic):
     def make_layers(self, build: Build, sizes: Sequence[int], outputs: int) -> None:
         inputs = sizes[-1]
         self.before = nn.ModuleList(nn.Sequential(*build.hidden(sizes)) for _ in range(self.copies))
-        self.cell = self.kind(self.copies, inputs, self.units, build.generator)
+        self.cell = self.kind(self.copies, inputs, self.units, build.generator, build.low)
         self.actor = build.mlp([self.units, outputs], 0.01)
         self.critic = build.mlp([self.units, 1], 1.0)
 

@@ -120,7 +120,7 @@ def sizes(config):
         ({"num_envs": 4096, "num_steps": 16, "hidden": (256, 256), "minibatches": 2}, "accumulate"),
         ({"num_envs": 4096, "num_steps": 8, "hidden": (64,), "network": "gru", "minibatches": 4}, "accumulate"),
         (
-            {"num_envs": 999, "num_steps": 64, "hidden": (8,), "network": "gru", "minibatches": 333, "accumulate": 3},
+            {"num_envs": 768, "hidden": (8,), "network": "gru", "memory_units": 4, "minibatches": 24, "accumulate": 4},
             "num_envs",
         ),
     ],

@@ -9,7 +9,7 @@ from gpusim.agents import a2c, pqn
 from gpusim.agents.on_policy import explained_variance
 from gpusim.agents.parts.episodes import EpisodeWindow
 from gpusim.agents.parts.normalize import ReturnScale, RunningMeanStd
-from gpusim.agents.parts.optimizer import Adam
+from gpusim.agents.parts.optimizer import Adam, LossScale
 from gpusim.agents.ppo import Config
 from gpusim.agents.reinforce import masked_mean, policy_loss
 from gpusim.kernels.distributions import Categorical, Gaussian
@@ -178,3 +178,39 @@ def test_explained_variance():
     assert explained_variance(returns, t(0.0, 0.0, 0.0)).item() == 1.0
     assert explained_variance(t(5.0, 5.0, 5.0), returns - 5.0).item() == pytest.approx(0.0)
     assert explained_variance(t(1.0, 2.0), t(0.0, -1.0)).item() == 0.0  # all returns alike
+
+
+def test_a_scaled_loss_steps_as_it_would_unscaled():
+    """But for a gradient that overflows: that step is left out, counted, and the scale halved."""
+    weights = [torch.nn.Parameter(torch.tensor([1.0, -2.0])) for _ in "ab"]
+    plain, scaled = Adam(weights[:1]), Adam(weights[1:], scaled=True)
+
+    def step(adam, factor=1.0):
+        weight = weights[adam is scaled]
+        return adam.step((weight * torch.tensor([1.0, 3.0]) * factor).square().sum(), 0.1)
+
+    for _ in range(3):
+        torch.testing.assert_close(step(scaled), step(plain))
+    torch.testing.assert_close(scaled.flat, plain.flat)
+    before = [x.clone() for x in (scaled.flat, scaled.moment1, scaled.moment2, scaled.steps)]
+    step(scaled, 1e19)  # float32 holds its square, and not the scaled one
+    after = (scaled.flat, scaled.moment1, scaled.moment2, scaled.steps)
+    assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
+    assert {name: float(x) for name, x in scaled.metrics().items()} == {"loss_scale": 2.0**15, "overflows": 1.0}
+    torch.testing.assert_close(step(scaled), step(plain))
+    torch.testing.assert_close(scaled.flat, plain.flat)
+    assert plain.metrics() == {}
+
+
+def test_the_scale_grows_after_many_steps_and_has_bounds():
+    scale, fine, over = LossScale(start=4.0, every=3), torch.zeros(()), torch.ones(())
+    seen = []
+    for overflowed in (fine, fine, fine, fine, over, fine, fine, over, over, over, fine, fine, fine):
+        scale.update(overflowed)
+        seen.append(scale.scale.item())
+    assert seen == [4, 4, 8, 8, 4, 4, 4, 2, 1, 1, 1, 1, 2]
+    assert scale.overflows == 4
+    scale.scale.fill_(2.0**24)
+    for _ in range(3):
+        scale.update(fine)
+    assert scale.scale == 2.0**24
