@@ -18,6 +18,7 @@ import numpy as np
 
 from gpusim.agents.app.plot import Line, draw, panels, save
 from gpusim.agents.bench.provenance import hardware, provenance
+from gpusim.agents.train.presets import expected_returns
 from gpusim.agents.train.run import preset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))

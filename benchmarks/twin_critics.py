@@ -44,7 +44,7 @@ def passes(hidden: tuple[int, ...], batch: int, device: torch.device) -> tuple[C
 
     def apart() -> None:
         x = torch.cat([obs, action], -1)
-        sum((one(x) - target).square().mean() for one in pair).backward()  # type: ignore[union-attr]
+        sum((one(x) - target).square().mean() for one in pair).backward()
 
     return Captured(together, device), Captured(apart, device)
 

@@ -382,9 +382,12 @@ def _truth(x: Lane) -> Lane:
     return x if x.first.dtype == "b" else _each(_comparison("ne"))(x, 0)
 
 
+_greater, _equal = _each(_comparison("gt")), _each(_comparison("eq"))
+
+
 def sign(x: Lane) -> Lane:
     one = ones_like(x)
-    return where(x > 0, one, where(x < 0, -one, where(x == 0, zeros_like(x), x)))
+    return where(_greater(x, 0), one, where(_greater(0, x), -one, where(_equal(x, 0), zeros_like(x), x)))
 
 
 def cumsum(x: Lane) -> Lane:

@@ -174,9 +174,9 @@ def task(env: Given) -> Task:
     return env if isinstance(env, Makeable) else shown(env)
 
 
-def tables(given: Given) -> dict[str, str] | None:
+def tables(given: Given | Task) -> dict[str, str] | None:
     """Of each table of the task its digest, see `gpusim.tables.digest`; None where there are none."""
-    task = given if isinstance(given, Makeable) else given.unwrapped.task
+    task = given.unwrapped.task if isinstance(given, Environments) else given
     return digest(task) if isinstance(task, gpusim.Env) else None
 
 

@@ -192,7 +192,7 @@ class RunFolder(Observer):
                 f"gpusim.agents.{call}({str(self.path)!r}, env=...) takes such again."
             )
 
-    def require_tables(self, given: Given) -> None:
+    def require_tables(self, given: Given | Task) -> None:
         """Raises InputError where the tables of `given` are others than the run learns on."""
         now, before = environments.tables(given) or {}, self.tables or {}
         if other := [name for name in {**before, **now} if before.get(name) != now.get(name)]:

@@ -19,7 +19,6 @@ from gpusim.physics import PhysicsEnv
 from gpusim.render import board, mujoco
 from gpusim.render.classic import GymnasiumRenderer
 from gpusim.render.grid import grid
-from gpusim.state import Snapshot
 from gpusim.tables import on_arrays, placed
 
 FPS = 30  # frames per second where nobody says otherwise, as in Gymnasium
@@ -29,12 +28,15 @@ __getattr__ = renamed(__name__, {"chosen": "env_indices", "problem": "render_pro
 
 
 class Drawable(Protocol):
-    """Environments whose state can be seen: `gpusim.VectorEnv`."""
+    """Environments whose state can be seen: a `gpusim.VectorEnv`, or robots of MuJoCo Warp."""
 
-    task: Env
     num_envs: int
 
-    def snapshot(self, rows: list[int]) -> Snapshot: ...
+    @property
+    def task(self) -> Env | PhysicsEnv: ...
+
+    def snapshot(self, rows: list[int]) -> Any:
+        """A `gpusim.state.Snapshot`; of robots what their integrator goes by."""
 
 
 def render(env: object, indices: object = None, *, size: tuple[int, int] | None = (1080, 1920)) -> np.ndarray:
