@@ -565,7 +565,7 @@ def test_kernels_compile_for_a_gpu(env):
     if "BRA" in compiled.assembly:  # SASS could be had
         (solver,) = [body for body in loops(compiled.assembly) if len(body) > INNERMOST] or [[]]
         assert not any("LDL" in text or "STL" in text for text in solver)
-        assert solver or operations(env.step) < COSTLY  # a short one is unrolled
+        assert solver or operations(env.step) < 40_000  # a short one may be unrolled
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """What the files of the robots share: their step, noise, spaces and picture."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from gpusim.kernels.lang import Lane, Rng, cos, log, sin, sqrt, uniform4, where
 
 __all__ = ["Picture", "Told", "box", "normal4", "stepped", "unbounded"]
 
-TURN = 2.0 * np.pi
+TURN = 2.0 * math.pi
 
 
 def stepped(robot: Robot, state: type, outcome: Callable) -> Any:
@@ -45,7 +46,7 @@ def normal4(rng: Rng, block: int) -> tuple[Lane, Lane, Lane, Lane]:
     """Four independent draws of mean 0 and deviation 1 (Box & Muller, 1958)."""
     a, b, c, d = uniform4(rng, block, 0.0, 1.0)
     first, second = sqrt(-2.0 * log(1.0 - a)), sqrt(-2.0 * log(1.0 - c))
-    return first * cos(TURN * b), first * sin(TURN * b), second * cos(TURN * d), second * sin(TURN * d)
+    return first * cos(b * TURN), first * sin(b * TURN), second * cos(d * TURN), second * sin(d * TURN)
 
 
 def unbounded(count: int) -> Box:
