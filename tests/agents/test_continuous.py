@@ -182,6 +182,13 @@ def test_it_acts_uniformly_at_random_before_it_learns(name):
     assert learner._policy(learner.env.observe())[1]["sample"].mean() < -0.7
 
 
+def test_at_random_means_uniformly():
+    learner = learner_of("sac", num_envs=500, num_steps=1, capacity=8000, learning_starts=8000)
+    drawn = torch.cat([learner._policy(learner.env.observe())[1]["sample"] for _ in range(8)])
+    shares = torch.histc(drawn, 8, -1.0, 1.0) / 4000
+    torch.testing.assert_close(shares, torch.full((8,), 0.125), atol=0.02, rtol=0)
+
+
 def test_td3_explores_by_more_noise_from_environment_to_environment():
     learner = learner_of("td3", noise=0.4, least_noise=0.1)
     assert learner.deviation.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
