@@ -176,7 +176,8 @@ def task(env: Given) -> Task:
 
 def tables(given: Given | Task) -> dict[str, str] | None:
     """Of each table of the task its digest, see `gpusim.tables.digest`; None where there are none."""
-    task = given.unwrapped.task if isinstance(given, Environments) else given
+    whole = getattr(given, "unwrapped", None)
+    task = given if whole is None else whole.task
     return digest(task) if isinstance(task, gpusim.Env) else None
 
 
