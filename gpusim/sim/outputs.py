@@ -24,20 +24,18 @@ class OutputBuffers:
         same: whether an episode that ends begins anew within the step, so that every row is a transition.
         flat: whether observations are vectors.
         discrete: whether actions are whole numbers.
-        obs_form: one observation of every environment, in a tensor without memory.
-        step_form: likewise of one step, by the names of `step`, without observations.
     """
 
     def __init__(self, env: Env, autoreset: AutoresetMode, num_envs: int, device: torch.device):
         self.env, self.num_envs, self.device = env, num_envs, device
         self.same, self.flat = autoreset is AutoresetMode.SAME_STEP, len(env.observation_space.shape) == 1
         self.discrete = isinstance(env.action_space, Discrete)
-        self.obs_form, self._tally = self._obs_form(), self._form(torch.float32, 3)
-        self.step_form, self._forms = self._step_form(), dict[int, Buffers]()
+        self._obs, self._tally = self._obs_form(), self._form(torch.float32, 3)
+        self._step, self._forms = self._step_form(), dict[int, Buffers]()
 
     def obs(self) -> Tensor:
         """One observation of every environment."""
-        return torch.empty_like(self.obs_form)
+        return torch.empty_like(self._obs)
 
     def tally(self) -> Tensor:
         """`[3, N]` float32, for a `gpusim.book.Tally`."""
@@ -47,7 +45,7 @@ class OutputBuffers:
         """Of one step: the fields of `gpusim.book.Step`, but that the observation to act on next is `last_obs`, the true
         successor `next_obs`, the length `episode_steps`, and that where an episode ended is told twice, `ended` and
         `ended_too`. Without observations, unless `observe`; what the auto-reset mode leaves out has no room."""
-        out = {name: torch.empty_like(form) for name, form in self.step_form.items()}
+        out = {name: torch.empty_like(form) for name, form in self._step.items()}
         if observe:
             out["last_obs"] = self.obs()
             if self.same:

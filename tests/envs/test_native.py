@@ -24,7 +24,6 @@ from gpusim.kernels.policy import MlpPolicy
 from gpusim.sim.cpu import native as native_stepper
 from gpusim.sim.cpu import threads
 from gpusim.sim.cpu.eager import Narrow
-from gpusim.sim.cpu.rooms import Rooms
 from gpusim.sim.cpu.threads import AGAIN, SHORT, Pace
 from gpusim.testing import check_vector_env
 from gpusim.tree import tensors
@@ -443,41 +442,3 @@ def test_loops_stay_loops(mode, monkeypatch):
     begin, observe = rest.split("INLINE void observe(")
     assert [text.count("for (int64_t vn") for text in (step, begin, observe)] == [2, 0, 0]
     assert [text.count(f"for (int64_t {name}n") for text, name in ((begin, "b"), (observe, "o"))] == [1, 1]
-
-
-def test_memory_is_used_again_once_nobody_has_it():
-    """Of a step's tensors, what shares their memory included; the caller may keep as many as he likes."""
-    rooms = Rooms({"a": torch.empty(5), "b": torch.empty((), dtype=torch.bool).expand(2, 3)})
-    (first, places), addresses = rooms.take(), set()
-    assert first["a"].data_ptr() == places["a"]
-    assert (first["b"].shape, first["b"].is_contiguous(), first["b"].data_ptr()) == ((2, 3), True, places["b"])
-    assert places["a"] % 64 == places["b"] % 64 == 0 < abs(places["b"] - places["a"])
-    row, array = first["a"][1:3], first["b"].numpy()
-    del first
-    for held in (row, array):
-        second, other = rooms.take()
-        assert other != places, type(held)
-        del second
-    del row
-    assert rooms.take()[1] != places
-    del array, held
-    assert rooms.take()[1] == places
-    kept = [rooms.take() for _ in range(9)]
-    assert len({place["a"] for _, place in kept}) == 9
-    for k in range(9):
-        kept[k][0]["a"].fill_(k)
-    assert [int(some["a"].sum()) for some, _ in kept] == [5 * k for k in range(9)]
-    del kept
-    for _ in range(9):
-        addresses.add(rooms.take()[1]["a"])
-    assert len(addresses) == 1
-
-
-def test_what_a_step_told_stays_what_it_was():
-    vec = make(num_envs=67)
-    vec.reset(seed=1)
-    told = [vec.step(torch.arange(67) % 2) for _ in range(6)]
-    before = copy.deepcopy(told)
-    later = [vec.step(torch.arange(67) % 2)[0] for _ in range(6)]
-    assert same(told, before)
-    assert len({x.data_ptr() for x in [*tensors(told), *later]}) == len([*tensors(told), *later])

@@ -21,7 +21,6 @@ from gpusim.random_actions import unbounded
 from gpusim.remember import by_env
 from gpusim.rollout import SUMS, Rollout
 from gpusim.sim.cpu import emit
-from gpusim.sim.cpu.rooms import Rooms
 from gpusim.sim.cpu.threads import Pace, on_threads
 from gpusim.sim.cpu.tiles import LANES, Layout, Tiles, layout, tiled
 from gpusim.sim.functional import OneByOne
@@ -65,7 +64,6 @@ class Native(OneByOne):
         self.layout, self.state = _kinds(env, mode)
         self.run = _library(env, mode, self.numbers, "tell")
         self.tables = np.array([(x.data_ptr(), len(x)) for x in env.tables or ()], np.int64)
-        self.rooms, self.looks = Rooms(self.buffers.step_form), Rooms({"obs": self.buffers.obs_form})
         self.before = np.empty(0, np.uint8)  # what the tiles held before a rollout
         self.paces: dict[Any, Pace] = {}  # of each kind of call
         self.settled: tuple[Carry | None, Tiles | None] = None, None  # as tensors, and the same as tiles
@@ -104,20 +102,10 @@ class Native(OneByOne):
     def step(self, c: Any, action: Any, observe: bool, tally: Tally | None) -> tuple[Tiles, Step, Tally | None]:
         tiles = self._tiles(c)
         given = torch.stack(action) if isinstance(action, tuple) else action.contiguous()
-        out, places = self._room(observe)
-        counted = tally and Tally(*(x.clone() for x in tally))
-        if counted:
-            places |= _places(counted._asdict())
-        self._go(self.run, tiles, 0, 1, wide=given.dtype is torch.int64, actions=given.data_ptr(), **places)
+        out, counted = self.buffers.step(observe), tally and Tally(*(x.clone() for x in tally))
+        wanted = out | {"actions": given} | (counted._asdict() if counted else {})
+        self._go(self.run, tiles, 0, 1, wide=given.dtype is torch.int64, **_places(wanted))
         return tiles, self.buffers.as_step(out), counted
-
-    def _room(self, observe: bool) -> tuple[dict[str, Tensor], dict[str, int]]:
-        """For what one step tells, and the addresses."""
-        out, places = self.rooms.take()
-        for name in ("last_obs", "next_obs")[: 1 + self.buffers.same] if observe else ():
-            seen, at = self.looks.take()
-            out[name], places[name] = seen["obs"], at["obs"]
-        return out, places
 
     def rollout(
         self, c: Any, clock: int, num_steps: int, policy: Policy | None, transitions: bool
