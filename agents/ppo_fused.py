@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gpusim import checks
 from gpusim.agents.on_policy import OnPolicy, explained_variance
 from gpusim.agents.parts.graph import Captured
 from gpusim.kernels.adam import adam_step, sum_parts
@@ -52,7 +53,8 @@ def fused_problem(learner: OnPolicy) -> str | None:
         return "rewards are clipped"
     if learner.host_decides:
         return "target_kl has the host decide after every epoch"
-    return mlp_problem(shape)
+    made: Any = learner.env
+    return mlp_problem(shape) or checks.policy_problem(made.env)
 
 
 class FusedIteration:

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from report import RESULTS, say
 
 import gpusim
+from gpusim import checks
 from gpusim.agents.bench.distinct import distinct
 from gpusim.agents.bench.provenance import provenance, write_json
 from gpusim.kernels import tune
@@ -111,7 +112,7 @@ def environments() -> Iterator[tuple[str, str, Callable[[], Any]]]:
         for title, function in SIMULATE.items():
             if not image or title.startswith("simulate"):
                 yield title, env, functools.partial(function, env)
-        if not image:  # which no kernel with a network holds
+        if not image and not checks.policy_problem(gpusim.spec(env)):  # which no kernel with a network holds
             for precision in PRECISIONS if env == CARTPOLE else PRECISIONS[:1]:
                 yield "rollout", env, functools.partial(launch_rollout, env, precision)
 

@@ -86,6 +86,14 @@ def _too_long(env: Env) -> str | None:
     )
 
 
+def policy_problem(env: Env) -> str | None:
+    """Why no kernel holds a network beside the steps of this environment, one of the vocabulary; None where one can."""
+    count = operations(env.step)
+    if count <= UNROLLED:
+        return None
+    return f"a step of {env.id} is {count:,} operations, beside which a network does not fit into registers"
+
+
 def _not_lowered(env: Env) -> str | None:
     try:
         for function in (env.init, env.step, env.observe):

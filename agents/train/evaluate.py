@@ -270,7 +270,7 @@ def play(policy: Acting, venv: Environments, episodes: int, seed: int) -> Tensor
 
 
 def evaluate_oracle(policy: Acting, env_id: str, episodes: int, seed: int) -> Tensor:
-    """The same in Gymnasium's own environment of that id, or of that name without its family, on the CPU.
+    """The same in Gymnasium's own environment of that id, with its namespace or without, on the CPU.
 
     Raises:
         InputError: Gymnasium has no such environment.
@@ -278,7 +278,8 @@ def evaluate_oracle(policy: Acting, env_id: str, episodes: int, seed: int) -> Te
     if on_host(describe(env_id)):
         raise InputError(f"{env_id} is Gymnasium's own already: leave --oracle out.")
     name = env_id.removeprefix("gpusim/")
-    name = name if name in gymnasium.registry else name.rpartition("/")[2]
+    bare = name.rpartition("/")[2]
+    name = bare if name not in gymnasium.registry and bare in gymnasium.registry else name
     try:
         venv = gymnasium.make_vec(name, num_envs=episodes, vectorization_mode="sync")
     except gymnasium.error.Error as error:

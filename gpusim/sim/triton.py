@@ -85,7 +85,8 @@ class TritonStepper(Functional):
 
     def holds(self, policy: MlpPolicy) -> bool:
         """Whether the policy can be inside the kernel with the steps."""
-        return self.buffers.same and self.buffers.flat and mlp_problem(policy.shape) is None
+        fits = mlp_problem(policy.shape) is None and checks.policy_problem(self.env) is None
+        return self.buffers.same and self.buffers.flat and fits
 
     def observe(self, c: Carry) -> Tensor:
         obs = self.buffers.obs()

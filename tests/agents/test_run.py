@@ -15,6 +15,7 @@ import torch
 
 from gpusim.agents import load_policy
 from gpusim.agents.app.cli import main
+from gpusim.agents.train.evaluate import evaluate_oracle
 from gpusim.agents.train.run import RunFolder, preset
 from gpusim.errors import InputError
 
@@ -202,6 +203,13 @@ def test_eval_plays_whole_episodes(unbroken, oracle, capsys):
     out = capsys.readouterr().out
     assert "over 5 episodes" in out
     assert ("Gymnasium" in out) == bool(oracle)
+
+
+def test_an_oracle_is_found_without_the_namespace():
+    """MuJoCo/InvertedPendulum-v5 is Gymnasium's InvertedPendulum-v5."""
+    scores = evaluate_oracle(lambda obs: np.zeros((len(obs), 1), np.float32), "MuJoCo/InvertedPendulum-v5", 2, 0)
+    assert scores.shape == (2,)
+    assert (scores > 1.0).all()
 
 
 # ------------------------------------------------------------------------------------------------------ bad input

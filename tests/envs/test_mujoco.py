@@ -25,7 +25,9 @@ from gpusim.fill import Recipe
 from gpusim.kernels import cpp, launch
 from gpusim.kernels.lang import STREAM_INIT, Rng
 from gpusim.kernels.lower import operations
+from gpusim.kernels.mlp import MlpShape
 from gpusim.kernels.offline import compile_for
+from gpusim.kernels.policy import MlpPolicy
 from gpusim.testing import check_vector_env
 from tests import interpreter
 from tests.envs.beside import oracle
@@ -594,3 +596,21 @@ def test_native_is_eager(env, drawn):
 @each_robot
 def test_it_keeps_the_contract_natively(env):
     check_vector_env(gpusim.make(env, 5, device="cpu", backend="native", max_episode_steps=6))
+
+
+@pytest.mark.skipif(launch.interpreted(), reason="kernels are interpreted in this process")
+@pytest.mark.parametrize(
+    ("name", "kernel"), [("CartPole-v1", "rollout_kernel"), ("MuJoCo/Swimmer-v5", "simulate_kernel")]
+)
+def test_no_kernel_holds_a_network_beside_a_long_step(name, kernel):
+    """Which would spill kilobytes and compile for minutes; then steps and network are launched in turn."""
+    pytest.importorskip("triton")
+    assert (checks.policy_problem(gpusim.spec(name)) is None) == (kernel == "rollout_kernel")
+    with launch.recording() as launches:
+        vec = gpusim.make(name, 48, device="cpu", backend="triton", validate=False)
+        vec.reset(seed=0)
+        shape = MlpShape.of(vec.single_observation_space, vec.single_action_space, (16, 16))
+        policy = MlpPolicy(torch.zeros(shape.size), shape)
+        launches.clear()
+        vec.rollout(2, policy)
+    assert ("rollout_kernel" in {x.kernel.__name__ for x in launches}) == (kernel == "rollout_kernel")
