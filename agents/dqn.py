@@ -1,5 +1,6 @@
 """Deep Q-learning (Mnih et al., 2015) from a replay on the device, with what later work added to it, each by a setting:
-double (van Hasselt et al., 2016), dueling (Wang et al., 2016), n-step returns and prioritized replay (Schaul et al., 2016).
+double (van Hasselt et al., 2016), dueling (Wang et al., 2016), n-step returns, prioritized replay (Schaul et al., 2016), and
+values learned with their distribution: over atoms (C51; Bellemare et al., 2017) or by quantiles (Dabney et al., 2018).
 
 A truncated episode bootstraps from its true final observation, a terminated one does not.
 """
@@ -14,11 +15,13 @@ from torch import Tensor
 from gpusim.agents.exploration import ExplorationConfig, Explorer
 from gpusim.agents.off_policy import OffPolicy, OffPolicyConfig, follow
 from gpusim.agents.parts.networks import QNetwork
+from gpusim.agents.parts.values import Atoms, Quantiles
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env
-from gpusim.agents.train.ranges import Count, Positive
+from gpusim.agents.train.ranges import Count, Number, Positive
 from gpusim.agents.train.training import trained
+from gpusim.errors import InputError
 from gpusim.kernels.replay import Sample
 
 # ---------------------------------------------------------------------------------------------------------- config
@@ -37,6 +40,30 @@ class Config(OffPolicyConfig, ExplorationConfig):
     """Iterations between two updates of the target network, each by `tau`."""
     huber: Positive = 1.0
     """Where the loss turns from a parabola into a line."""
+    atoms: Count = 1
+    """Numbers between `v_min` and `v_max` over which it is learned how returns are distributed (C51); 1 learns the mean."""
+    v_min: Number = -10.0
+    """The least return that such a distribution knows."""
+    v_max: Number = 10.0
+    """The greatest."""
+    quantiles: Count = 1
+    """Quantiles by which it is learned instead, without a range; 1 learns the mean alone."""
+
+    def check(self, task: Task | None = None) -> None:
+        super().check(task)
+        if self.atoms > 1 and self.quantiles > 1:
+            raise InputError(
+                "a distribution is learned over atoms or by quantiles, not by both: leave one of them at 1."
+            )
+        if self.atoms > 1 and self.v_min >= self.v_max:
+            raise InputError(f"v_min, {self.v_min:g}, must be less than v_max, {self.v_max:g}.")
+
+    @property
+    def values(self) -> Atoms | Quantiles | None:
+        """What stands for an action's value; None where it is itself."""
+        if self.quantiles > 1:
+            return Quantiles(self.quantiles)
+        return Atoms(self.v_min, self.v_max, self.atoms) if self.atoms > 1 else None
 
 
 # ------------------------------------------------------------------------------------------------------------ loss
@@ -52,7 +79,7 @@ class Batch(NamedTuple):
     discount: Tensor
     next_obs: Tensor
     probability: Tensor
-    next_q: Tensor  # [B, A] of the target network
+    next_q: Tensor  # [B, A] of the target network, [B, A, outputs] where a distribution is learned
 
 
 class Losses(NamedTuple):
@@ -92,6 +119,23 @@ def dqn_loss(config: Config, q: Tensor, action: Tensor, target: Tensor, weight: 
     )
 
 
+def of_action(out: Tensor, action: Tensor) -> Tensor:
+    """Of `out` `[B, A, K]` that of each row's action `[B]`, `[B, K]`."""
+    return out.gather(-2, action.view(-1, 1, 1).expand(-1, 1, out.shape[-1])).squeeze(-2)
+
+
+def distribution_loss(values: Atoms | Quantiles, out: Tensor, target: Tensor, weight: Tensor | None = None) -> Losses:
+    """The weighted mean of the losses that `values` has for a distribution.
+
+    Args:
+        out: `[B, outputs]` of the actions taken.
+        target: `[B, outputs]`.
+        weight: `[B]` importance weights, all 1 where None.
+    """
+    each, q = values.loss(out, target), values.mean(out.detach())
+    return Losses((each if weight is None else weight * each).mean(), q.mean(), values.expected(target) - q)
+
+
 # ---------------------------------------------------------------------------------------------------------- update
 
 
@@ -107,7 +151,7 @@ class DQN(Explorer, OffPolicy):
         assert isinstance(task.action_space, Discrete)  # as was checked
         return QNetwork(
             task.observation_space, task.action_space, config.hidden, config.activation, config.normalize_obs,
-            config.dueling, generator, config.network, config.layer_norm, config.precision,
+            config.dueling, generator, config.network, config.layer_norm, config.precision, config.values,
         )  # fmt: skip
 
     def __init__(self, config: Config, env: Given | None = None):
@@ -133,16 +177,30 @@ class DQN(Explorer, OffPolicy):
     def prepared(self, sample: Sample) -> Batch:
         """With the target network's values, as it follows between iterations only."""
         batch = super().prepared(sample)
-        return Batch(**batch._asdict(), next_q=self.target.q_of(batch.next_obs))
+        ask = self.target.q_of if self.target.values is None else self.target.out_of
+        return Batch(**batch._asdict(), next_q=ask(batch.next_obs))
 
     def learn(self, batch: Batch, learning_rate: float | Tensor, number: int) -> dict[str, Tensor]:
-        with torch.no_grad():
-            choice = self.network.q_of(batch.next_obs) if self.config.double else None
-            target = td_target(batch.returns, batch.discount, batch.next_q, choice)
-        losses = dqn_loss(self.config, self.network.q_of(batch.obs), batch.action, target, self.weights_of(batch))
+        losses = (self._losses if self.network.values is None else self._distributed)(batch)
         self.optimizer.step(losses.total, learning_rate)
         self.learned(batch, losses.error)
         return {"loss": losses.total.detach(), "q": losses.q, "error": losses.error.abs().mean()}
+
+    def _losses(self, batch: Batch) -> Losses:
+        with torch.no_grad():
+            choice = self.network.q_of(batch.next_obs) if self.config.double else None
+            target = td_target(batch.returns, batch.discount, batch.next_q, choice)
+        return dqn_loss(self.config, self.network.q_of(batch.obs), batch.action, target, self.weights_of(batch))
+
+    def _distributed(self, batch: Batch) -> Losses:
+        """The same where a distribution is learned."""
+        values = self.network.values
+        assert isinstance(values, Atoms | Quantiles)
+        with torch.no_grad():
+            choice = self.network.q_of(batch.next_obs) if self.config.double else values.mean(batch.next_q)
+            target = values.target(batch.returns, batch.discount, of_action(batch.next_q, choice.argmax(-1)))
+        out = of_action(self.network.out_of(batch.obs), batch.action)
+        return distribution_loss(values, out, target, self.weights_of(batch))
 
 
 # ----------------------------------------------------------------------------------------------------------- train

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gpusim.agents.parts.images import is_cnn
 from gpusim.agents.parts.normalize import RunningMeanStd
+from gpusim.agents.parts.values import Atoms, Mean, Quantiles
 from gpusim.errors import NotFinite
 from gpusim.kernels.distributions import Categorical, EpsilonGreedy, Gaussian
 from gpusim.kernels.mlp import MlpShape, mlp_problem
@@ -225,6 +226,7 @@ class ActorCritic(PolicyNetwork):
         network: mlp, cnn (of images `[H, W, C]` only), or auto: cnn for those.
         layer_norm: normalize each hidden layer before its activation.
         precision: "bf16" and "fp16" let all layers but the last multiply so.
+        each: how many numbers stand for each output of the two.
     """
 
     def __init__(
@@ -239,9 +241,11 @@ class ActorCritic(PolicyNetwork):
         network: str = "auto",
         layer_norm: bool = False,
         precision: str = "tf32x3",
+        each: int = 1,
     ):
         build = Build(activation, generator, layer_norm, LOW.get(precision))
         super().__init__(observation_space, action_space, hidden, normalize_obs, build, network)
+        self.each = each
         self.make_layers(build, [self.inputs, *hidden] if self.flat else [hidden[-1]], self.outputs)
         self.shape: MlpShape | None = None
         if self.flat and len(hidden) == 2 and not layer_norm:
@@ -251,8 +255,8 @@ class ActorCritic(PolicyNetwork):
 
     def make_layers(self, build: Build, sizes: Sequence[int], outputs: int) -> None:
         """Actor and critic on features of `sizes[0]` entries, with hidden layers of the other `sizes`."""
-        self.actor = build.mlp([*sizes, outputs], 0.01)
-        self.critic = build.mlp([*sizes, 1], 1.0)
+        self.actor = build.mlp([*sizes, self.each * outputs], 0.01)
+        self.critic = build.mlp([*sizes, self.each], 1.0)
 
     def forward(self, obs: Tensor) -> tuple[Any, Tensor]:
         """The policy's distribution and the value `[..., N]`."""
@@ -291,6 +295,7 @@ class QNetwork(ActorCritic):
 
     Args:
         dueling: whether the critic takes part.
+        values: what the numbers mean that stand for an action's value; None: the value itself.
         others: as `ActorCritic`.
     """
 
@@ -306,12 +311,13 @@ class QNetwork(ActorCritic):
         network: str = "auto",
         layer_norm: bool = False,
         precision: str = "tf32x3",
+        values: Mean | Atoms | Quantiles | None = None,
     ):
         super().__init__(
             observation_space, action_space, hidden, activation, normalize_obs, 0.0, generator, network, layer_norm,
-            precision,
+            precision, 1 if values is None else values.outputs,
         )  # fmt: skip
-        self.dueling = dueling
+        self.dueling, self.values = dueling, values
         self.epsilon: Tensor
         self.register_buffer("epsilon", torch.ones(()))  # share of random actions
 
@@ -328,8 +334,21 @@ class QNetwork(ActorCritic):
         with self.multiplying(features.device):
             return self.q_from(self.body(features))
 
+    def out_of(self, features: Tensor) -> Tensor:
+        """`[..., A, values.outputs]`, what stands for the values."""
+        with self.multiplying(features.device):
+            return self.out_from(self.body(features))
+
+    def out_from(self, hidden: Tensor) -> Tensor:
+        """The same, of what the layers before the outputs make."""
+        assert self.values is not None
+        out = self.actor(hidden).unflatten(-1, (self.outputs, self.values.outputs))
+        return out - out.mean(-2, keepdim=True) + self.critic(hidden).unsqueeze(-2) if self.dueling else out
+
     def q_from(self, hidden: Tensor) -> Tensor:
         """`[..., A]`, of what the layers before the outputs make."""
+        if self.values is not None:
+            return self.values.mean(self.out_from(hidden))
         out = self.actor(hidden)
         return out - out.mean(-1, keepdim=True) + self.critic(hidden) if self.dueling else out
 
@@ -346,4 +365,4 @@ class QNetwork(ActorCritic):
         return EpsilonGreedy(q, self.epsilon), q.amax(-1)
 
     def policy(self, hidden: Tensor) -> EpsilonGreedy:
-        return EpsilonGreedy(self.actor(hidden), self.epsilon)
+        return EpsilonGreedy(self.actor(hidden) if self.values is None else self.q_from(hidden), self.epsilon)

@@ -86,6 +86,41 @@ class Atoms(nn.Module):
         return -(target * out.log_softmax(-1)).sum(-1)
 
 
+class Quantiles(nn.Module):
+    """The return's quantiles at the middles of as many shares of equal size (Dabney et al., 2018). Targets are returns of
+    which each is as likely as another, `[B, quantiles]`."""
+
+    def __init__(self, quantiles: int):
+        super().__init__()
+        self.outputs = quantiles
+        self.levels: Tensor
+        self.register_buffer("levels", (torch.arange(quantiles) + 0.5) / quantiles, persistent=False)
+
+    def mean(self, out: Tensor) -> Tensor:
+        """`[..., quantiles]` → `[...]`."""
+        return out.mean(-1)
+
+    def target(self, returns: Tensor, discount: Tensor, out: Tensor) -> Tensor:
+        """returns + discount · each quantile, `[B, quantiles]`.
+
+        Args:
+            returns, discount: `[B]`; the discount is 0 after a termination.
+        """
+        return returns.unsqueeze(-1) + discount.unsqueeze(-1) * out
+
+    def expected(self, target: Tensor) -> Tensor:
+        """The mean `[B]` of a target."""
+        return target.mean(-1)
+
+    def loss(self, out: Tensor, target: Tensor) -> Tensor:
+        """`[B]`: Huber's loss of each quantile and each return of the target, weighted by the quantile's level where the
+        return is above it, and by what is left of 1 where it is below; added up over quantiles, the mean over returns."""
+        error = target.unsqueeze(-2) - out.unsqueeze(-1)  # [B, quantiles, returns]
+        huber = torch.where(error.abs() <= 1.0, 0.5 * error.square(), error.abs() - 0.5)
+        weight = (self.levels.unsqueeze(-1) - (error.detach() < 0.0).float()).abs()
+        return (weight * huber).mean(-1).sum(-1)
+
+
 def values(atoms: int, low: float, high: float) -> Mean | Atoms:
     """What so many outputs of a critic mean."""
     return Mean() if atoms == 1 else Atoms(low, high, atoms)

@@ -1,6 +1,7 @@
 """DQN: its loss by hand, its schedules, the probe environments, bad input, and a resume that ends where it should."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,9 +11,10 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 
 import gpusim
 from gpusim.agents import dqn, load_policy, off_policy
-from gpusim.agents.dqn import DQN, Config, dqn_loss, td_target
+from gpusim.agents.dqn import DQN, Config, distribution_loss, dqn_loss, of_action, td_target
 from gpusim.agents.parts.finite import Watch
 from gpusim.agents.parts.networks import QNetwork
+from gpusim.agents.parts.values import Atoms
 from gpusim.agents.train.evaluate import evaluate
 from gpusim.agents.train.run import RunFolder, make_learner, preset
 from gpusim.errors import InputError
@@ -56,6 +58,17 @@ def test_the_gradient_is_the_error_where_it_is_small_and_bounded_where_it_is_lar
     q = t([1.0, 7.0], [7.0, -2.0]).requires_grad_()
     dqn_loss(Config(), q, t(0, 1), t(1.5, 2.0)).total.backward()
     assert q.grad.tolist() == [[-0.25, 0.0], [0.0, -0.5]]
+
+
+def test_the_loss_of_a_distribution_by_hand():
+    """Atoms −1, 0, 1, all alike, of which the target is the last: log 3; its mean is 1, and was 0."""
+    out = torch.zeros(2, 2, 3)
+    out[0, 1, 0] = 5.0
+    taken = of_action(out, t(1, 0))
+    assert taken.tolist() == [[5.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    losses = distribution_loss(Atoms(-1.0, 1.0, 3), taken[1:], t([0.0, 0.0, 1.0]), t(0.5))
+    assert losses.total.item() == pytest.approx(0.5 * math.log(3))
+    assert losses.error.tolist() == pytest.approx([1.0])
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
@@ -138,6 +151,8 @@ KINDS = {
     "plain": {},
     "all": {"dueling": True, "n_step": 3, "prioritized": True, "normalize_obs": True, "anneal": True, "tau": 0.5},
     "images": {"env": BOARDS.id},
+    "C51": {"atoms": 11, "dueling": True, "prioritized": True},
+    "quantiles": {"quantiles": 5, "double": False},
     "scaled": {"normalize_reward": True, "layer_norm": True, "repeat": 0.5},
 }
 each_kind = pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
@@ -231,6 +246,8 @@ VARIANTS = {
     "n_step": {"n_step": 3},
     "prioritized": {"prioritized": True},
     "polyak": {"tau": 0.5, "target_every": 1},
+    "C51": {"atoms": 21, "v_min": -3.0, "v_max": 3.0},
+    "quantiles": {"quantiles": 8, "dueling": True},
     "all": {"dueling": True, "n_step": 3, "prioritized": True, "normalize_obs": True},
 }
 EACH = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
@@ -382,6 +399,8 @@ def test_a_resume_with_another_capacity_is_refused(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        ({"atoms": 3, "quantiles": 3}, "over atoms or by quantiles, not by both"),
+        ({"atoms": 3, "v_min": 2.0, "v_max": 1.0}, "v_min, 2, must be less than v_max, 1."),
         ({"capacity": 15}, "a replay of 12 transitions is smaller than a batch of 16"),
         ({"capacity": 40, "n_step": 10}, "a replay of 40 transitions is smaller than the 68"),
         ({"learning_starts": 15}, "learning_starts must be at least 16, a batch"),

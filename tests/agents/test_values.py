@@ -8,7 +8,7 @@ from torch import nn
 
 from gpusim.agents.parts.networks import Build
 from gpusim.agents.parts.twin import TwinCritic
-from gpusim.agents.parts.values import Atoms, Mean, values
+from gpusim.agents.parts.values import Atoms, Mean, Quantiles, values
 
 
 def t(*numbers):
@@ -70,6 +70,19 @@ def test_the_loss_of_a_distribution_has_its_minimum_at_the_target():
         adam.step()
     torch.testing.assert_close(out.softmax(-1), target, atol=1e-3, rtol=0)
     assert isinstance(values(1, 0.0, 1.0), Mean)
+
+
+def test_quantiles_by_hand():
+    """Levels ¼ and ¾ at 0 and 2, returns of 1 and 5. Of 0: errors 1 and 5, losses ½ and 4½, by ¼ each. Of 2: −1, by what is
+    left of ¾, and 3, by ¾: ½ and 2½."""
+    quantiles, out = Quantiles(2), t([0.0, 2.0])
+    assert quantiles.levels.tolist() == [0.25, 0.75]
+    assert quantiles.loss(out, t([1.0, 5.0])).item() == pytest.approx(
+        (0.25 * 0.5 + 0.25 * 4.5) / 2 + (0.25 * 0.5 + 0.75 * 2.5) / 2
+    )
+    assert quantiles.mean(out).tolist() == [1.0]
+    assert quantiles.target(t(1.0), t(0.5), out).tolist() == [[1.0, 2.0]]
+    assert quantiles.expected(t([1.0, 2.0])).tolist() == [1.5]
 
 
 @pytest.mark.parametrize("outputs", [1, 5])
