@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import warnings
 from collections import namedtuple
 from dataclasses import replace
 from typing import Any
@@ -34,7 +35,9 @@ def tables_of(name: str, params: Any, given: Any) -> Any:
 
 def _table(what: str, given: Any) -> Tensor:
     try:
-        table = torch.as_tensor(given).detach()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of an array that is not to be written to: nobody does
+            table = torch.as_tensor(given).detach()
         if table.layout is not torch.strided or table.is_nested:
             raise TypeError
     except (TypeError, ValueError, RuntimeError, OverflowError):

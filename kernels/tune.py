@@ -13,6 +13,7 @@ SIZES: dict[str, Sizes] = {
     # environments: a warp has 32, as whether any of them needs a draw is then a vote, and no barrier
     "simulate": {"BLOCK": 32, "num_warps": 1},
     "simulate, many entities": {"BLOCK": 32, "num_warps": 8},  # those of one environment are shared among threads
+    "simulate, wide state": {"BLOCK": 32, "num_warps": 2},  # whose registers would spill in one
     "observe": {"CHUNK": 32},  # cells of an image, drawn at once
     "observe, many fields": {"CHUNK": 16},  # a large state leaves few registers for cells
     "rollout": {
@@ -50,7 +51,11 @@ SIZES: dict[str, Sizes] = {
 OTHERWISE: dict[str, dict[str, Sizes]] = {  # by architecture, the entries that differ from SIZES
     "sm_80": {"ppo_gradient, bf16": {"BLOCK": 32}},  # no `wgmma` there; with 64 rows twice as much spills
 }
-MANY_ENTITIES, MANY_FIELDS = 16, 24  # of a state: beyond these
+MANY_ENTITIES, WIDE, MANY_FIELDS = (
+    16,
+    24,
+    24,
+)  # of a state: entities of a field, of all fields, and fields; beyond these
 
 _assumed = "sm_90"
 
@@ -63,7 +68,8 @@ def sizes(kernel: str, device: torch.device) -> Sizes:
 @functools.cache
 def of_state(widths: tuple[int, ...], device: torch.device) -> Sizes:
     """Those of `simulate` where fields of the state have so many entities."""
-    entities = "simulate, many entities" if max(widths) > MANY_ENTITIES else "simulate"
+    wide = "simulate, wide state" if sum(widths) > WIDE else "simulate"
+    entities = "simulate, many entities" if max(widths) > MANY_ENTITIES else wide
     cells = "observe, many fields" if len(widths) > MANY_FIELDS else "observe"
     return {**sizes(entities, device), **sizes(cells, device)}
 

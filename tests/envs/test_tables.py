@@ -220,7 +220,9 @@ def test_tables_lie_there_once(backend):
 
 def test_an_array_that_fits_is_not_copied():
     prices = np.arange(6, dtype=np.float32)
-    assert walker(lambda s, p: take(p.x, s.at), x=prices).tables.x.data_ptr() == prices.ctypes.data
+    for writable in (True, False):
+        prices.flags.writeable = writable
+        assert walker(lambda s, p: take(p.x, s.at), x=prices).tables.x.data_ptr() == prices.ctypes.data
 
 
 @each_backend

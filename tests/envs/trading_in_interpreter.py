@@ -1,0 +1,20 @@
+"""Run by test_trading.py in a process of its own, in which TRITON_INTERPRET=1 makes kernels run on the CPU."""
+
+import pytest
+import torch
+
+from tests.envs.fused_in_interpreter import pair, poison  # noqa: F401
+from tests.envs.test_trading import ENVS
+from tests.interpreter import quicken
+
+quicken()
+pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")  # in lanes that the mask leaves out
+
+
+@pytest.mark.parametrize("env", ENVS, ids=lambda e: e.id)
+def test_rollout(env):
+    both = pair(env, 7, params={"shortest": 3.0, "longest": 5.0})
+    ours, theirs = (vec.rollout(8) for vec in both)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert torch.equal(ours.terminated, theirs.terminated)
+    assert ours.episodes > 7
