@@ -291,4 +291,4 @@ warnings.simplefilter("error")
 import gpusim
 print(importlib.reload(gpusim).env_ids())
 """
-    assert run(code).count("CartPole-v1") == 1
+    assert run(code).count("'CartPole-v1'") == 1

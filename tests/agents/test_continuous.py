@@ -281,7 +281,7 @@ def on_tensors(name, **changes):
     """A learner whose environments step by torch, as on a GPU: on the CPU they do by NumPy."""
     learner = learner_of(name, backend="eager", **changes)
     env = learner.env
-    env._make_stepper = lambda: SyncFree(env.env, env._mode(), env.index, False)
+    env._make_stepper = lambda: SyncFree(env.task, env._mode(), env.index, False)
     env.reset(seed=learner.config.seed)
     return learner
 

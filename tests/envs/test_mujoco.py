@@ -499,7 +499,7 @@ assert "mujoco" not in sys.modules
 env = gpusim.make("MuJoCo/Reacher-v5", 2, device="cpu", backend="eager")
 env.reset(seed=0)
 env.rollout(2)
-assert "mujoco" not in sys.modules and callable(vars(env.env)["step"])
+assert "mujoco" not in sys.modules and callable(vars(env.task)["step"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

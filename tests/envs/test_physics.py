@@ -440,7 +440,7 @@ def test_registered_it_is_made_by_its_id_and_copied(monkeypatch):
     monkeypatch.setattr(gpusim.registry, "_ENVS", dict(gpusim.registry._ENVS))
     gpusim.register(POLE)
     env = gpusim.make("TestPole-v0", 2, device="cpu")
-    assert env.env is POLE
+    assert env.task is POLE
     assert "TestPole-v0" in gpusim.env_ids(gpusim.PhysicsEnv)
     assert "TestPole-v0" not in gpusim.env_ids(gpusim.Env)
     with pytest.raises(InputError, match=r"register takes a gpusim.Env or a gpusim.PhysicsEnv, not 3"):
