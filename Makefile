@@ -86,8 +86,9 @@ test-trainers: $(TRAINERS:=/done)  ## adapters' tests and pages, with the traine
 	  PYTHONPATH=$(CURDIR) OMP_NUM_THREADS=1 benchmarks/trainers/.venv-$$name/bin/python -m pytest tests/adapters/test_$$name.py \
 	    tests/test_docs.py -k "test_$$name or $$name.md" || exit 1; done
 
-results: $(VENV)/dev  ## the ten-seed tables of README.md (takes long)
+results: $(VENV)/dev  ## the tables of scores of README.md (takes long)
 	$(BIN)/python benchmarks/ten_seeds.py
+	$(BIN)/python benchmarks/remembering.py
 	$(BIN)/python benchmarks/write_report.py
 
 readme: $(VENV)/dev  ## the tables of README.md, of what there is and of the result files
