@@ -295,7 +295,7 @@ FAULTS = {
     "gear": lambda r: r._replace(motors=(r.motors[0]._replace(gear=r.motors[0].gear * 1.01), *r.motors[1:])),
     "frame skip": lambda r: r._replace(frame_skip=r.frame_skip - 1),
     "integrator": lambda r: r._replace(runge_kutta=not r.runge_kutta),
-    "sweeps": lambda r: r._replace(sweeps=r.sweeps - 2 if r.contact else 1),
+    "sweeps": lambda r: r._replace(sweeps=r.sweeps * 3 // 5 if r.contact else 1),
     "sign": lambda r: body(r, r.bodies[1].name, joints=tuple(
         j._replace(axis={"+": "-", "-": "+"}[j.axis[0]] + "y") for j in r.bodies[1].joints)),
     "margin": lambda r: r._replace(contact=r.contact._replace(margin=r.contact.margin + 1e-3)),
@@ -388,8 +388,8 @@ def test_a_hundred_steps(env):
         state, _, _ = env.step(state, lanes[0] if len(lanes) == 1 else lanes, None, env.params)
         off.append(np.abs(torch.stack(state[:count], 1).double().numpy() - want[t]).max(1))
     assert np.median(off[19]) < 1e-4
-    if env.id != "MuJoCo/HalfCheetah-v5":  # under random controls errors grow tenfold in ten steps, in MuJoCo too
-        assert np.median(off[99]) < 1e-3
+    if env.id != "MuJoCo/HalfCheetah-v5":  # whose errors grow tenfold in ten steps, in MuJoCo too
+        assert np.median(off[99]) < 1e-2
 
 
 @each_robot

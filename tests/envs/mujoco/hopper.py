@@ -12,7 +12,7 @@ def thresholds(qpos, qvel):
 
 ORACLE = MujocoOracle(
     "Hopper-v5",
-    Near(5e-7, 6e-6, 1e-3, 4e-6),
+    Near(5e-7, 6e-6, 2e-4, 4e-6),
     names={
         "healthy_state_low": "healthy_state_range 0",
         "healthy_state_high": "healthy_state_range 1",

@@ -11,7 +11,7 @@ def thresholds(qpos, qvel):
 
 ORACLE = MujocoOracle(
     "Walker2d-v5",
-    Near(1e-6, 2e-5, 1e-3, 4e-6),
+    Near(1e-6, 2e-5, 2e-4, 4e-6),
     names={
         "healthy_z_low": "healthy_z_range 0",
         "healthy_z_high": "healthy_z_range 1",
