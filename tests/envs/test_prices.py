@@ -91,7 +91,7 @@ def test_an_environment_on_prices():
     assert out.next_obs[:, :, 16:19].abs().sum() > 0
     assert out.reward.isfinite().all()
     single = prices(FRAME).env(TRADING_DATA, "One-v0")
-    assert torch.equal(single.tables.bars, torch.from_numpy(FRAME[["Open", "Close"]].to_numpy(np.float32)))
+    assert torch.equal(single.tables.bars, torch.from_numpy(FRAME[["Open", "Close"]].to_numpy(np.float32).copy()))
 
 
 @pytest.mark.parametrize("anchored", [False, True])
