@@ -250,9 +250,9 @@ def _tell(config: "RunConfig") -> None:
     from gpusim.agents.train.environments import compiles, describe
 
     config.check()
-    console.say(f"memory: {budget.describe(config, describe(config.env), checks.device(config.device))}")
     if hasattr(config, "memory"):
         console.say(f"replay of {config.memory}")
+    console.say(f"memory: {budget.describe(config, describe(config.env), checks.device(config.device))}")
     if idle := getattr(config, "idle", None):
         console.warn(idle)
     if compiles(config.env, config.device, config.backend):
