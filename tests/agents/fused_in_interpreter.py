@@ -123,7 +123,7 @@ def test_which_path_is_taken():
         ({"hidden": (16,)}, "the network has 1 hidden layers; kernels take 2"),
         ({"hidden": (8, 16)}, "the hidden layers have 8 and 16 units"),
         ({"target_kl": 0.01}, "target_kl has the host decide"),
-        ({"network": "gru"}, "the network remembers"),
+        ({"network": "gru", "minibatches": 4}, "the network remembers"),
         ({"precision": "fp16"}, "they do not multiply in fp16"),
     ],
 )
