@@ -157,7 +157,7 @@ def load_policy(
     if env is None:
         folder.find_code(trust, ("env",), tell)
     shown = None if env is None else task(env)
-    known = folder.made(lambda: shown or describe(folder.config.env), shown)
+    known: Any = folder.made(lambda: shown or describe(folder.config.env), shown)
     if env is None:
         folder.require_tables(known)
     algorithm, draw = learner_class(folder.algorithm), torch.Generator().manual_seed(0)

@@ -12,6 +12,7 @@ import gpusim
 from gpusim import InputError
 from gpusim.envs.trading.backtest import backtest, interval
 from gpusim.envs.trading.data import Prices, prices, walk_forward
+from gpusim.envs.trading.picture import draw
 from gpusim.envs.trading.portfolio_data import PORTFOLIO_DATA
 from gpusim.envs.trading.trading_data import TRADING_DATA
 from tests.envs.test_trading import random_bars
@@ -178,3 +179,32 @@ def test_an_interval_holds_the_mean_as_often_as_it_says():
     )
     assert 85 <= held <= 99
     assert interval(np.zeros(50)) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("shorts", [0.0, 1.0])
+def test_a_picture(shorts, tmp_path):
+    """Worth of each on a scale of its own, the weights of the policy stacked to one, what was lost below nought."""
+    from matplotlib.figure import Figure
+
+    train, test = split(random_bars(1, assets=3, length=900), 400)
+    env = train.env(PORTFOLIO_DATA, "Mine-v0")
+    env = replace(env, params=env.params._replace(shorts=shorts))
+    drawn = []
+    save = Figure.savefig
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda self, *a, **k: drawn.append(self) or save(self, *a, **k))
+        courses = backtest(lambda obs: torch.tensor([[0.5, 0.25, -0.25, 0, 0, 0, 0, 0]]), env, test)
+        draw(courses, test, tmp_path / "a.png", "A title")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+    worth, weights, lost = drawn[0].axes
+    lines = dict(zip(courses, worth.lines, strict=True))
+    for name, course in courses.items():
+        np.testing.assert_allclose(lines[name].get_ydata(), course.worth)
+    assert len({line.get_color() for line in worth.lines}) == 4
+    assert [t.get_text() for t in weights.get_legend().get_texts()] == ["A", "B", "C"]
+    assert len(weights.collections) == (6 if shorts else 3)
+    assert min(line.get_ydata().min() for line in lost.lines) == pytest.approx(
+        -100 * max(c.drawdown.max() for c in courses.values())
+    )
+    with pytest.raises(InputError, match="cannot be written"):
+        draw(courses, test, tmp_path / "none" / "a.png")

@@ -1,6 +1,7 @@
 """Trading-v0 and TradingData-v0: the account of gym-trading-env, the future unseen, and markets as they are meant."""
 
 import math
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 import gpusim
 from gpusim import Uniform
-from gpusim.envs.trading import market
+from gpusim.envs.trading import account, market
 from gpusim.envs.trading.portfolio import PORTFOLIO
 from gpusim.envs.trading.portfolio_data import PORTFOLIO_DATA
 from gpusim.envs.trading.trading import TRADING
@@ -97,6 +98,26 @@ def test_every_bar_is_gym_trading_envs(case, seed):
         np.testing.assert_allclose(seen[t + 1][5], np.clip(info["real_position"], -10, 10), rtol=1e-5, atol=1e-5)
         total += reward
     np.testing.assert_allclose(float(vec.get_state().state.wealth[0]), total, atol=2e-4)
+
+
+@with_oracle
+def test_any_account_is_traded_as_gym_trading_envs():
+    """To targets and from accounts that no episode of three positions meets, interest owed on both sides."""
+    with warnings.catch_warnings():  # it makes errors of all warnings as it is imported
+        from gym_trading_env.utils.portfolio import Portfolio
+
+    draw = np.random.default_rng(0)
+    for fee in (0.0, 0.001, 0.02):
+        held, target = draw.uniform(-3, 3, 400), draw.choice([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.5], 400)
+        owed = np.stack([np.maximum(-held, 0), np.maximum(held - 1, 0)]) * draw.uniform(0, 0.05, (2, 400))
+        ours = account.Account(*(torch.from_numpy(x) for x in (held, 1 - held, *owed)))
+        ours = account.charged(account.traded(ours, torch.from_numpy(target), fee), 0.01, 0.0)
+        for i in range(400):
+            theirs = Portfolio(held[i], 1 - held[i], *owed[:, i])
+            theirs.trade_to_position(target[i], 1.0, fee)
+            theirs.update_interest(0.01)
+            expected = theirs.asset, theirs.fiat, theirs.interest_asset, theirs.interest_fiat
+            np.testing.assert_allclose([float(x[i]) for x in ours], expected, atol=1e-12)
 
 
 @with_oracle

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.envs.fused_in_interpreter import pair, poison  # noqa: F401
-from tests.envs.test_trading import ENVS
+from tests.envs.fused_in_interpreter import poison  # noqa: F401
+from tests.envs.test_trading import ENVS, make
 from tests.interpreter import quicken
 
 quicken()
@@ -13,7 +13,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning
 
 @pytest.mark.parametrize("env", ENVS, ids=lambda e: e.id)
 def test_rollout(env):
-    both = pair(env, 7, params={"shortest": 3.0, "longest": 5.0})
+    both = [make(env, 7, backend=b, params={"shortest": 3.0, "longest": 5.0}) for b in ("triton", "eager")]
+    torch.testing.assert_close(*(vec.reset(seed=11)[0] for vec in both), rtol=1e-4, atol=1e-4)
     ours, theirs = (vec.rollout(8) for vec in both)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert torch.equal(ours.terminated, theirs.terminated)

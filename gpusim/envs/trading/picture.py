@@ -1,4 +1,4 @@
-"""A backtest drawn: worth beside the others', weights as an area, and what was lost since the highest worth."""
+"""A backtest drawn: worth beside the others', weights as an area (the rest is cash), and drawdowns."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import numpy as np
 from gpusim.envs.trading.backtest import Course
 from gpusim.envs.trading.data import Prices
 from gpusim.errors import InputError
+
+STRETCHES = 200  # of time, each a step of the area of weights
 
 
 def draw(courses: dict[str, Course], prices: Prices, path: str | Path, title: str = "") -> None:
@@ -22,14 +24,16 @@ def draw(courses: dict[str, Course], prices: Prices, path: str | Path, title: st
     figure = Figure((9, 9), layout="constrained")
     worth, weights, lost = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 1.5))
     policy = next(iter(courses))
-    for name, course in courses.items():
+    for k, (name, course) in enumerate(courses.items()):
         at = prices.labels[: len(course.worth)]
-        style = {"color": "C0", "lw": 1.8, "zorder": 3} if name == policy else {"lw": 1.1}
+        style: dict = (
+            {"color": "black", "lw": 1.6, "zorder": 3} if name == policy else {"color": f"C{k - 1}", "lw": 1.1}
+        )
         worth.plot(at, course.worth, label=f"{name} ×{course.worth[-1]:.2f}", **style)
         if name != "cash":
             lost.plot(at, -100 * course.drawdown, **style)
     worth.set(ylabel="worth", yscale="log", title=title)
-    worth.legend(loc="upper left", frameon=False)
+    worth.legend(loc="best", frameon=False)
     _area(weights, courses[policy], prices)
     lost.set(ylabel="drawdown [%]")
     for axes in (worth, weights, lost):
@@ -42,12 +46,15 @@ def draw(courses: dict[str, Course], prices: Prices, path: str | Path, title: st
 
 
 def _area(axes, course: Course, prices: Prices) -> None:
-    at = prices.labels[: len(course.weights)]
-    for sign, named in ((np.maximum, True), (np.minimum, False)):
-        part = sign(course.weights, 0.0)
-        if named or part.any():
-            colors = [f"C{k + 1}" for k in range(part.shape[1])]
-            axes.stackplot(at, part.T, labels=prices.names if named else [], colors=colors, step="post", lw=0)
+    """The mean weights of stretches of bars, few enough to be told apart."""
+    count = len(course.weights)
+    each = -(-count // STRETCHES)
+    begins = np.arange(0, count, each)
+    weights = np.add.reduceat(course.weights, begins) / np.diff(np.append(begins, count))[:, None]
+    at, colors = prices.labels[begins], [f"C{k}" for k in range(weights.shape[1])]
+    axes.stackplot(at, np.maximum(weights, 0.0).T, labels=prices.names, colors=colors, step="post", lw=0)
+    if (weights < 0.0).any():
+        axes.stackplot(at, np.minimum(weights, 0.0).T, colors=colors, step="post", lw=0)
     axes.axhline(1.0, color="black", lw=0.6, ls=":")
-    axes.set(ylabel="weights (the rest is cash)")
-    axes.legend(loc="upper left", frameon=False, ncols=4, fontsize="small")
+    axes.set(ylabel=f"weights, mean of {each} bars" if each > 1 else "weights")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, ncols=8, fontsize="small")

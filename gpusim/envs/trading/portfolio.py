@@ -74,7 +74,7 @@ def init(rng: Rng, p: Params) -> State:
     last = (bar.gap + bar.day)[:, None] + merit - 0.5 * own * own + own * other
     variance = p.noise * p.noise + p.volatility * p.volatility
     return State(
-        luck * 0.0, last, SLOW * last, merit, none, none + variance, length, none, none, bar.heat, bar.down,
+        luck * 0.0, last, last * SLOW, merit, none, none + variance, length, none, none, bar.heat, bar.down,
     )  # fmt: skip
 
 
@@ -89,8 +89,8 @@ def step(s: State, action: tuple[Lane, ...], rng: Rng, p: Params) -> tuple[State
     alive = after.growth > 0.0
     more = after.growth - 1.0
     new = State(
-        after.holdings, last, s.slow + SLOW * (last - s.slow), s.merit,
-        s.mean + RATE * (more - s.mean), s.square + RATE * (more * more - s.square),
+        after.holdings, last, s.slow + (last - s.slow) * SLOW, s.merit,
+        s.mean + (more - s.mean) * RATE, s.square + (more * more - s.square) * RATE,
         left, s.wealth + where(alive, log(maximum(after.growth, 1e-30)), p.ruin), after.turnover, bar.heat, bar.down,
     )  # fmt: skip
     return new, reward, ~alive | (left < 0.5)

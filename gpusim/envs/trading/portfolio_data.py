@@ -49,7 +49,7 @@ def init(rng: Rng, p: Any) -> State:
     at = begun(rng, p.bars, p)
     none, k = zeros_like(at.left), slots(at.row, ASSETS)
     last = log(take(p.bars, at.row[:, None], k + ASSETS) / take(p.bars, at.row[:, None], k))
-    return State(zeros_like(last), last, SLOW * last, none, none + 0.0001, at.left, none, none, at.row)
+    return State(zeros_like(last), last, last * SLOW, none, none + 0.0001, at.left, none, none, at.row)
 
 
 def step(s: State, action: tuple[Lane, ...], rng: Rng, p: Any) -> tuple[State, Lane, Lane]:
@@ -62,8 +62,8 @@ def step(s: State, action: tuple[Lane, ...], rng: Rng, p: Any) -> tuple[State, L
     alive = after.growth > 0.0
     more = after.growth - 1.0
     new = State(
-        after.holdings, last, s.slow + SLOW * (last - s.slow),
-        s.mean + RATE * (more - s.mean), s.square + RATE * (more * more - s.square),
+        after.holdings, last, s.slow + (last - s.slow) * SLOW,
+        s.mean + (more - s.mean) * RATE, s.square + (more * more - s.square) * RATE,
         left, s.wealth + where(alive, log(maximum(after.growth, 1e-30)), p.ruin), after.turnover, row,
     )  # fmt: skip
     return new, reward, ~alive | (left < 0.5)

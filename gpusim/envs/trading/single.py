@@ -19,15 +19,15 @@ class Seen(NamedTuple):
 
 def seen_first(last: Lane) -> Seen:
     """Where nothing is known but one bar."""
-    return Seen(last, FAST * last, SLOW * last, last * last)
+    return Seen(last, last * FAST, last * SLOW, last * last)
 
 
 def seen_after(s, last: Lane) -> Seen:
     return Seen(
         last,
-        s.fast + FAST * (last - s.fast),
-        s.slow + SLOW * (last - s.slow),
-        s.square + FAST * (last * last - s.square),
+        s.fast + (last - s.fast) * FAST,
+        s.slow + (last - s.slow) * SLOW,
+        s.square + (last * last - s.square) * FAST,
     )
 
 
