@@ -15,7 +15,13 @@ PEERS = [
     {
         "name": "gymnax",
         "runs": "jit+scan",
-        "envs": {"*": "{id}", "MinAtar/*-v1": "{name}-MinAtar"},
+        "envs": {
+            "CartPole-v1": "{id}",
+            "Acrobot-v1": "{id}",
+            "MountainCar*": "{id}",
+            "Pendulum-v1": "{id}",
+            "MinAtar/*-v1": "{name}-MinAtar",
+        },
         "modes": ("sim", "transitions", "bare"),
         "differs": "float32; MinAtar's boards are float32 too, its episodes end after 1,000 steps, and `bare` has no sticky "
         "actions.",

@@ -15,7 +15,7 @@ PEERS = [
     {
         "name": "Stable-Baselines3",
         "runs": "DummyVecEnv",
-        "envs": {"*": "{id}"},
+        "envs": {"CartPole-v1": "{id}", "Acrobot-v1": "{id}", "MountainCar*": "{id}", "Pendulum-v1": "{id}"},
         "modes": ("step", "bare"),
         "differs": "Gymnasium's environments in a Python loop, in float64.",
         "most_envs": 1024,

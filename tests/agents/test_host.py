@@ -62,7 +62,7 @@ def test_an_id_is_gpusims_before_it_is_gymnasiums():
         ("MountanCarContinuous-v0", "did you mean MountainCarContinuous-v0?"),
         ("LunarLander", "did you mean Gymnasium's LunarLander-v3?"),
         ("lunarlander-v2", "did you mean Gymnasium's LunarLander-v3?"),
-        ("HalfCheeta-v5", "did you mean Gymnasium's HalfCheetah-v5?"),
+        ("HalfCheeta-v5", "did you mean MuJoCo/HalfCheetah-v5, Warp/HalfCheetah-v5 or Gymnasium's HalfCheetah-v5?"),
         ("Breakout", "did you mean MinAtar/Breakout-v1, MinAtar/Breakout-v0 or Gymnasium's ALE/Breakout-v5?"),
         ("Pong", "did you mean Gymnasium's ALE/Pong-v5?"),
         ("FrozenLake-v0", "did you mean Gymnasium's FrozenLake-v1?"),

@@ -83,7 +83,7 @@ def test_what_a_preset_is_expected_to_reach_is_no_setting(tmp_path, monkeypatch)
     """The file of another environment is all that `benchmarks/ten_seeds.py` needs to measure it."""
     (tmp_path / "Own-v0.toml").write_text("[ppo]\nexpected_return = 7.5\nnum_envs = 3\n[dqn]\nnum_envs = 4\n")
     known = presets.expected_returns()
-    assert {algorithm for algorithm, _ in known} == {"a2c", "dqn", "ppo", "pqn", "reinforce"}
+    assert {algorithm for algorithm, _ in known} == {"a2c", "dqn", "ppo", "pqn", "reinforce", "sac", "td3"}
     assert all("expected_return" not in presets.settings(*name, {}) for name in known)
     monkeypatch.setattr(presets, "files", lambda package: tmp_path)
     for cached in (presets.names, presets._table):

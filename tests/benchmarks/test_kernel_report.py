@@ -11,6 +11,7 @@ import torch
 
 import gpusim
 from gpusim.agents.bench.distinct import distinct
+from gpusim.checks import policy_problem
 from gpusim.kernels.twin import twins
 
 pytest.importorskip("triton")
@@ -52,7 +53,8 @@ def test_every_environment_has_its_kernels():
     for env in distinct():
         kernels = {c.kernel for c in cases if c.env == env}
         wanted = {"simulate, statistics", "simulate, transitions"}
-        if len(gpusim.spec(env).observation_space.shape) == 1:
+        spec = gpusim.spec(env)
+        if len(spec.observation_space.shape) == 1 and not policy_problem(spec):
             wanted |= {"step", "rollout", "ppo_gradient"}
         assert wanted <= kernels, env
     assert twins().keys() <= {c.kernel for c in cases}

@@ -48,7 +48,15 @@ def test_ten_seeds_are_summed_up_by_the_middle_half():
 
 def test_a_seed_counts_when_it_reaches_what_is_asked():
     made = [
-        {"seed": 7 + i, "score": s, "least": s - 99, "seconds": 1.0, "steps": 10, "curve": [(5, s), (10, s)]}
+        {
+            "seed": 7 + i,
+            "score": s,
+            "least": s - 99,
+            "seconds": 1.0,
+            "steps": 10,
+            "curve": [(5, s), (10, s)],
+            "gymnasium": None,
+        }
         for i, s in enumerate((475.0, 474.9, 500.0))
     ]
     row = load("ten_seeds").summary(("ppo", "CartPole-v1"), made)
