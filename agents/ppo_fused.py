@@ -54,7 +54,7 @@ def fused_problem(learner: OnPolicy) -> str | None:
     if learner.host_decides:
         return "target_kl has the host decide after every epoch"
     made: Any = learner.env
-    return mlp_problem(shape) or checks.policy_problem(made.env)
+    return mlp_problem(shape) or checks.policy_problem(made.task)
 
 
 class FusedIteration:

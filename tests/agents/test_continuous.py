@@ -440,7 +440,7 @@ def test_a_resumed_run_ends_bit_for_bit_like_the_unbroken_one(name, extra, tmp_p
 def test_a_run_is_evaluated_filmed_and_drawn(name, tmp_path, capsys):
     run = tmp_path / "run"
     assert train(name, run) == 0
-    assert "\nreplay of 300 × 34 B = 10.0 KiB\n" in capsys.readouterr().out
+    assert "replay of 300 × 34 B = 10.0 KiB\n" in capsys.readouterr().out
     assert command("eval", run, "--episodes", "5") == 0
     assert "over 5 episodes" in capsys.readouterr().out
     assert command("eval", run, "--episodes", "2", "--oracle") == 0

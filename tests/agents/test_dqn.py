@@ -367,7 +367,7 @@ def test_a_refilled_run_is_resumed_where_it_stood():
 
 def test_a_run_is_evaluated_by_its_greedy_policy(tmp_path, capsys):
     assert train(tmp_path / "run", "--dueling") == 0
-    assert "\nreplay of 300 × 39 B = 11 KiB\n" in capsys.readouterr().out
+    assert "replay of 300 × 39 B = 11 KiB\n" in capsys.readouterr().out
     assert command("eval", tmp_path / "run", "--episodes", "5") == 0
     assert "over 5 episodes" in capsys.readouterr().out
     learner = make_learner("dqn", RunFolder.open(tmp_path / "run").config)
