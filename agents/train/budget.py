@@ -4,16 +4,14 @@ The sizes are of what is certain to be there at once; what torch and the environ
 """
 
 import dataclasses
-import functools
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from gymnasium.spaces import Discrete
 
-from gpusim import checks
 from gpusim.agents.parts.gated import CELLS
 from gpusim.agents.parts.images import is_cnn
 from gpusim.agents.parts.networks import convolved
@@ -108,26 +106,6 @@ def require(config: Any, task: Task, device: torch.device) -> None:
     if free is not None and size > free:
         way = advice(config, task, free, "fits")
         raise InputError(f"the run does not fit into memory ({told(parts, free, device)}): {way}.")
-
-
-F = TypeVar("F", bound=Callable)
-
-
-def spent(method: F) -> F:
-    """A learner's method, in which memory that runs out is told as what would have been refused."""
-
-    @functools.wraps(method)
-    def telling(learner: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return method(learner, *args, **kwargs)
-        except (MemoryError, RuntimeError) as error:
-            out = isinstance(error, MemoryError) or any(words in str(error) for words in OUT)
-            if not out or not hasattr(learner, "config"):
-                raise
-            sentence = ran_out(learner.config, learner.task, checks.device(learner.config.device))
-        raise InputError(sentence)  # outside of it, so that what was allocated is let go
-
-    return telling  # type: ignore[return-value]
 
 
 def ran_out(config: Any, task: Task, device: torch.device) -> str:

@@ -1,10 +1,11 @@
 """What every learner is made of: environments, a network, its optimizer, a generator, and the episodes that ended last."""
 
+import functools
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,8 +17,7 @@ from gpusim.agents.parts.gated import CELLS, Remembering
 from gpusim.agents.parts.networks import ActorCritic, PolicyNetwork
 from gpusim.agents.parts.optimizer import Adam
 from gpusim.agents.parts.recurrent import Memory, MemoryPolicy, Recurrent
-from gpusim.agents.train import environments
-from gpusim.agents.train.budget import spent
+from gpusim.agents.train import budget, environments
 from gpusim.agents.train.config import RunConfig
 from gpusim.agents.train.environments import Environments, Given, Makeable, Task
 from gpusim.errors import InputError, told
@@ -42,6 +42,26 @@ def remembered(config: Any) -> dict[str, Any]:
 
 def _path(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+F = TypeVar("F", bound=Callable)
+
+
+def spent(method: F) -> F:
+    """A learner's method, in which memory that runs out is told as what would have been refused."""
+
+    @functools.wraps(method)
+    def telling(learner: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(learner, *args, **kwargs)
+        except (MemoryError, RuntimeError) as error:
+            out = isinstance(error, MemoryError) or any(words in str(error) for words in budget.OUT)
+            if not out or not hasattr(learner, "config"):
+                raise
+            sentence = budget.ran_out(learner.config, learner.task, checks.device(learner.config.device))
+        raise InputError(sentence)  # outside of it, so that what was allocated is let go
+
+    return telling  # type: ignore[return-value]
 
 
 class Learner:

@@ -152,7 +152,9 @@ def test_a_rule_that_cannot_be_followed_is_refused(script, sentence):
 def test_continuous_actions_are_refused():
     with pytest.raises(gpusim.InputError) as error:
         learner(env="Pendulum-v1")
-    assert str(error.value) == "pqn chooses among discrete actions, and Pendulum-v1 has continuous ones: use sac or ppo."
+    assert (
+        str(error.value) == "pqn chooses among discrete actions, and Pendulum-v1 has continuous ones: use sac or ppo."
+    )
 
 
 @pytest.mark.parametrize("changes", [{"script": f"{HERE}:right", "normalize_obs": True}, {"repeat": 0.8}])

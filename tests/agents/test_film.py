@@ -183,6 +183,7 @@ def test_gymnasium_adds_nothing_to_the_sentence_of_what_does_not_draw_itself(mon
 def test_an_environment_that_fails_while_it_is_filmed_is_one_sentence(monkeypatch):
     monkeypatch.setattr(module, "Video", Kept)
     monkeypatch.setitem(gymnasium.registry, "Torn-v0", gymnasium.envs.registration.EnvSpec("Torn-v0", Torn))
-    policy = Mock(spec=Policy, return_value=np.zeros(1, np.int64), env=Mock(spec=HostEnv, id="Torn-v0", max_episode_steps=None))
+    played = {"return_value": np.zeros(1, np.int64), "env": Mock(spec=HostEnv, id="Torn-v0", max_episode_steps=None)}
+    policy = Mock(spec=Policy, **played)
     with pytest.raises(InputError, match=r"Torn-v0 cannot be filmed: ArithmeticError in hosted.py, line \d+: the pole"):
         record(policy, "x", 1, 0)

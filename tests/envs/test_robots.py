@@ -287,7 +287,7 @@ def test_a_learner_takes_up_where_another_has_stood():
 
 
 def test_the_page_has_a_row_for_each():
-    page = (ROOT / "docs" / "robots.md").read_text()
+    page = (ROOT / "docs" / "own_robot.md").read_text()
     assert sorted(re.findall(r"^\| (\S+-v5) \|", page, re.MULTILINE)) == sorted(env.id for env in ROBOTS)
 
 

@@ -28,5 +28,8 @@ ORACLE = GymnasiumOracle(
     harmless=(
         # half a turn to the left or to the right
         "`s.theta - PI` for `s.theta + PI` in `angle = remainder(s.theta + PI, TWO_PI) - PI`",
+        # what StatelessPendulum-v1 sees, which has tests of its own
+        "`sin(s.theta)` for `cos(s.theta)` in `return (cos(s.theta), sin(s.theta))`",
+        "`cos(s.theta)` for `sin(s.theta)` in `return (cos(s.theta), sin(s.theta))`",
     ),
 )
