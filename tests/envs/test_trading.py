@@ -386,6 +386,7 @@ def test_kernels_in_the_interpreter():
     interpreter.passes(Path(__file__).parent / "trading_in_interpreter.py")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(launch.interpreted(), reason="kernels are interpreted in this process")
 @each
 def test_kernels_compile_for_a_gpu_without_spills(env):
