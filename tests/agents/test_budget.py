@@ -79,12 +79,15 @@ print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before), sum(
 """
 
 
+OWN = 32 * 2**20  # bytes that torch takes for itself in its first iteration
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["gru", "mingru"])
 def test_what_is_told_is_near_the_peak_and_parts_lower_both(network):
     (peak, said), (less, said_less) = (measured(network, parts) for parts in (1, 8))
     for real, told in ((peak, said), (less, said_less)):
-        assert 0.4 * real < told < 1.6 * real
+        assert 0.6 * (real - OWN) < told < 1.6 * real
     assert less < peak / 3
 
 
