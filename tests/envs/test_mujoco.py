@@ -546,8 +546,17 @@ INNERMOST = (
 
 def loops(assembly):
     """Of every loop that has no other one in it, what is in it."""
-    code = [(int(at, 16), text) for at, text in re.findall(r"/\*([0-9a-f]{4,})\*/\s+(.*?);", assembly)]
-    back = [(int(to, 16), at) for at, text in code for to in re.findall(r"\bBRA\b.*?(0x[0-9a-f]+)", text)]
+    parts = re.findall(r"^\s*(\.L_x_\d+):|/\*([0-9a-f]{4,})\*/\s+(.*?);", assembly, re.MULTILINE)
+    code = [(int(at, 16), text) for _, at, text in parts if at]
+    ahead = iter([at for at, _ in code] + [0])
+    places, here = {}, next(ahead)
+    for label, at, _ in parts:  # tools print where a branch goes as an address or as a label
+        if label:
+            places[label] = here
+        else:
+            here = next(ahead)
+    jumps = [(to, at) for at, text in code for to in re.findall(r"\bBRA\b.*?(0x[0-9a-f]+|\.L_x_\d+)", text)]
+    back = [(places[to] if to in places else int(to, 16), at) for to, at in jumps]
     back = [(to, at) for to, at in back if to < at]
     inner = [b for b in back if not any(b != o and b[0] <= o[0] and o[1] <= b[1] for o in back)]
     return [[text for at, text in code if low <= at <= high] for low, high in inner]
