@@ -550,7 +550,7 @@ def loops(assembly):
     code = [(int(at, 16), text) for _, at, text in parts if at]
     ahead = iter([at for at, _ in code] + [0])
     places, here = {}, next(ahead)
-    for label, at, _ in parts:  # tools print where a branch goes as an address or as a label
+    for label, *_ in parts:  # tools print where a branch goes as an address or as a label
         if label:
             places[label] = here
         else:
