@@ -64,6 +64,7 @@ class Native(OneByOne):
         self.layout, self.state = _kinds(env, mode)
         self.run = _library(env, mode, self.numbers, "tell")
         self.tables = np.array([(x.data_ptr(), len(x)) for x in env.tables or ()], np.int64)
+        self.tables_at = self.tables.ctypes.data
         self.before = np.empty(0, np.uint8)  # what the tiles held before a rollout
         self.paces: dict[Any, Pace] = {}  # of each kind of call
         self.settled: tuple[Carry | None, Tiles | None] = None, None  # as tensors, and the same as tiles
@@ -188,7 +189,7 @@ class Native(OneByOne):
         """`steps` steps; `told` holds fields of `Job`."""
         count = -(-self.num_envs // LANES)
         job = Job(
-            tiles.address, 0, count, self.num_envs, steps, clock, tiles.key, tables=self.tables.ctypes.data, **told
+            tiles.address, 0, count, self.num_envs, steps, clock, tiles.key, tables=self.tables_at, **told
         )
         work, pace = max(steps, 1) * self.num_envs, self._pace(run, steps)
         threads = pace.threads(work, min(torch.get_num_threads(), count))
