@@ -234,6 +234,12 @@ def number(name: str, value: Any, what: str, low: float, high: float = math.inf,
     return float(value)
 
 
+def render_mode(value: object) -> None:
+    """Raises InputError where it is neither None nor "rgb_array"."""
+    if value is not None and not (isinstance(value, str) and value == "rgb_array"):
+        raise InputError(f'render_mode must be None or "rgb_array", not {told(value)}.')
+
+
 def positive(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise InputError(f"{name} must be a positive whole number, not {told(value)}.")

@@ -45,7 +45,7 @@ class PhysicsVectorEnv(SimulatorVectorEnv):
     """
 
     backend = "warp"
-    env: PhysicsEnv
+    task: PhysicsEnv
     simulator: MujocoWarp
 
     def __init__(
@@ -71,8 +71,7 @@ class PhysicsVectorEnv(SimulatorVectorEnv):
             raise InputError(
                 f'{task.id} is stepped by MuJoCo Warp: use backend "auto" or "warp", not {checks.told(backend)}.'
             )
-        if render_mode is not None and not (isinstance(render_mode, str) and render_mode == "rgb_array"):
-            raise InputError(f'render_mode must be None or "rgb_array", not {checks.told(render_mode)}.')
+        checks.render_mode(render_mode)
         if render_mode and (undrawn := render_problem(task)):
             raise InputError(undrawn)
         self.deterministic = deterministic

@@ -75,8 +75,6 @@ def replaced(env: Any, given: Any) -> Any:
     Raises:
         InputError: it has none of that name, or one is no table, or has another number of columns or dtype.
     """
-    if given is None:
-        return env
     changes = given._asdict() if hasattr(given, "_asdict") else given
     if not isinstance(changes, dict):
         raise InputError(f"tables must be a dict of tables by name, not {told(given)}.")

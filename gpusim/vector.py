@@ -88,8 +88,7 @@ class VectorEnv(SteppedVectorEnv):
         first_env: int = 0,
         tables: Any = None,
     ):
-        if render_mode is not None and not (isinstance(render_mode, str) and render_mode == "rgb_array"):
-            raise InputError(f'render_mode must be None or "rgb_array", not {checks.told(render_mode)}.')
+        checks.render_mode(render_mode)
         self.task: Env = runnable(env if tables is None else replaced(spec(env), tables))
         self.render_mode, undrawn = render_mode, render_problem(self.task)
         if render_mode and undrawn:

@@ -10,17 +10,13 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from gpusim.physics import PhysicsEnv, uniforms
+from gpusim.envs.mujoco_warp.shared import begin
+from gpusim.physics import PhysicsEnv
 from gpusim.sim.mujoco_model import of_gymnasium
 
 
 class Params(NamedTuple):
     reset_noise_scale: float = 0.01
-
-
-def begin(rng: Any, model: Any, p: Params) -> tuple[Tensor, Tensor]:
-    noise = p.reset_noise_scale
-    return model.qpos0 + uniforms(rng, 0, 2, -noise, noise), uniforms(rng, 64, 2, -noise, noise)
 
 
 def observe(d: Any, p: Params) -> Tensor:

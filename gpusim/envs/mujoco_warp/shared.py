@@ -1,4 +1,4 @@
-"""What the humanoid that runs and the one that stands up have in common: body, observation, beginning."""
+"""What robots have in common: how most begin, and what the humanoid that runs and the one that stands up observe."""
 
 from typing import Any, NamedTuple
 

@@ -10,7 +10,8 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from gpusim.physics import PhysicsEnv, uniforms
+from gpusim.envs.mujoco_warp.shared import begin
+from gpusim.physics import PhysicsEnv
 from gpusim.sim.mujoco_model import of_gymnasium
 
 
@@ -18,11 +19,6 @@ class Params(NamedTuple):
     forward_reward_weight: float = 1.0
     ctrl_cost_weight: float = 1e-4
     reset_noise_scale: float = 0.1
-
-
-def begin(rng: Any, model: Any, p: Params) -> tuple[Tensor, Tensor]:
-    host, noise = model.host, p.reset_noise_scale
-    return model.qpos0 + uniforms(rng, 0, host.nq, -noise, noise), uniforms(rng, 64, host.nv, -noise, noise)
 
 
 def observe(d: Any, p: Params) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from gpusim.physics import PhysicsEnv, uniforms
+from gpusim.envs.mujoco_warp.shared import begin
+from gpusim.physics import PhysicsEnv
 from gpusim.sim.mujoco_model import of_gymnasium
 
 
@@ -22,11 +23,6 @@ class Params(NamedTuple):
     healthy_z_max: float = 2.0  # [m]
     healthy_angle_max: float = 1.0  # [rad]
     reset_noise_scale: float = 5e-3
-
-
-def begin(rng: Any, model: Any, p: Params) -> tuple[Tensor, Tensor]:
-    host, noise = model.host, p.reset_noise_scale
-    return model.qpos0 + uniforms(rng, 0, host.nq, -noise, noise), uniforms(rng, 64, host.nv, -noise, noise)
 
 
 def observe(d: Any, p: Params) -> Tensor:

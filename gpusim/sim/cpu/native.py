@@ -188,9 +188,7 @@ class Native(OneByOne):
     def _go(self, run: Any, tiles: Tiles, clock: int, steps: int, **told: int | None) -> None:
         """`steps` steps; `told` holds fields of `Job`."""
         count = -(-self.num_envs // LANES)
-        job = Job(
-            tiles.address, 0, count, self.num_envs, steps, clock, tiles.key, tables=self.tables_at, **told
-        )
+        job = Job(tiles.address, 0, count, self.num_envs, steps, clock, tiles.key, tables=self.tables_at, **told)
         work, pace = max(steps, 1) * self.num_envs, self._pace(run, steps)
         threads = pace.threads(work, min(torch.get_num_threads(), count))
         begun = perf_counter()
