@@ -59,23 +59,24 @@ def test_the_rollout(env):
 
 
 PEAK = """
-import gc, resource, sys
+import gc, sys
 import torch
 from gpusim.agents import ppo
+from gpusim.agents.bench.memory import resident
 
 torch.set_num_threads(1)
 learner = ppo.PPO(ppo.Config(env="StatelessCartPole-v1", device="cpu", num_envs=64))
 learner.iterate()
 del learner
 gc.collect()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = resident("VmHWM")  # getrusage would tell what the process that started this one took, where that was more
 config = ppo.Config(
     env="StatelessCartPole-v1", device="cpu", num_envs=2048, num_steps=32, epochs=1, minibatches=4, hidden=(64,),
     memory_units=64, network=sys.argv[1], accumulate=int(sys.argv[2]),
 )
 learner = ppo.PPO(config)
 learner.iterate()
-print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before), sum(p.size for p in config.takes(learner.task)))
+print(resident("VmHWM") - before, sum(p.size for p in config.takes(learner.task)))
 """
 
 
