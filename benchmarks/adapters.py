@@ -38,7 +38,7 @@ from gpusim import checks
 from gpusim.agents.bench.provenance import busy, hardware, provenance
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from readme import write_readme
+from readme import write_pages
 from report import publish, say
 
 TRAINERS = Path(__file__).resolve().parent / "trainers"
@@ -80,7 +80,7 @@ def main(config: Config) -> None:
     result = {"config": settings, "device": str(device), **origin, "trainers": measured, "not_measured": missing}
     publish("adapters", result, table(result), config.out)
     if config.out is None:
-        write_readme()  # the tables of docs/trainers/index.md
+        write_pages()  # the tables of docs/trainers/index.md
 
 
 def driven(name: str, device: Any, config: Config) -> dict[str, Any]:

@@ -1,12 +1,12 @@
-"""Puts the result tables into README.md and the page of trainers, where two comments name the file a table comes from.
+"""Puts the result tables into README.md and the pages of docs/, where two comments name the file a table comes from.
 
     <!-- results: benchmarks/results/HARDWARE/throughput.md -->
     ...
     <!-- end of results -->
 
-The table of environments is made of what there is, in the language of the page, where tests can run:
+The table of environments is made of what there is, where tests can run:
 
-    <!-- environments: en -->
+    <!-- environments -->
     ...
     <!-- end of environments -->
 
@@ -17,7 +17,6 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from gymnasium.spaces import Discrete
 
@@ -26,33 +25,8 @@ from gpusim.envs import ENVIRONMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
-FOUND = re.compile(r"(<!-- environments: (\w+) -->\n).*?(<!-- end of environments -->)", re.DOTALL)
-
-
-class Words(NamedTuple):
-    """What a language calls things; `{}` is filled in."""
-
-    head: str
-    image: str
-    continuous: str
-    unlimited: str
-    against: str
-    reference: str
-
-
-LANGUAGES = {
-    "en": Words(
-        "| id | observation | actions | time limit | checked against |",
-        "image, {}",
-        "continuous, {}",
-        "none",
-        "{}'s `{}`",
-        "a reference in NumPy, `{}`",
-    ),
-    "zh": Words(
-        "| id | 观测 | 动作 | 时限 | 对照 |", "图像，{}", "连续，{}", "无", "{} 的 `{}`", "NumPy 参考实现 `{}`"
-    ),
-}
+FOUND = re.compile(r"(<!-- environments -->\n).*?(<!-- end of environments -->)", re.DOTALL)
+HEAD = "| id | observation | actions | time limit | checked against |\n|---|---|---|---:|---|"
 
 
 def filled(text: str, root: Path = ROOT) -> str:
@@ -67,18 +41,18 @@ def filled(text: str, root: Path = ROOT) -> str:
 
 def told(text: str) -> str:
     """`text` with the table of environments that there are."""
-    return FOUND.sub(lambda match: f"{match[1]}{environments(LANGUAGES[match[2]])}\n{match[3]}", text)
+    return FOUND.sub(lambda match: f"{match[1]}{environments()}\n{match[2]}", text)
 
 
-def environments(words: Words) -> str:
+def environments() -> str:
     """A row for each file; what else it has are other versions of the same."""
     first: dict[str, Env] = {}
     for env in ENVIRONMENTS:
         first.setdefault(env.init.__module__, env)
-    return "\n".join([words.head, "|---|---|---|---:|---|", *(row(env, words) for env in first.values())])
+    return "\n".join([HEAD, *map(row, first.values())])
 
 
-def row(env: Env, words: Words) -> str:
+def row(env: Env) -> str:
     sys.path.insert(0, str(ROOT))
     from tests.envs.beside import oracle
 
@@ -86,19 +60,19 @@ def row(env: Env, words: Words) -> str:
     sizes, space = "×".join(map(str, env.observation_space.shape)), env.action_space
     cells = (
         env.id,
-        words.image.format(sizes) if len(env.observation_space.shape) > 1 else sizes,
-        str(space.n) if isinstance(space, Discrete) else words.continuous.format(space.shape[0]),
-        str(env.max_episode_steps or words.unlimited),
-        words.against.format(source, name) if source else words.reference.format(name),
+        f"image, {sizes}" if len(env.observation_space.shape) > 1 else sizes,
+        str(space.n) if isinstance(space, Discrete) else f"continuous, {space.shape[0]}",
+        str(env.max_episode_steps or "none"),
+        f"{source}'s `{name}`" if source else f"a reference in NumPy, `{name}`",
     )
     return f"| {' | '.join(cells)} |"
 
 
-def write_readme(made: Callable[[str], str] = filled) -> None:
-    for name in ("README.md", "README.zh-CN.md", "docs/trainers/index.md"):
-        if (ROOT / name).is_file():
-            (ROOT / name).write_text(made((ROOT / name).read_text()))
+def write_pages(made: Callable[[str], str] = filled) -> None:
+    for page in (*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")):
+        if (text := page.read_text()) != (new := made(text)):
+            page.write_text(new)
 
 
 if __name__ == "__main__":
-    write_readme(lambda text: told(filled(text)))
+    write_pages(lambda text: told(filled(text)))

@@ -1,4 +1,4 @@
-"""Writes benchmarks/REPORT.md from the result files, and the tables of README.md.
+"""Writes benchmarks/REPORT.md from the result files, and the tables of README.md and docs/.
 
     python benchmarks/write_report.py
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from readme import write_readme
+from readme import write_pages
 from report import RESULTS
 
 REPORT = RESULTS.parent / "REPORT.md"
@@ -71,8 +71,8 @@ SECTIONS = (
 
 def main() -> None:
     REPORT.write_text(report())
-    write_readme()
-    print(f"wrote {REPORT.relative_to(RESULTS.parents[1])} and the tables of README.md")
+    write_pages()
+    print(f"wrote {REPORT.relative_to(RESULTS.parents[1])} and the tables of README.md and docs/")
 
 
 def report(results: Path = RESULTS) -> str:

@@ -103,6 +103,8 @@ def understood(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     called, arguments = words[0], words[1:]
     if called == "gpusim":
         return parsed(arguments, monkeypatch, capsys)
+    if called == ".":
+        return arguments == [".venv/bin/activate"]
     if called == "make":
         return all(word in TARGETS or "=" in word for word in arguments)
     if called == "pip":

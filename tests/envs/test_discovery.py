@@ -82,8 +82,9 @@ def test_a_file_and_one_beside_it_are_all_that_the_table_and_the_parity_tests_ne
     """In a copy of the tree, into which an environment and its oracle are put, and where a wrong one is seen."""
     for folder in ("gpusim", "tests/envs"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "benchmarks").mkdir()
-    for file in ("README.md", "pyproject.toml", "benchmarks/readme.py", "tests/__init__.py", "tests/interpreter.py"):
+    for folder in ("benchmarks", "docs"):
+        (tmp_path / folder).mkdir()
+    for file in ("docs/environments.md", "pyproject.toml", "benchmarks/readme.py", "tests/__init__.py", "tests/interpreter.py"):
         shutil.copy(ROOT / file, tmp_path / file)
     for folder in ("gpusim/envs/poles", "tests/envs/poles"):
         (tmp_path / folder).mkdir()
@@ -92,9 +93,9 @@ def test_a_file_and_one_beside_it_are_all_that_the_table_and_the_parity_tests_ne
     pole = tmp_path / "gpusim" / "envs" / "poles" / "pole.py"
     pole.write_text(source.replace('id="CartPole-v1"', 'id="Pole-v0"'))
     (tmp_path / "tests" / "envs" / "poles" / "pole.py").write_text(POLE)
-    assert ROW not in (tmp_path / "README.md").read_text()
+    assert ROW not in (tmp_path / "docs" / "environments.md").read_text()
     assert run(tmp_path, "benchmarks/readme.py").returncode == 0
-    assert (tmp_path / "README.md").read_text().count(ROW) == 1
+    assert (tmp_path / "docs" / "environments.md").read_text().count(ROW) == 1
     cases = "Pole-v0 and (declaration or one_step or whole)"
     parity = ("-m", "pytest", "-n", "0", "-rA", "tests/envs/test_parity.py", "-k", cases)
     done = run(tmp_path, *parity)
