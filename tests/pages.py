@@ -20,6 +20,7 @@ import gymnasium
 import pytest
 
 from gpusim import registry
+from gpusim.agents.app import arguments as words
 from gpusim.agents.app import cli
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,14 +118,14 @@ def understood(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def parsed(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> bool:
     """Whether `gpusim` takes these arguments. An optional library that is not here may be asked for."""
-    options = cli.options
+    options = words.options
 
     def parse(*args: Any, **kwargs: Any) -> None:
         options(*args, **kwargs)
         raise Understood
 
     with monkeypatch.context() as patched:
-        patched.setattr(cli, "options", parse)
+        patched.setattr(words, "options", parse)
         try:
             cli.main(arguments)
         except Understood:

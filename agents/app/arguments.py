@@ -1,0 +1,82 @@
+"""The words after a command: its options by tyro, and what is asked of them beside their types."""
+
+import dataclasses
+import typing
+from typing import Annotated, Any
+
+from gpusim.errors import InputError
+
+
+def options(default: Any, args: list[str], program: str, hidden: tuple[str, ...] = ()) -> Any:
+    """The dataclass `default` with what the command line changes; fields `hidden` are no options."""
+    import tyro
+
+    from gpusim.agents.app.refusals import in_a_sentence
+
+    cls: Any = type(default)
+    if hidden:
+        types = typing.get_type_hints(cls)
+        fields = [(n, Annotated[types[n], tyro.conf.Suppress], dataclasses.field(default=None)) for n in hidden]
+        cls = dataclasses.make_dataclass(cls.__name__, fields, bases=(cls,), frozen=True, kw_only=True)
+        cls.__doc__ = type(default).__doc__
+    given = {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
+    if "--" in args:
+        refuse("a -- alone has no meaning here: leave it out.")
+    with in_a_sentence(program):
+        parsed = tyro.cli(cls, args=args, default=cls(**given), prog=program, registry=_whole_numbers())
+    return type(default)(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(default)})
+
+
+def _whole_numbers() -> Any:
+    """How tyro reads whole numbers: as `gpusim.agents.train.ranges.whole` does."""
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    from gpusim.agents.train.ranges import whole
+
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[int] | None:
+        if info.type is not int:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="INT",
+            instance_from_str=lambda words: whole(words[0]),
+            is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
+            str_from_instance=lambda value: [str(value)],
+        )
+
+    return registry
+
+
+def run_path(args: list[str], command: str) -> tuple[str, list[str]]:
+    if args and not args[0].startswith("-"):
+        return args[0], args[1:]
+    if {"-h", "--help"} & set(args):
+        return "RUN", ["--help"]
+    refuse(f"{command} needs a run folder: gpusim {command} runs/...")
+    raise AssertionError
+
+
+def named(asked: Any, *names: str) -> None:
+    """Raises InputError where one of these is the empty word, which names no file."""
+    for name in names:
+        if getattr(asked, name, None) == "":
+            refuse(f"--{name.replace('_', '-')} needs a name, not ''.")
+
+
+def require(args: list[str], asked: Any, **needs: tuple[str, ...]) -> None:
+    """Raises InputError where an option is given without the one that gives it its meaning."""
+    given = {field(word) for word in args if word.startswith("--")}
+    for need, names in needs.items():
+        if lame := [name for name in names if name in given and not getattr(asked, need, None)]:
+            refuse(f"--{lame[0].replace('_', '-')} has no effect without --{need.replace('_', '-')}.")
+
+
+def field(flag: str) -> str:
+    return flag.partition("=")[0].removeprefix("--").replace("-", "_")
+
+
+def refuse(sentence: str) -> None:
+    raise InputError(sentence)
