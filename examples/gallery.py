@@ -31,7 +31,9 @@ def main() -> None:
     args = parser.parse_args()
     names = args.ids or gpusim.env_ids()
     rows = -(-len(names) // args.columns)
-    _, axes = plt.subplots(rows, args.columns, figsize=(2 * args.columns, 2.2 * rows), layout="constrained", squeeze=False)
+    _, axes = plt.subplots(
+        rows, args.columns, figsize=(2 * args.columns, 2.2 * rows), layout="constrained", squeeze=False
+    )
     for axis in axes.flat:
         axis.axis("off")
     for axis, name in zip(axes.flat, names, strict=False):

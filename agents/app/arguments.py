@@ -1,5 +1,7 @@
 """The words after a command: its options by tyro, and what is asked of them beside their types."""
 
+import argparse
+import contextlib
 import dataclasses
 import typing
 from typing import Annotated, Any
@@ -48,6 +50,31 @@ def _whole_numbers() -> Any:
         )
 
     return registry
+
+
+def settings(algorithm: str, env: str, args: list[str], program: str) -> Any:
+    """The configuration of a run: the preset for that environment with what the command line changes."""
+    from gpusim.agents.train.run import preset
+
+    default = preset(algorithm, env, **_sizes(args, preset(algorithm, env)))
+    config = options(default, args, program, hidden=("env",))
+    named(config, "run_dir", "script")
+    require(args, config, script=("script_start", "script_end", "script_until"), prioritized=("alpha", "beta"))
+    return config
+
+
+def _sizes(args: list[str], config: Any) -> dict[str, int]:
+    """The flags that the defaults of others depend on; one that is no number is left for `options` to refuse."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in (n for n in ("num_envs", "num_steps") if hasattr(config, n)):
+        parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", nargs="?", default="")
+    from gpusim.agents.train.ranges import whole
+
+    sizes = dict[str, int]()
+    for name, text in vars(parser.parse_known_args(args)[0]).items():
+        with contextlib.suppress(ValueError):
+            sizes[name] = whole(text or "")
+    return sizes
 
 
 def run_path(args: list[str], command: str) -> tuple[str, list[str]]:

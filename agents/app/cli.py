@@ -10,8 +10,17 @@ from gpusim.agents.app.refusals import Helped
 from gpusim.agents.train import console, signals
 from gpusim.errors import InputError, NotFinite
 
-COMMANDS = ("train", "resume", "eval", "plot", "envs", "bench", "info")  # files of `gpusim.agents.app.commands`
-TRAIN = ("matplotlib", "rich", "tensorboard", "tyro")  # what gpusim[train] brings for the command line
+COMMANDS = (
+    "train",
+    "resume",
+    "eval",
+    "plot",
+    "sweep",
+    "envs",
+    "bench",
+    "info",
+)  # files of `gpusim.agents.app.commands`
+EXTRAS = dict.fromkeys(("matplotlib", "rich", "tensorboard", "tyro"), "train") | {"optuna": "sweep"}  # what brings what
 USAGE = """\
 usage: gpusim COMMAND ...
 
@@ -19,6 +28,7 @@ usage: gpusim COMMAND ...
   resume RUN             go on with a run that was stopped or killed; --total-steps: with a finished one
   eval RUN               play the trained policy; --oracle plays it in Gymnasium's own environment, --video films it
   plot RUN ...           the learning curves of runs, or of folders of runs; --trajectory: what the agent does in time
+  sweep ALGORITHM ENV    search settings by Optuna   (gpusim sweep ppo CartPole-v1 --vary learning-rate=log:1e-4..1e-2)
   envs                   the environments
   bench                  how fast this machine steps them
   info                   this machine: GPUs, versions, which backends work here
@@ -68,9 +78,10 @@ def _run(args: list[str]) -> Any:
         console.warn(str(error))
         return 1
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in TRAIN:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
             raise
-        console.warn(f'the command needs {error.name}, which is not installed: pip install "gpusim[train]"')
+        console.warn(f'the command needs {error.name}, which is not installed: pip install "gpusim[{extra}]"')
         return 2
     except Helped:
         return 0

@@ -13,7 +13,7 @@ from gpusim.agents.parts.images import BOARD_FROM
 from gpusim.agents.train import budget
 from gpusim.agents.train.budget import Part
 from gpusim.agents.train.environments import Environments, Task, describe, name_of
-from gpusim.agents.train.ranges import Count, Natural, Number, OneOf, Positive, Range, check_field, hints, normalized
+from gpusim.agents.train.ranges import Count, Natural, Number, OneOf, Positive, Range, check_fields, hints, normalized
 from gpusim.errors import InputError
 from gpusim.kernels.distributions import LOG_STD_RANGE
 from gpusim.kernels.mlp import PRECISIONS
@@ -95,9 +95,7 @@ class RunConfig:
         Args:
             task: what environments that were handed in show; None: `env` has it.
         """
-        for name, hint in hints(self).items():
-            if name != "env":  # an id or a task, as `describe` says below
-                check_field(name, getattr(self, name), hint)
+        check_fields(self, but=("env",))  # an id or a task, as `describe` says below
         if self.network in CELLS and not self.remembers:
             name = type(self).__module__.rsplit(".", 1)[-1]
             raise InputError(

@@ -104,6 +104,13 @@ def normalized(value: Any, hint: Any) -> Any:
     return value
 
 
+def check_fields(config: Any, but: tuple[str, ...] = ()) -> None:
+    """Raises InputError where a field, other than those in `but`, is not of its type, or out of its range."""
+    for name, hint in hints(config).items():
+        if name not in but:
+            check_field(name, getattr(config, name), hint)
+
+
 def check_field(name: str, value: Any, hint: Any) -> None:
     """Raises InputError where `value` is not of the type `hint`, or out of its range."""
     kinds = list(map(_plain, _alternatives(hint)))

@@ -84,7 +84,13 @@ def test_a_file_and_one_beside_it_are_all_that_the_table_and_the_parity_tests_ne
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for folder in ("benchmarks", "docs"):
         (tmp_path / folder).mkdir()
-    for file in ("docs/environments.md", "pyproject.toml", "benchmarks/readme.py", "tests/__init__.py", "tests/interpreter.py"):
+    for file in (
+        "docs/environments.md",
+        "pyproject.toml",
+        "benchmarks/readme.py",
+        "tests/__init__.py",
+        "tests/interpreter.py",
+    ):
         shutil.copy(ROOT / file, tmp_path / file)
     for folder in ("gpusim/envs/poles", "tests/envs/poles"):
         (tmp_path / folder).mkdir()

@@ -1,11 +1,8 @@
 """`gpusim train`: a new run."""
 
-import argparse
-import contextlib
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from gpusim.agents.app import arguments
 from gpusim.agents.app.driving import drive, tell_cost
@@ -29,12 +26,7 @@ def main(args: list[str]) -> int:
         console.say(f"The defaults shown are those for {shown}; name another environment before --help to see its own.")
         arguments.options(preset(args[0], shown), ["--help"], f"gpusim train {args[0]} ENV", hidden=("env",))
     algorithm, env = args[:2]
-    default = preset(algorithm, env, **sizes(args[2:], preset(algorithm, env)))
-    config = arguments.options(default, args[2:], f"gpusim train {algorithm} {shlex.quote(env)}", hidden=("env",))
-    arguments.named(config, "run_dir", "script")
-    arguments.require(
-        args[2:], config, script=("script_start", "script_end", "script_until"), prioritized=("alpha", "beta")
-    )
+    config = arguments.settings(algorithm, env, args[2:], f"gpusim train {algorithm} {shlex.quote(env)}")
     tell_cost(config)
     if config.run_dir:
         check_free(Path(config.run_dir))  # before what takes long
@@ -43,17 +35,3 @@ def main(args: list[str]) -> int:
     folder = make(algorithm, config)
     with folder.locked():
         return drive(learner, folder, 0.0)
-
-
-def sizes(args: list[str], config: Any) -> dict[str, int]:
-    """The flags that the defaults of others depend on; one that is no number is left for `options` to refuse."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in (n for n in ("num_envs", "num_steps") if hasattr(config, n)):
-        parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", nargs="?", default="")
-    from gpusim.agents.train.ranges import whole
-
-    sizes = dict[str, int]()
-    for name, text in vars(parser.parse_known_args(args)[0]).items():
-        with contextlib.suppress(ValueError):
-            sizes[name] = whole(text or "")
-    return sizes
