@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import typing
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from gpusim.errors import InputError
@@ -52,12 +53,18 @@ def _whole_numbers() -> Any:
     return registry
 
 
-def settings(algorithm: str, env: str, args: list[str], program: str) -> Any:
-    """The configuration of a run: the preset for that environment with what the command line changes."""
+def settings(
+    algorithm: str, env: str, args: list[str], program: str, beside: Callable[[Any], Any] = lambda config: config
+) -> Any:
+    """The configuration of a run: the preset for that environment with what the command line changes.
+
+    Args:
+        beside: puts options of the command itself beside those of the configuration.
+    """
     from gpusim.agents.train.run import preset
 
     default = preset(algorithm, env, **_sizes(args, preset(algorithm, env)))
-    config = options(default, args, program, hidden=("env",))
+    config = options(beside(default), args, program, hidden=("env",))
     named(config, "run_dir", "script")
     require(args, config, script=("script_start", "script_end", "script_until"), prioritized=("alpha", "beta"))
     return config

@@ -10,22 +10,19 @@ from gpusim.agents.app.refusals import Helped
 from gpusim.agents.train import console, signals
 from gpusim.errors import InputError, NotFinite
 
-COMMANDS = (
-    "train",
-    "resume",
-    "eval",
-    "plot",
-    "sweep",
-    "envs",
-    "bench",
-    "info",
-)  # files of `gpusim.agents.app.commands`
-EXTRAS = dict.fromkeys(("matplotlib", "rich", "tensorboard", "tyro"), "train") | {"optuna": "sweep"}  # what brings what
+COMMANDS = (  # files of `gpusim.agents.app.commands`
+    "train", "resume", "runs", "logs", "stop", "eval", "plot", "sweep", "envs", "bench", "info",
+)  # fmt: skip
+TRAIN = ("jinja2", "matplotlib", "rich", "tensorboard", "tyro")
+EXTRAS = dict.fromkeys(TRAIN, "train") | {"optuna": "sweep"}  # what brings what a command needs
 USAGE = """\
 usage: gpusim COMMAND ...
 
-  train ALGORITHM ENV    train {algorithms} on an environment   (gpusim train ppo CartPole-v1)
+  train ALGORITHM ENV    train {algorithms} on an environment   (gpusim train ppo CartPole-v1); --detach: in the background
   resume RUN             go on with a run that was stopped or killed; --total-steps: with a finished one
+  runs [FOLDER]          what runs, and what has ended
+  logs RUN               what a run in the background says; -f: and goes on to say
+  stop RUN               save it and end it
   eval RUN               play the trained policy; --oracle plays it in Gymnasium's own environment, --video films it
   plot RUN ...           the learning curves of runs, or of folders of runs; --trajectory: what the agent does in time
   sweep ALGORITHM ENV    search settings by Optuna   (gpusim sweep ppo CartPole-v1 --vary learning-rate=log:1e-4..1e-2)

@@ -11,9 +11,10 @@ from gpusim.agents.train.console import mute, say
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.loop import Observer
 
-QUIET = 1.0  # seconds between two plain lines
+QUIET, QUIETEST = 1.0, 60.0  # seconds between two plain lines, which become fewer as a run goes on
 NOT_LOSSES = {
     "iteration", "steps", "seconds", "time", "return", "length", "episodes", "learning_rate", "steps_per_second",
+    "greatest_weight",
 }  # fmt: skip
 
 
@@ -57,7 +58,10 @@ class Display(Observer):
         if self.live:
             panel = self._panel(steps, speed, metrics)
             self._shown(lambda: self.live.update(panel))
-        elif spent - self.last_line >= QUIET or learner.iteration == learner.config.iterations:
+        elif (
+            spent - self.last_line >= min(QUIETEST, max(QUIET, spent / 60))
+            or learner.iteration == learner.config.iterations
+        ):
             self.last_line = spent
             say(line(steps, self.total, speed, metrics))
 

@@ -17,11 +17,13 @@ GROUPS = {
     "schedule": ("learning_rate", "epsilon", "updates_per_step"),
     "time": ("seconds", "steps_per_second"),
 }
+MACHINE = ("gpu_", "torch_", "host_", "process_")  # what a metric of the machine begins with
 
 
 def tag(metric: str) -> str:
     """TensorBoard's name for it: what belongs together is shown together."""
-    group = next((group for group, metrics in GROUPS.items() if metric in metrics), "learning")
+    other = "machine" if metric.startswith(MACHINE) else "learning"
+    group = next((group for group, metrics in GROUPS.items() if metric in metrics), other)
     return f"{group}/{metric}"
 
 

@@ -71,9 +71,13 @@ class Watch:
         note_unfinite(self.noted, obs, next_obs, reward, length, done, self.env.episodes, value)
 
     @torch.no_grad()
-    def report(self) -> Tensor:
-        """What was found so far, and whether a weight is not finite, `[7]` float64 on the device."""
-        greatest = torch.stack([torch.linalg.vector_norm(x, torch.inf) for x in self.weights()]).amax()
+    def greatest(self) -> Tensor:
+        """The absolute value of the greatest weight, a scalar on the device."""
+        return torch.stack([torch.linalg.vector_norm(x, torch.inf) for x in self.weights()]).amax()
+
+    def report(self, greatest: Tensor | None = None) -> Tensor:
+        """What was found so far, and whether the greatest weight is not finite, `[7]` float64 on the device."""
+        greatest = self.greatest() if greatest is None else greatest
         return torch.cat([self.noted, ~greatest.isfinite().view(1)]).double()
 
     def check(self, report: list[float], iteration: int, mean_return: float = math.nan) -> None:

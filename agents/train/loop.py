@@ -37,6 +37,9 @@ class Observer:
     def checkpoint(self, learner: Learner, metrics: list[dict[str, float]], seconds: float = 0.0) -> None:
         """After every `checkpoint_every` iterations, and at the end, `seconds` after the beginning."""
 
+    def ended(self) -> None:
+        """After the last iteration, however it ended."""
+
 
 Silent = Observer  # its name until 0.1; it goes with 0.2
 
@@ -55,6 +58,14 @@ def run(learner: Learner, observers: tuple[Observer, ...] = (), seconds: float =
             and has nothing to keep.
         NotFinite: a reward, an observation, a weight or a loss is NaN or infinite; no observer is told of what came of it.
     """
+    try:
+        return _run(learner, observers, seconds)
+    finally:
+        for observer in observers:
+            observer.ended()
+
+
+def _run(learner: Learner, observers: tuple[Observer, ...], seconds: float) -> Result:
     config, metrics = learner.config, list[dict[str, float]]()
     start, ending = time.perf_counter() - seconds, "complete"
     pending, speed = deque[Reading](), Speed()
@@ -125,12 +136,14 @@ class Reading:
 
     def __init__(self, learner: Learner, losses: dict[str, Tensor], learning_rate: float):
         mean_return, mean_length = learner.window.mean()
+        greatest = learner.watch.greatest()
         values = {"return": mean_return, "length": mean_length, "episodes": learner.window.count, **losses}
+        values["greatest_weight"] = greatest
         self.names, self.iteration, self.steps = list(values), learner.iteration, learner.steps
         self.losses, self.learning_rate = list(losses) if learner.learning else [], learning_rate
         device = learner.env.device
         stacked = torch.stack([torch.as_tensor(v, device=device).detach().double() for v in values.values()])
-        self.watch, report = learner.watch, learner.watch.report()
+        self.watch, report = learner.watch, learner.watch.report(greatest)
         self.values = torch.cat([report, stacked]).to("cpu", non_blocking=True)
         self.event = torch.cuda.Event() if device.type == "cuda" else None
         if self.event:

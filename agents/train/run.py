@@ -1,4 +1,4 @@
-"""A run is a folder: config.json, metrics.jsonl, TensorBoard events, checkpoints, curve.png, result.json."""
+"""A run is a folder: config.json, metrics.jsonl, TensorBoard events, checkpoints, sessions.jsonl, curve.png, result.json."""
 
 import dataclasses
 import itertools
@@ -14,20 +14,21 @@ from typing import Any, TypeVar
 import torch
 
 from gpusim import source
-from gpusim.agents.folder import code, drawing
+from gpusim.agents.folder import code, drawing, sessions
 from gpusim.agents.folder.checkpoints import Checkpoint, Checkpoints, Damaged
 from gpusim.agents.folder.events import Events, tag
 from gpusim.agents.folder.files import read_json, write
-from gpusim.agents.folder.lock import locked
+from gpusim.agents.folder.lock import Held, locked, look
 from gpusim.agents.folder.metrics import Metrics
 from gpusim.agents.folder.strict_json import dumps
-from gpusim.agents.train import environments
+from gpusim.agents.train import environments, session
 from gpusim.agents.train.config import RunConfig, build
 from gpusim.agents.train.console import warn
 from gpusim.agents.train.discovery import learner_class, module
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.loop import Observer
+from gpusim.agents.train.monitor import Monitor
 from gpusim.errors import InputError, NotFinite, told
 from gpusim.registry import joined
 from gpusim.version import __version__
@@ -35,6 +36,7 @@ from gpusim.version import __version__
 Made = TypeVar("Made")
 FORMAT = 1  # of the folder; raised when an older one can no longer be read
 LOCK = "run.lock"
+LOG = "log.txt"  # what a run in the background says
 STOPPED = "not_finite.json"
 PLACE = ("quantity", "environment", "episode", "step", "seed", "iteration")
 UNBORN = {LOCK, "checkpoints", code.FOLDER, "config.json.part"}  # left of a run that was killed before its config.json
@@ -72,6 +74,7 @@ class RunFolder(Observer):
         self.lost: dict[str, str] = {}  # what is not written, and why
         self._events: Events | None = None
         self._tensorboard = True
+        self._monitor: Monitor | None = None
 
     @classmethod
     def create(cls, path: str | Path, algorithm: str, config: RunConfig, learner: Learner | None = None) -> "RunFolder":
@@ -221,7 +224,21 @@ class RunFolder(Observer):
             finally:
                 self._close_events()
 
+    def held(self) -> Held:
+        """Whether a process is at work on it, and which; else, which one was killed at it."""
+        return look(self.path / LOCK)
+
+    def begun(self, learner: Learner) -> None:
+        self._written(sessions.FILE, lambda: sessions.add(self.path, session.facts(learner)))
+        self._monitor = Monitor(learner.env.device)
+        self._monitor.start()
+
+    def ended(self) -> None:
+        if self._monitor:
+            self._monitor.stop()
+
     def reading(self, learner: Learner, metrics: dict[str, float]) -> None:
+        metrics = metrics | (self._monitor.take() if self._monitor else {})
         self._written("metrics.jsonl", lambda: self.readings.append(metrics))
         if self._tensorboard:
             self._tensorboard = self._written("TensorBoard's events", lambda: self._show(metrics))

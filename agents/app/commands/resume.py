@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from gpusim.agents.train.run import RunFolder
 
 
+WAYS = ("detach", "trust")  # options that are no settings
+
+
 def main(args: list[str]) -> int:
+    from gpusim.agents.app.detach import detach
     from gpusim.agents.train.ranges import Count, Number
     from gpusim.agents.train.run import RunFolder
 
@@ -32,6 +36,8 @@ def main(args: list[str]) -> int:
         """Iterations between two readings of the metrics."""
         checkpoint_every: Count | None = None
         """Iterations between two checkpoints."""
+        detach: bool = False
+        """Go on in the background, which no terminal ends; what it says is in the run folder (gpusim logs)."""
         trust: bool = False
         """Run the code of somebody's own that the folder names: its environment's, its script."""
 
@@ -40,9 +46,13 @@ def main(args: list[str]) -> int:
     if others := {arguments.field(word) for word in rest if word.startswith("--")} - free - {"help"}:
         _refuse_fixed(RunFolder.open(path), others, free)
     asked = arguments.options(Resume(), rest, f"gpusim resume {shlex.quote(path)}")
-    changes = {name: value for name, value in vars(asked).items() if name != "trust" and value is not None}
+    changes = {name: value for name, value in vars(asked).items() if name not in WAYS and value is not None}
     folder = RunFolder.open(path)
     folder.require(None, "resume")
+    if asked.detach:
+        with folder.locked():
+            pass  # nobody else is at work on it
+        return detach(folder, [word for word in rest if arguments.field(word) != "detach"])
     with folder.locked():
         folder.config = RunFolder.open(path, **changes).config  # read again: whoever held the lock may have changed it
         folder.find_code(asked.trust, tell=console.warn)
@@ -78,7 +88,8 @@ def _go_on(folder: "RunFolder", changes: dict[str, Any]) -> int:
     if before := folder.stopped():
         console.say(f"the run had stopped: {before}")
     stretched = ", its schedules stretched to the new total" if "total_steps" in changes and learner.iteration else ""
-    console.say(f"going on from step {learner.steps:,}{stretched}{_afresh(learner)}")
+    if learner.steps:
+        console.say(f"going on from step {learner.steps:,}{stretched}{_afresh(learner)}")
     return drive(learner, folder, seconds)
 
 

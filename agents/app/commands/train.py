@@ -1,12 +1,26 @@
 """`gpusim train`: a new run."""
 
+import dataclasses
 import shlex
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gpusim.agents.app import arguments
 from gpusim.agents.app.driving import drive, tell_cost
 from gpusim.agents.train import console
+
+if TYPE_CHECKING:
+    from gpusim.agents.train.run import RunFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """How a run is started, beside its settings."""
+
+    detach: bool = False
+    """Go on in the background, which no terminal ends; what it says is in the run folder (gpusim logs)."""
 
 
 def main(args: list[str]) -> int:
@@ -24,14 +38,38 @@ def main(args: list[str]) -> int:
             return 0
         shown = module(args[0]).Config.env
         console.say(f"The defaults shown are those for {shown}; name another environment before --help to see its own.")
-        arguments.options(preset(args[0], shown), ["--help"], f"gpusim train {args[0]} ENV", hidden=("env",))
+        arguments.options(
+            _detachable(preset(args[0], shown)), ["--help"], f"gpusim train {args[0]} ENV", hidden=("env",)
+        )
     algorithm, env = args[:2]
-    config = arguments.settings(algorithm, env, args[2:], f"gpusim train {algorithm} {shlex.quote(env)}")
+    program = f"gpusim train {algorithm} {shlex.quote(env)}"
+    asked = arguments.settings(algorithm, env, args[2:], program, beside=_detachable)
+    kind = module(algorithm).Config
+    config = kind(**{f.name: getattr(asked, f.name) for f in dataclasses.fields(kind)})
     tell_cost(config)
     if config.run_dir:
         check_free(Path(config.run_dir))  # before what takes long
-    learner = make_learner(algorithm, config)
     make = partial(RunFolder.create, config.run_dir) if config.run_dir else RunFolder.create_new
+    if asked.detach:
+        return _detach(make, algorithm, config)
+    learner = make_learner(algorithm, config)
     folder = make(algorithm, config)
     with folder.locked():
         return drive(learner, folder, 0.0)
+
+
+def _detachable(config: Any) -> Any:
+    """The same settings, with those of `Way` beside them."""
+    kind = dataclasses.make_dataclass(type(config).__name__, [], bases=(type(config), Way), frozen=True, kw_only=True)
+    kind.__doc__ = type(config).__doc__
+    return kind(**{f.name: getattr(config, f.name) for f in dataclasses.fields(config)})
+
+
+def _detach(make: Callable[[str, Any], "RunFolder"], algorithm: str, config: Any) -> int:
+    """The folder is made here, where what is wrong with it is seen; the run begins as one that was stopped at step 0."""
+    from gpusim.agents.app.detach import detach
+    from gpusim.agents.folder.code import named
+
+    config.check_memory()
+    folder = make(algorithm, config)
+    return detach(folder, ["--trust"] if named(folder.config) else [])
