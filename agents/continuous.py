@@ -9,13 +9,15 @@ from gymnasium.spaces import Box
 from torch import Tensor, nn
 
 from gpusim.agents.off_policy import OffPolicy, OffPolicyConfig
-from gpusim.agents.parts.networks import Build
+from gpusim.agents.parts.networks import LOW, Build
 from gpusim.agents.parts.optimizer import Adam
 from gpusim.agents.parts.twin import ActorTwinCritic
 from gpusim.agents.parts.values import Atoms, Mean, values
+from gpusim.agents.train import budget
+from gpusim.agents.train.budget import Part
 from gpusim.agents.train.config import Activation
 from gpusim.agents.train.environments import Given, Task, describe
-from gpusim.agents.train.ranges import Count, Number, Range, Rate, Share
+from gpusim.agents.train.ranges import Count, Range, Rate, Share
 from gpusim.errors import InputError
 from gpusim.rollout import Rollout
 
@@ -46,13 +48,6 @@ class ContinuousConfig(OffPolicyConfig):
     """How far target networks move towards the trained ones after every update."""
     policy_every: Count = 1
     """Updates of the critics for one of the policy."""
-    atoms: Count = 1
-    """Numbers between `v_min` and `v_max` over which the critics learn how returns are distributed (C51); 1 learns the mean
-    alone."""
-    v_min: Number = -10.0
-    """The least return that a distribution knows."""
-    v_max: Number = 10.0
-    """The greatest."""
     repeat: Share = 0.0
     """Probability that a step's exploration noise is that of the step before; so it lasts for 1 / (1 − repeat) steps."""
     hidden: tuple[Count, ...] = (256, 256)
@@ -64,6 +59,9 @@ class ContinuousConfig(OffPolicyConfig):
     checkpoint_every: Count = 10_000
     """Iterations between two checkpoints."""
 
+    def network_part(self, task: Task) -> Part:
+        return budget.twin(self, task)
+
     def check(self, task: Task | None = None) -> None:
         super().check(task)
         name, shown = type(self).__module__.rsplit(".", 1)[-1], task or describe(self.env)
@@ -71,8 +69,6 @@ class ContinuousConfig(OffPolicyConfig):
             raise InputError(f"{name} sets continuous actions, and {self.env} has discrete ones: use dqn or ppo.")
         if len(shown.observation_space.shape) > 2 or self.network == "cnn":
             raise InputError(f"{name} learns from observations of numbers, and {self.env} shows images: use ppo.")
-        if self.atoms > 1 and self.v_min >= self.v_max:
-            raise InputError(f"v_min, {self.v_min:g}, must be less than v_max, {self.v_max:g}.")
 
 
 class CriticLosses(NamedTuple):
@@ -127,14 +123,13 @@ class Continuous(OffPolicy):
             "action_space": task.action_space,
             "hidden": config.hidden,
             "normalize_obs": config.normalize_obs,
-            "build": Build(config.activation, generator, config.layer_norm),
-            "bf16": config.precision == "bf16",
+            "build": Build(config.activation, generator, config.layer_norm, LOW.get(config.precision)),
             "values": values(config.atoms, config.v_min, config.v_max),
         }
 
     def make_optimizers(self) -> dict[str, Adam]:
         parts = {"critic": self.network.critic, "actor": self.network.actor}
-        return {k: Adam(v.parameters(), max_grad_norm=self.config.max_grad_norm) for k, v in parts.items()}
+        return {name: self.adam(part.parameters()) for name, part in parts.items()}
 
     @property
     def optimizer(self) -> Adam:

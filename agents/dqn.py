@@ -1,12 +1,13 @@
 """Deep Q-learning (Mnih et al., 2015) from a replay on the device, with what later work added to it, each by a setting:
-double (van Hasselt et al., 2016), dueling (Wang et al., 2016), n-step returns, prioritized replay (Schaul et al., 2016), and
-values learned with their distribution: over atoms (C51; Bellemare et al., 2017) or by quantiles (Dabney et al., 2018).
+double (van Hasselt et al., 2016), dueling (Wang et al., 2016), n-step returns, prioritized replay (Schaul et al., 2016),
+values learned with their distribution, over atoms (C51; Bellemare et al., 2017) or by quantiles (Dabney et al., 2018), and
+noisy layers (Fortunato et al., 2018). Rainbow (Hessel et al., 2018) is a preset of them.
 
 A truncated episode bootstraps from its true final observation, a terminated one does not.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from gymnasium.spaces import Discrete
@@ -15,12 +16,15 @@ from torch import Tensor
 from gpusim.agents.exploration import ExplorationConfig, Explorer
 from gpusim.agents.off_policy import OffPolicy, OffPolicyConfig, follow
 from gpusim.agents.parts.networks import QNetwork
-from gpusim.agents.parts.values import Atoms, Quantiles
+from gpusim.agents.parts.values import Atoms, Quantiles, of_action
+from gpusim.agents.train import budget
+from gpusim.agents.train.budget import Part
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env
-from gpusim.agents.train.ranges import Count, Number, Positive
+from gpusim.agents.train.ranges import Count, OneOf, Positive
 from gpusim.agents.train.training import trained
+from gpusim.checks import later_seed
 from gpusim.errors import InputError
 from gpusim.kernels.replay import Sample
 
@@ -32,6 +36,8 @@ from gpusim.kernels.replay import Sample
 class Config(OffPolicyConfig, ExplorationConfig):
     """Settings of DQN."""
 
+    preset: Annotated[str, OneOf(("usual", "rainbow"))] = "usual"
+    """What the settings are that are not given; rainbow: with all that was added to Q-learning, over atoms, at once."""
     double: bool = True
     """Let the policy network choose the next action, and the target network only say what it is worth."""
     dueling: bool = False
@@ -40,14 +46,8 @@ class Config(OffPolicyConfig, ExplorationConfig):
     """Iterations between two updates of the target network, each by `tau`."""
     huber: Positive = 1.0
     """Where the loss turns from a parabola into a line."""
-    atoms: Count = 1
-    """Numbers between `v_min` and `v_max` over which it is learned how returns are distributed (C51); 1 learns the mean."""
-    v_min: Number = -10.0
-    """The least return that such a distribution knows."""
-    v_max: Number = 10.0
-    """The greatest."""
     quantiles: Count = 1
-    """Quantiles by which it is learned instead, without a range; 1 learns the mean alone."""
+    """Quantiles by which it is learned how returns are distributed, without a range; 1 learns the mean alone."""
 
     def check(self, task: Task | None = None) -> None:
         super().check(task)
@@ -55,8 +55,9 @@ class Config(OffPolicyConfig, ExplorationConfig):
             raise InputError(
                 "a distribution is learned over atoms or by quantiles, not by both: leave one of them at 1."
             )
-        if self.atoms > 1 and self.v_min >= self.v_max:
-            raise InputError(f"v_min, {self.v_min:g}, must be less than v_max, {self.v_max:g}.")
+
+    def network_part(self, task: Task) -> Part:
+        return budget.network(self, task, max(self.atoms, self.quantiles), targets=1, noisy=self.noisy)
 
     @property
     def values(self) -> Atoms | Quantiles | None:
@@ -119,11 +120,6 @@ def dqn_loss(config: Config, q: Tensor, action: Tensor, target: Tensor, weight: 
     )
 
 
-def of_action(out: Tensor, action: Tensor) -> Tensor:
-    """Of `out` `[B, A, K]` that of each row's action `[B]`, `[B, K]`."""
-    return out.gather(-2, action.view(-1, 1, 1).expand(-1, 1, out.shape[-1])).squeeze(-2)
-
-
 def distribution_loss(values: Atoms | Quantiles, out: Tensor, target: Tensor, weight: Tensor | None = None) -> Losses:
     """The weighted mean of the losses that `values` has for a distribution.
 
@@ -152,6 +148,7 @@ class DQN(Explorer, OffPolicy):
         return QNetwork(
             task.observation_space, task.action_space, config.hidden, config.activation, config.normalize_obs,
             config.dueling, generator, config.network, config.layer_norm, config.precision, config.values,
+            config.noise,
         )  # fmt: skip
 
     def __init__(self, config: Config, env: Given | None = None):
@@ -159,6 +156,8 @@ class DQN(Explorer, OffPolicy):
         again = torch.Generator().manual_seed(config.seed)  # so that it begins with the same weights
         self.target = self.make_network(config, self.task, again).to(self.env.device).requires_grad_(False)
         self.target.normalizer = self.network.normalizer
+        if self.target.noise:
+            self.target.noise.seed.fill_(later_seed(config.seed, 3))
 
     def modules(self) -> dict[str, torch.nn.Module]:
         return super().modules() | {"target": self.target}
@@ -175,13 +174,15 @@ class DQN(Explorer, OffPolicy):
 
     @torch.no_grad()
     def prepared(self, sample: Sample) -> Batch:
-        """With the target network's values, as it follows between iterations only."""
+        """With the target network's values, as it follows between iterations only; noise is one draw for all of them."""
         batch = super().prepared(sample)
         ask = self.target.q_of if self.target.values is None else self.target.out_of
-        return Batch(**batch._asdict(), next_q=ask(batch.next_obs))
+        with self.target.noised():
+            return Batch(**batch._asdict(), next_q=ask(batch.next_obs))
 
     def learn(self, batch: Batch, learning_rate: float | Tensor, number: int) -> dict[str, Tensor]:
-        losses = (self._losses if self.network.values is None else self._distributed)(batch)
+        with self.network.noised():
+            losses = (self._losses if self.network.values is None else self._distributed)(batch)
         self.optimizer.step(losses.total, learning_rate)
         self.learned(batch, losses.error)
         return {"loss": losses.total.detach(), "q": losses.q, "error": losses.error.abs().mean()}

@@ -8,11 +8,14 @@ from gymnasium.spaces import Discrete
 from torch import Tensor, nn
 
 from gpusim import source
+from gpusim.agents.parts.gated import CELLS
 from gpusim.agents.parts.networks import QNetwork
+from gpusim.agents.parts.noisy import Noise
 from gpusim.agents.train.config import RunConfig
 from gpusim.agents.train.environments import Environments, Given, Task, describe
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.ranges import Share
+from gpusim.checks import later_seed
 from gpusim.errors import InputError
 from gpusim.kernels.distributions import EpsilonGreedy
 from gpusim.rollout import Rollout
@@ -31,6 +34,9 @@ class ExplorationConfig(RunConfig):
     repeat: Share = 0.0
     """Probability that a random action is taken once more (temporally extended ε-greedy, after Dabney et al., 2021, of
     geometric durations); epsilon is then the share of the other steps at which one begins."""
+    noisy: bool = False
+    """Give linear layers noise of a learned size to explore by, anew at every step and update (Fortunato et al., 2018);
+    `epsilon_start` and `epsilon_end` can be 0 then. A policy that is evaluated has none."""
     script: str | None = None
     """A rule to explore by, `package.module:function` or `path/to/file.py:function`, from observations `[N, *obs]` to
     actions `[N]`; on a GPU of torch operations that look at no value on the host."""
@@ -48,6 +54,15 @@ class ExplorationConfig(RunConfig):
             raise InputError(
                 f"{name} chooses among discrete actions, and {self.env} has continuous ones: use sac or ppo."
             )
+        if self.noisy and self.network in CELLS:
+            raise InputError(
+                f"noisy layers are for a network that remembers nothing, not {self.network}: leave one out."
+            )
+
+    @property
+    def noise(self) -> Noise | None:
+        """Of the network's layers."""
+        return Noise(later_seed(self.seed, 2)) if self.noisy else None
 
 
 class Explorer(Learner):
@@ -81,6 +96,11 @@ class Explorer(Learner):
             u = torch.rand(self.config.num_envs, device=self.env.device, generator=self.generator)
             self.scripted = u < self.script_share
         return super().collect(num_steps)
+
+    @torch.no_grad()
+    def _policy(self, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        with self.network.noised(len(obs)):
+            return super()._policy(obs)
 
     def chosen(self, distribution: EpsilonGreedy, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if self.repeat:

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from gpusim.agents.parts.graph import GraphedIteration
 from gpusim.agents.parts.normalize import ReturnScale
-from gpusim.agents.parts.replay import Replay, memory, transition_bytes
+from gpusim.agents.parts.replay import Replay
+from gpusim.agents.train import budget
+from gpusim.agents.train.budget import Part
 from gpusim.agents.train.config import RunConfig
-from gpusim.agents.train.environments import Given, Task, describe
+from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.learner import Learner
-from gpusim.agents.train.ranges import Count, Positive, Range, Rate, Share
+from gpusim.agents.train.ranges import Count, Number, Positive, Range, Rate, Share
 from gpusim.errors import InputError
 from gpusim.kernels.replay import Sample
 
@@ -44,6 +46,12 @@ class OffPolicyConfig(RunConfig):
     """Divide rewards by the running deviation of the discounted return, as it is when they are stored."""
     n_step: Count = 1
     """Rewards that are added up before the target network is asked."""
+    atoms: Count = 1
+    """Numbers between `v_min` and `v_max` over which it is learned how returns are distributed (C51); 1 learns the mean."""
+    v_min: Number = -10.0
+    """The least return that such a distribution knows."""
+    v_max: Number = 10.0
+    """The greatest."""
     layer_norm: bool = False
     """Normalize each hidden layer before its activation."""
     tau: Annotated[float, Range(0.0, 1.0, above=True)] = 1.0
@@ -70,10 +78,17 @@ class OffPolicyConfig(RunConfig):
         return self.capacity // self.num_envs * self.num_envs
 
     @property
-    def memory(self) -> str:
-        """Of the replay, in words; known before there is one."""
-        task = describe(self.env)
-        return memory(self.held, transition_bytes(task.observation_space, task.action_space, self.prioritized))
+    def least_held(self) -> int:
+        """The fewest transitions that a replay can hold."""
+        return max(self.batch_size, self.num_envs * (self.num_steps + self.n_step - 1))
+
+    def takes(self, task: Task) -> list[Part]:
+        network, batches = self.network_part(task), budget.batches(self, task, CELLS_AT_ONCE)
+        return [budget.replay(self, task), budget.rollout(self, task, 0), network, batches]
+
+    def network_part(self, task: Task) -> Part:
+        """The memory of networks, target networks and optimizers."""
+        raise NotImplementedError
 
     def due(self, iteration: int) -> int:
         """Updates that the steps before iteration number `iteration`, from 0, are worth, whether they were made or not."""
@@ -101,6 +116,8 @@ class OffPolicyConfig(RunConfig):
 
     def check(self, task: Task | None = None) -> None:
         super().check(task)
+        if self.atoms > 1 and self.v_min >= self.v_max:
+            raise InputError(f"v_min, {self.v_min:g}, must be less than v_max, {self.v_max:g}.")
         if self.held < self.batch_size:
             raise InputError(
                 f"a replay of {self.held} transitions is smaller than a batch of {self.batch_size}: raise capacity or "
@@ -206,7 +223,7 @@ class OffPolicy(Learner):
         self.learning = self.learning or updates > 0
         metrics = self.graphed.run(self.learning_rate(), *self._counts(updates))
         self.iteration += 1
-        return metrics | {"updates_per_step": self.optimizer.steps / self.steps}
+        return metrics | {"updates_per_step": self.optimizer.steps / self.steps} | self.optimizer.metrics()
 
     def schedule(self) -> None:
         """Lets go on what changes from iteration to iteration; it is done outside of what a graph holds."""

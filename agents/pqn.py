@@ -104,7 +104,7 @@ class PQN(Explorer, OnPolicy):
         more = {"layer_norm": config.layer_norm, "precision": config.precision}
         if config.network in CELLS:
             return RememberingQ(*settings, **remembered(config) | {"shared": True}, **more)
-        return QNetwork(*settings, config.network, **more)
+        return QNetwork(*settings, config.network, **more, noise=config.noise)
 
     def iterate(self) -> dict[str, Tensor]:
         self.explore()
@@ -117,7 +117,8 @@ class PQN(Explorer, OnPolicy):
 
         def losses(some: Chosen) -> Found:
             obs, action, target = self.part(steps, some)
-            return pqn_loss(self.output(obs, rollout, some).distribution.q, action, target)
+            with self.network.noised():
+                return pqn_loss(self.output(obs, rollout, some).distribution.q, action, target)
 
         for _ in range(config.epochs):
             for chosen in self.shuffled(config.minibatches):

@@ -63,25 +63,27 @@ def settings(
     """
     from gpusim.agents.train.run import preset
 
-    default = preset(algorithm, env, **_sizes(args, preset(algorithm, env)))
+    default = preset(algorithm, env, **_deciding(args, preset(algorithm, env)))
     config = options(beside(default), args, program, hidden=("env",))
     named(config, "run_dir", "script")
-    require(args, config, script=("script_start", "script_end", "script_until"), prioritized=("alpha", "beta"))
+    script = ("script_start", "script_end", "script_until")
+    require(args, config, script=script, prioritized=("alpha", "beta"), atoms=("v_min", "v_max"))
     return config
 
 
-def _sizes(args: list[str], config: Any) -> dict[str, int]:
+def _deciding(args: list[str], config: Any) -> dict[str, Any]:
     """The flags that the defaults of others depend on; one that is no number is left for `options` to refuse."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in (n for n in ("num_envs", "num_steps") if hasattr(config, n)):
+    for name in (n for n in ("num_envs", "num_steps", "preset") if hasattr(config, n)):
         parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", nargs="?", default="")
     from gpusim.agents.train.ranges import whole
 
-    sizes = dict[str, int]()
-    for name, text in vars(parser.parse_known_args(args)[0]).items():
+    given = vars(parser.parse_known_args(args)[0])
+    deciding = dict[str, Any]({"preset": given.pop("preset")} if given.get("preset") else {})
+    for name, text in given.items():
         with contextlib.suppress(ValueError):
-            sizes[name] = whole(text or "")
-    return sizes
+            deciding[name] = whole(text or "")
+    return deciding
 
 
 def run_path(args: list[str], command: str) -> tuple[str, list[str]]:
@@ -104,7 +106,9 @@ def require(args: list[str], asked: Any, **needs: tuple[str, ...]) -> None:
     """Raises InputError where an option is given without the one that gives it its meaning."""
     given = {field(word) for word in args if word.startswith("--")}
     for need, names in needs.items():
-        if lame := [name for name in names if name in given and not getattr(asked, need, None)]:
+        value = getattr(asked, need, None)
+        without = value == 1 if need == "atoms" else not value
+        if lame := [name for name in names if name in given and without]:
             refuse(f"--{lame[0].replace('_', '-')} has no effect without --{need.replace('_', '-')}.")
 
 

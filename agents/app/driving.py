@@ -21,8 +21,6 @@ def tell_cost(config: "RunConfig") -> None:
     from gpusim.agents.train.environments import compiles, describe
 
     config.check()
-    if hasattr(config, "memory"):
-        console.say(f"replay of {config.memory}")
     console.say(f"memory: {budget.describe(config, describe(config.env), checks.device(config.device))}")
     if idle := getattr(config, "idle", None):
         console.warn(idle)

@@ -15,6 +15,7 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
 from gpusim.agents.parts.images import is_cnn
+from gpusim.agents.parts.noisy import Noise, Noisy
 from gpusim.agents.parts.normalize import RunningMeanStd
 from gpusim.agents.parts.values import Atoms, Mean, Quantiles
 from gpusim.errors import NotFinite
@@ -29,6 +30,12 @@ NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # filters, size and stride of eac
 NATURE_FROM = 36  # the least height and width that they take
 
 
+def multiplying(low: torch.dtype | None, device: torch.device) -> AbstractContextManager:
+    """What layers are called within that multiply in 16 bits, where there are such; nothing is cached in it, as a graph
+    could not hold that."""
+    return torch.autocast(device.type, low, cache_enabled=False) if low else nullcontext()
+
+
 class Build(NamedTuple):
     """How layers are made."""
 
@@ -36,26 +43,31 @@ class Build(NamedTuple):
     generator: torch.Generator  # on the CPU, where the weights are drawn
     layer_norm: bool = False  # before every activation (Ba et al., 2016)
     low: torch.dtype | None = None  # in which all products but the last are made
+    noise: Noise | None = None  # of linear layers, where they are noisy
 
-    def weights(self, layer: nn.Linear | nn.Conv2d, gain: float = math.sqrt(2)) -> nn.Module:
+    def weights(self, layer: Any, gain: float = math.sqrt(2)) -> Any:
         """Orthogonal (Engstrom et al., 2020), biases zero."""
         nn.init.orthogonal_(layer.weight, gain, generator=self.generator)
         assert layer.bias is not None
         nn.init.zeros_(layer.bias)
         return layer
 
+    def linear(self, fan_in: int, fan_out: int, gain: float = math.sqrt(2), kind: type[nn.Linear] = nn.Linear) -> Any:
+        layer = self.weights(nn.utils.skip_init(kind, fan_in, fan_out), gain)
+        return layer if self.noise is None else Noisy(layer, self.noise)
+
     def hidden(self, sizes: Sequence[int]) -> list[nn.Module]:
         """Linear layers, each with its activation."""
         layers: list[nn.Module] = []
         for fan_in, fan_out in itertools.pairwise(sizes):
-            layers += [self.weights(nn.utils.skip_init(nn.Linear, fan_in, fan_out))]
+            layers += [self.linear(fan_in, fan_out)]
             layers += [nn.LayerNorm(fan_out)] if self.layer_norm else []
             layers += [ACTIVATIONS[self.activation]()]
         return layers
 
     def mlp(self, sizes: Sequence[int], last_gain: float) -> nn.Sequential:
         layers, last = self.hidden(sizes[:-1]), Exact if self.low else nn.Linear
-        return nn.Sequential(*layers, self.weights(nn.utils.skip_init(last, *sizes[-2:]), last_gain))
+        return nn.Sequential(*layers, self.linear(sizes[-2], sizes[-1], last_gain, last))
 
     def cnn(self, shape: Sequence[int], hidden: Sequence[int]) -> nn.Sequential:
         """Of images `[..., H, W, C]`: convolutions, then linear layers.
@@ -159,8 +171,8 @@ class PolicyNetwork(nn.Module):
         return obs if self.normalizer is None else self.normalizer(obs)
 
     def multiplying(self, device: torch.device) -> AbstractContextManager:
-        """What the layers are called within; nothing is cached in it, as a graph could not hold that."""
-        return torch.autocast(device.type, self.low, cache_enabled=False) if self.low else nullcontext()
+        """What the layers are called within."""
+        return multiplying(self.low, device)
 
     def distribution(self, obs: Tensor) -> Any:
         """One of `gpusim.kernels.distributions`."""
@@ -227,6 +239,7 @@ class ActorCritic(PolicyNetwork):
         layer_norm: normalize each hidden layer before its activation.
         precision: "bf16" and "fp16" let all layers but the last multiply so.
         each: how many numbers stand for each output of the two.
+        noise: of linear layers that have some.
     """
 
     def __init__(
@@ -242,8 +255,9 @@ class ActorCritic(PolicyNetwork):
         layer_norm: bool = False,
         precision: str = "tf32x3",
         each: int = 1,
+        noise: Noise | None = None,
     ):
-        build = Build(activation, generator, layer_norm, LOW.get(precision))
+        build = Build(activation, generator, layer_norm, LOW.get(precision), noise)
         super().__init__(observation_space, action_space, hidden, normalize_obs, build, network)
         self.each = each
         self.make_layers(build, [self.inputs, *hidden] if self.flat else [hidden[-1]], self.outputs)
@@ -312,18 +326,23 @@ class QNetwork(ActorCritic):
         layer_norm: bool = False,
         precision: str = "tf32x3",
         values: Mean | Atoms | Quantiles | None = None,
+        noise: Noise | None = None,
     ):
         super().__init__(
             observation_space, action_space, hidden, activation, normalize_obs, 0.0, generator, network, layer_norm,
-            precision, 1 if values is None else values.outputs,
+            precision, 1 if values is None else values.outputs, noise,
         )  # fmt: skip
-        self.dueling, self.values = dueling, values
+        self.dueling, self.values, self.noise = dueling, values, noise
         self.epsilon: Tensor
         self.register_buffer("epsilon", torch.ones(()))  # share of random actions
 
     def as_held(self, flat: Tensor) -> None:
         """None: it explores otherwise."""
         return None
+
+    def noised(self, rows: int = 1) -> AbstractContextManager:
+        """Within it noisy layers have noise, as `Noise.drawn` says."""
+        return self.noise.drawn(rows) if self.noise else nullcontext()
 
     def q(self, obs: Tensor) -> Tensor:
         """`[..., A]`."""

@@ -8,18 +8,10 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor, nn
 
-from gpusim.agents.parts.networks import ACTIVATIONS, Build, PolicyNetwork
+from gpusim.agents.parts.networks import ACTIVATIONS, Build, PolicyNetwork, multiplying
 from gpusim.agents.parts.values import Atoms, Mean
 
 TWO = 2
-
-
-def multiplied(layers: nn.Module, x: Tensor, bf16: bool) -> Tensor:
-    """What `layers` make of `x`, float32; their products are made in bf16 where so wished."""
-    if not bf16:
-        return layers(x)
-    with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False):  # which a graph could not hold
-        return layers(x).float()
 
 
 class Linears(nn.Module):
@@ -37,6 +29,14 @@ class Linears(nn.Module):
         if self.weight.shape[-1] == 1:  # of which a CPU makes batched products slowly
             return (x * self.weight.mT).sum(-1, keepdim=True) + self.bias
         return torch.baddbmm(self.bias, x, self.weight)
+
+
+class ExactLinears(Linears):
+    """The same in float32, whatever those before it multiplied in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
 
 
 class Norms(nn.Module):
@@ -60,22 +60,22 @@ class TwinCritic(nn.Module):
         hidden: widths of the hidden layers of each.
         outputs: of each.
         build: makes their layers.
-        bf16: whether they multiply so.
     """
 
-    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, build: Build, bf16: bool = False):
+    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, build: Build):
         super().__init__()
-        self.bf16 = bf16
+        self.low, last = build.low, ExactLinears if build.low else Linears
         layers: list[nn.Module] = []
         for fan_in, fan_out in itertools.pairwise([inputs, *hidden]):
             layers += [Linears(TWO, fan_in, fan_out, math.sqrt(2), build.generator)]
             layers += [Norms(TWO, fan_out)] if build.layer_norm else []
             layers += [ACTIVATIONS[build.activation]()]
-        self.layers = nn.Sequential(*layers, Linears(TWO, hidden[-1], outputs, 1.0, build.generator))
+        self.layers = nn.Sequential(*layers, last(TWO, hidden[-1], outputs, 1.0, build.generator))
 
     def forward(self, features: Tensor, action: Tensor) -> Tensor:
         x = torch.cat([features, action], -1).expand(TWO, -1, -1)
-        return multiplied(self.layers, x, self.bf16)
+        with multiplying(self.low, x.device):
+            return self.layers(x)
 
 
 class ActorTwinCritic(PolicyNetwork):
@@ -86,7 +86,6 @@ class ActorTwinCritic(PolicyNetwork):
         hidden: widths of the hidden layers of each.
         normalize_obs: whether observations pass through running statistics first.
         build: makes the layers.
-        bf16: whether they multiply so.
         values: what the critics' outputs mean.
         per_action: outputs of the policy for each number of an action.
     """
@@ -98,18 +97,18 @@ class ActorTwinCritic(PolicyNetwork):
         hidden: Sequence[int],
         normalize_obs: bool,
         build: Build,
-        bf16: bool,
         values: Mean | Atoms,
         per_action: int = 1,
     ):
         super().__init__(observation_space, action_space, hidden, normalize_obs, build, "mlp")
         self.actor: nn.Sequential = build.mlp([self.inputs, *hidden, per_action * self.outputs], 0.01)
-        self.critic = TwinCritic(self.inputs + self.outputs, hidden, values.outputs, build, bf16)
+        self.critic = TwinCritic(self.inputs + self.outputs, hidden, values.outputs, build)
         self.values = values
 
     def acted(self, features: Tensor) -> Tensor:
         """What the actor's layers give."""
-        return multiplied(self.actor, features, self.critic.bf16)
+        with self.multiplying(features.device):
+            return self.actor(features)
 
     def q(self, features: Tensor, action: Tensor) -> Tensor:
         """The values `[2, B]` that the critics give actions `[B, d]` in [−1, 1]."""

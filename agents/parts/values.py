@@ -121,6 +121,11 @@ class Quantiles(nn.Module):
         return (weight * huber).mean(-1).sum(-1)
 
 
+def of_action(out: Tensor, action: Tensor) -> Tensor:
+    """Of `out` `[B, A, outputs]` that of each row's action `[B]`, `[B, outputs]`."""
+    return out.gather(-2, action.view(-1, 1, 1).expand(-1, 1, out.shape[-1])).squeeze(-2)
+
+
 def values(atoms: int, low: float, high: float) -> Mean | Atoms:
     """What so many outputs of a critic mean."""
     return Mean() if atoms == 1 else Atoms(low, high, atoms)

@@ -15,6 +15,7 @@ from gymnasium.spaces import Discrete
 from gpusim.agents.parts.gated import CELLS
 from gpusim.agents.parts.images import is_cnn
 from gpusim.agents.parts.networks import convolved
+from gpusim.agents.parts.replay import transition_bytes
 from gpusim.env import Task
 from gpusim.errors import InputError
 from gpusim.memory import LITTLE, free_memory, size_of
@@ -44,8 +45,19 @@ def rollout(config: Any, task: Task, kept: int) -> Part:
     return Part("rollout", config.steps_per_iteration * each, fields)
 
 
-def network(config: Any, task: Task) -> Part:
-    """The weights, their gradient, and Adam's two moments."""
+def replay(config: Any, task: Task) -> Part:
+    each = transition_bytes(task.observation_space, task.action_space, config.prioritized)
+    return Part("replay", config.held * each, ("capacity",))
+
+
+def network(config: Any, task: Task, each_output: int = 1, targets: int = 0, noisy: bool = False) -> Part:
+    """The weights, their gradient, and Adam's two moments.
+
+    Args:
+        each_output: numbers that stand for one.
+        targets: copies of the weights that follow.
+        noisy: whether each weight has one beside it.
+    """
     action, hidden = task.action_space, config.hidden
     outputs = int(action.n) if isinstance(action, Discrete) else math.prod(action.shape)
     cells, images = entries(config, task), is_cnn(config.network, task.observation_space)
@@ -55,8 +67,30 @@ def network(config: Any, task: Task) -> Part:
     if config.network in CELLS:
         copies, units = 2 - config.shared_memory, config.memory_units
         each, last = each + CELLS[config.network].weights(last, units), units
-    weights = products(shared) + copies * each + last * (outputs + 1)
-    return Part("network and optimizer", 4 * FLOAT * weights, ("hidden", "memory_units"))
+    weights = products(shared) + copies * each + last * (outputs + 1) * each_output
+    size = (4 + targets) * FLOAT * weights * (2 if noisy else 1)
+    return Part("network and optimizer", size, ("hidden", "memory_units"))
+
+
+def twin(config: Any, task: Task) -> Part:
+    """The same of a policy with twin critics, and of both's targets."""
+    cells, numbers, hidden = entries(config, task), math.prod(task.action_space.shape or ()), config.hidden
+    policy = products([cells, *hidden, 2 * numbers])
+    critics = 2 * products([cells + numbers, *hidden, config.atoms])
+    return Part("network and optimizer", 5 * FLOAT * (policy + critics), ("hidden",))
+
+
+def batches(config: Any, task: Task, at_once: int) -> Part:
+    """What is drawn from a replay together, `at_once` numbers or less, and what one batch of it leaves for its gradient."""
+    cells, widths, rows = entries(config, task), list(config.hidden), config.batch_size
+    most = math.ceil(config.replay_ratio * config.steps_per_iteration)
+    several = (
+        1 if config.prioritized else min(most, max(1, at_once // (rows * math.prod(task.observation_space.shape))))
+    )
+    drawn = 4 * math.prod(task.observation_space.shape) + 8  # two observations, as they are and as features
+    outputs = max(config.atoms, getattr(config, "quantiles", 1))
+    left = 2 * cells + 4 * sum(widths) + 2 * max(widths) + (3 * outputs * outputs if outputs > 1 else 0)
+    return Part("update", FLOAT * rows * (several * drawn + left), ("batch_size", "hidden"))
 
 
 def update(config: Any, task: Task) -> Part:
@@ -151,6 +185,9 @@ def steps_of(config: Any, name: str) -> tuple[Callable[[int], Any], int]:
     now = getattr(config, name)
     if name == "accumulate":
         return lambda step: now + step, config.most_parts - now
+    if name in ("capacity", "batch_size"):
+        least, unit = (config.least_held, config.num_envs) if name == "capacity" else (1, 1)
+        return lambda step: (now // unit - step) * unit, now // unit - -(-least // unit)
     if isinstance(now, tuple):
         return lambda step: tuple(max(1, width - step) for width in now), max(now) - 1
     apart = name == "num_envs" and config.network in CELLS  # whole environments come into minibatches

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gpusim import InputError
-from gpusim.agents import a2c, dqn, ppo, pqn, reinforce
+from gpusim.agents import a2c, dqn, ppo, pqn, reinforce, sac, td3
 from gpusim.agents.app.cli import main
 from gpusim.agents.train import budget
 from gpusim.agents.train.discovery import learner_class
@@ -35,6 +35,9 @@ def part(learner, name):
         (ppo, {"hidden": (300, 200)}),
         (reinforce, {"hidden": (300,)}),
         (dqn, {"hidden": (300, 200), "dueling": True}),
+        (dqn, {"hidden": (300, 200), "dueling": True, "noisy": True, "atoms": 51}),
+        (sac, {"hidden": (300, 200)}),
+        (td3, {"hidden": (300, 200), "atoms": 101}),
         (ppo, {"env": "Pendulum-v1", "network": "gru", "hidden": (64,), "memory_units": 128}),
         (a2c, {"network": "lstm", "hidden": (64, 32), "memory_units": 100, "shared_memory": True}),
         (pqn, {"network": "mingru", "hidden": (64,), "memory_units": 100, "shared_memory": True}),
@@ -45,9 +48,21 @@ def part(learner, name):
 )
 def test_network_and_optimizer(algorithm, changes):
     learner = made(algorithm, **changes)
-    held = sum(x.nbytes for x in (*learner.optimizer.parameters(), *learner.network.parameters()))
-    held += 3 * sum(x.numel() * 4 for x in learner.network.trained())
+    targets = learner.target.parameters() if hasattr(learner, "target") else ()
+    held = sum(x.nbytes for x in (*learner.network.parameters(), *targets))
+    held += 3 * sum(x.numel() * 4 for optimizer in learner.optimizers.values() for x in optimizer.trained)
     assert 0.8 * held < part(learner, "network and optimizer") <= 1.02 * held
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "changes"),
+    [(dqn, {}), (dqn, {"env": "MinAtar/Breakout-v1", "prioritized": True}), (sac, {"capacity": 12_345, "num_envs": 7})],
+    ids=str,
+)
+def test_the_replay(algorithm, changes):
+    learner = made(algorithm, **changes)
+    held = sum(x.nbytes for name, x in learner.replay.named_buffers() if name not in ("count", "greatest"))
+    assert part(learner, "replay") == held
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "MinAtar/Breakout-v1"])
@@ -151,6 +166,29 @@ def test_too_much_is_refused_with_the_nearest_value_that_fits(changes, name, lit
     step = config.minibatches if config.network == "gru" and name == "num_envs" else 1
     worse = tuple(width + 1 for width in value) if name == "hidden" else value + (-1 if name == "accumulate" else step)
     assert sizes(dataclasses.replace(config, **{name: worse})) > free
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "changes", "name"),
+    [
+        (dqn, {"capacity": 100_000, "num_envs": 24}, "capacity"),
+        (sac, {"capacity": 90_000, "num_envs": 7, "hidden": (16,)}, "capacity"),
+        (dqn, {"capacity": 10_000, "batch_size": 4096, "learning_starts": 4096, "hidden": (8,)}, "batch_size"),
+    ],
+    ids=str,
+)
+def test_a_replay_that_is_too_much_is_refused_with_the_nearest_that_fits(algorithm, changes, name, little):
+    config = algorithm.Config(device="cpu", **changes)
+    free = sizes(config) * 2 // 3
+    little(free)
+    with pytest.raises(InputError, match=rf"memory \(replay .*, rollout .*: lower {name}, \d+ fits\.$") as refused:
+        algorithm.train(config)
+    value = int(str(refused.value).split()[-2])
+    changed = dataclasses.replace(config, **{name: value})
+    changed.check()
+    assert sizes(changed) <= free
+    more = value + (config.num_envs if name == "capacity" else 1)
+    assert sizes(dataclasses.replace(config, **{name: more})) > free
 
 
 def test_what_fits_is_not_refused(little):

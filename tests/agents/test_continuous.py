@@ -238,6 +238,7 @@ KINDS = {
     "all": {"n_step": 3, "prioritized": True, "normalize_obs": True, "anneal": True, "layer_norm": True, "repeat": 0.5},
     "C51": {"atoms": 11, "v_min": -5.0, "v_max": 5.0, "normalize_reward": True},
     "bf16": {"precision": "bf16"},
+    "fp16": {"precision": "fp16"},
 }
 each_kind = pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
 
@@ -275,6 +276,23 @@ def test_an_iteration_looks_at_no_value(name, changes, monkeypatch):
     prioritized = learner.config.prioritized
     assert names.count("sample_kernel") == (sum(counts) if prioritized else sum(n > 0 for n in counts))
     assert names.count("draw_kernel") == names.count("update_kernel") == sum(counts) * prioritized
+
+
+@each_learner
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_hidden_layers_multiply_in_16_bits_and_the_last_in_32(name, precision, dtype):
+    learner = learner_of(name, precision=precision)
+    seen = []
+    for layers in (learner.network.critic.layers, learner.network.actor):
+        for layer in (layers[0], layers[-1]):
+            layer.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    learner.network.q(torch.zeros(4, 3), torch.zeros(4, 1))
+    learner.network.acted(torch.zeros(4, 3))
+    assert seen[-4:] == [dtype, torch.float32] * 2
+    metrics = learner.iterate()
+    assert ("loss_scale" in metrics) == (precision == "fp16")
+    scaled = {name for name, optimizer in learner.optimizers.items() if optimizer.scale}
+    assert scaled == ({"critic", "actor"} if precision == "fp16" else set())
 
 
 def on_tensors(name, **changes):
@@ -322,6 +340,7 @@ VARIANTS = {
     "prioritized": {"prioritized": True},
     "C51": {"atoms": 21, "v_min": -3.0, "v_max": 3.0},
     "bf16": {"precision": "bf16"},
+    "fp16": {"precision": "fp16"},
     "all": {
         "n_step": 2,
         "prioritized": True,
@@ -440,7 +459,7 @@ def test_a_resumed_run_ends_bit_for_bit_like_the_unbroken_one(name, extra, tmp_p
 def test_a_run_is_evaluated_filmed_and_drawn(name, tmp_path, capsys):
     run = tmp_path / "run"
     assert train(name, run) == 0
-    assert "replay of 300 × 34 B = 10.0 KiB\n" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[0].startswith("memory: replay 10.0 KiB, rollout ")
     assert command("eval", run, "--episodes", "5") == 0
     assert "over 5 episodes" in capsys.readouterr().out
     assert command("eval", run, "--episodes", "2", "--oracle") == 0
@@ -485,7 +504,7 @@ def test_a_run_is_filmed(name, tmp_path):
         ({"repeat": 1.5}, "repeat must lie between"),
         ({"tau": 0.0}, "tau must be positive and at most 1.0"),
         ({"precision": "fp8"}, "precision must be"),
-        ({"capacity": 10**15}, "does not fit into the"),
+        ({"capacity": 10**15}, "GiB are free on cpu): lower capacity, "),
     ],
     ids=str,
 )

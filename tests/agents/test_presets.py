@@ -6,6 +6,7 @@ import re
 import pytest
 
 import gpusim
+from gpusim import InputError
 from gpusim.agents import ppo
 from gpusim.agents.app.cli import main
 from gpusim.agents.train import presets
@@ -143,3 +144,20 @@ def test_the_smallest_massive_preset_learns_cartpole():
     assert isinstance(learner, ppo.PPO)
     scores = evaluate(lambda obs: learner.network.act(obs, None), gpusim.spec("CartPole-v1"), 100, 10_000, "cpu")
     assert scores.mean() >= 475
+
+
+def test_rainbow_is_one_preset():
+    """What all environments have of it, over that what this one has, and a flag over both."""
+    usual, rainbow = preset("dqn", "CartPole-v1"), preset("dqn", "CartPole-v1", preset="rainbow", atoms=7)
+    added = ("dueling", "prioritized", "noisy")
+    assert not any(getattr(usual, name) for name in added)
+    assert all(getattr(rainbow, name) for name in ("double", *added))
+    assert (rainbow.n_step, rainbow.atoms, rainbow.v_max, rainbow.epsilon_start) == (10, 7, 100.0, 0.0)
+    assert rainbow.hidden == usual.hidden
+    assert preset("dqn", "Acrobot-v1", preset="rainbow").n_step == 3
+
+
+@pytest.mark.parametrize("name", ["many", "other", "None"])
+def test_another_variant_is_refused(name):
+    with pytest.raises(InputError, match="preset must be usual or rainbow"):
+        preset("dqn", "CartPole-v1", preset=name).check()

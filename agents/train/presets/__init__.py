@@ -2,6 +2,7 @@
 
 A file here is an environment's, by its id, or a family's, by what stands before the slash; a table in it is an algorithm's.
 An environment of a family differs from that by what its own file names.
+A table within an algorithm's is a variant, which `preset` names: that of `any.toml` first, then the environment's own.
 From MANY environments on its table `many` takes the place of what it names, and that of `any.toml` before it. Then an
 iteration makes the same updates whatever `num_envs`, of minibatches that grow with it, so a preset lasts for a number of
 `iterations`: `total_steps` follows. Of learners from a replay it says how many `updates` an iteration makes, and how many
@@ -43,7 +44,11 @@ def settings(algorithm: str, env: str, asked: Table) -> Table:
     """The preset by field; it depends on the `num_envs` and `num_steps` that are `asked` for."""
     values = dict(tables(env).get(algorithm, {}))
     values.pop("expected_return", None)
-    many = _table("any").get(algorithm, {}).get("many", {}) | values.pop("many", {})
+    variants = {name: values.pop(name) for name in list(values) if isinstance(values[name], dict)}
+    for name, table in _table("any").get(algorithm, {}).items():
+        variants[name] = table | variants.get(name, {})
+    many = variants.pop("many", {})
+    values |= variants.get(str(asked.get("preset")), {})
     num_envs = _count(asked.get("num_envs"), 0)
     if not many or num_envs < MANY:
         return values
