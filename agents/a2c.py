@@ -92,7 +92,7 @@ class A2C(OnPolicy):
         value, advantage = self.estimate(rollout)
         steps = (rollout.obs, rollout.extras["sample"], advantage, value + advantage)
         obs, sample, advantage, target = self.arranged(steps)
-        moments = self.whole_moments(advantage, slice(None))
+        (moments,) = self.whole_moments(advantage, [slice(None)])
 
         def losses(some: Chosen) -> Losses:
             seen, drawn, better, wanted = self.part((obs, sample, advantage, target), some)

@@ -13,6 +13,7 @@ from gpusim.agents.parts.networks import LOW, Build
 from gpusim.agents.parts.optimizer import Adam
 from gpusim.agents.parts.twin import ActorTwinCritic
 from gpusim.agents.parts.values import Atoms, Mean, values
+from gpusim.agents.parts.world import here
 from gpusim.agents.train import budget
 from gpusim.agents.train.budget import Part
 from gpusim.agents.train.config import Activation
@@ -107,7 +108,7 @@ class Continuous(OffPolicy):
         device, again = self.env.device, torch.Generator().manual_seed(config.seed)  # it begins with the same weights
         self.target = self.make_network(config, self.task, again).to(device).requires_grad_(False)
         self.target.normalizer = self.network.normalizer
-        self.noise = Lasting(config.num_envs, self.network.outputs, config.repeat).to(device)
+        self.noise = Lasting(self.env.num_envs, self.network.outputs, config.repeat).to(device)
         self.random = torch.ones((), dtype=torch.bool, device=device)
 
     @staticmethod
@@ -163,7 +164,14 @@ class Continuous(OffPolicy):
 
     def normal(self, like: Tensor) -> Tensor:
         """Standard normal numbers."""
-        return torch.empty_like(like).normal_(generator=self.generator)
+        return normal(like, self.generator)
+
+
+def normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers, this rank's share of those of all."""
+    world = here()
+    whole = torch.empty_like(like) if world.alone else like.new_empty(world.size * len(like), *like.shape[1:])
+    return world.own(whole.normal_(generator=generator))
 
 
 class Lasting(nn.Module):
@@ -172,6 +180,8 @@ class Lasting(nn.Module):
     Args:
         chance: that it lasts for another step; 0 draws anew at every step.
     """
+
+    by_env = ("last",)
 
     def __init__(self, num_envs: int, numbers: int, chance: float):
         super().__init__()
@@ -183,10 +193,10 @@ class Lasting(nn.Module):
 
     @torch.no_grad()
     def forward(self, generator: torch.Generator) -> Tensor:
-        noise = torch.empty_like(self.last).normal_(generator=generator)
+        noise, world = normal(self.last, generator), here()
         if not self.chance:
             return noise
-        u = torch.rand(len(noise), 1, device=noise.device, generator=generator)
+        u = world.own(torch.rand(world.size * len(noise), 1, device=noise.device, generator=generator))
         self.last.copy_(torch.where((u < self.chance) & self.begun, self.last, noise))
         self.begun.fill_(True)
         return self.last

@@ -78,7 +78,7 @@ class Explorer(Learner):
         self.script = find(config.script) if config.script else None
         if self.script:
             check_script(config.script, self.script, self.env)
-        self.repeat = Repeat(config.num_envs, config.repeat).to(self.env.device) if config.repeat else None
+        self.repeat = Repeat(self.env.num_envs, config.repeat).to(self.env.device) if config.repeat else None
         self.script_share = torch.zeros((), device=self.env.device)
         self.scripted: Tensor | None = None  # [N] bool, who follows the rule
 
@@ -93,9 +93,12 @@ class Explorer(Learner):
 
     def collect(self, num_steps: int) -> Rollout:
         if self.script:
-            u = torch.rand(self.config.num_envs, device=self.env.device, generator=self.generator)
-            self.scripted = u < self.script_share
+            self.scripted = self.uniform() < self.script_share
         return super().collect(num_steps)
+
+    def uniform(self) -> Tensor:
+        """`[N]` in [0, 1)."""
+        return self.world.own(torch.rand(self.config.num_envs, device=self.env.device, generator=self.generator))
 
     @torch.no_grad()
     def _policy(self, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -103,10 +106,9 @@ class Explorer(Learner):
             return super()._policy(obs)
 
     def chosen(self, distribution: EpsilonGreedy, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        action, random = map(self.world.own, self.world.amid(distribution).explore(self.generator))
         if self.repeat:
-            action = self.repeat(*distribution.explore(self.generator), self.generator)
-        else:
-            action = distribution.sample(self.generator)
+            action = self.repeat(action, random, self.uniform())
         if self.script and self.scripted is not None:
             action = torch.where(self.scripted, self.script(obs).to(action.dtype), action)
         return action, {}
@@ -114,6 +116,8 @@ class Explorer(Learner):
 
 class Repeat(nn.Module):
     """Random actions that go on, each for a number of steps of geometric distribution."""
+
+    by_env = ("action", "random")
 
     def __init__(self, num_envs: int, chance: float):
         super().__init__()
@@ -124,9 +128,8 @@ class Repeat(nn.Module):
         self.register_buffer("random", torch.zeros(num_envs, dtype=torch.bool))  # whether it was drawn at random
 
     @torch.no_grad()
-    def forward(self, action: Tensor, random: Tensor, generator: torch.Generator) -> Tensor:
-        """`action` `[N]`, `random` where so marked, or the last one again."""
-        u = torch.rand(len(action), device=action.device, generator=generator)
+    def forward(self, action: Tensor, random: Tensor, u: Tensor) -> Tensor:
+        """`action` `[N]`, `random` where so marked, or the last one again, by `u` in [0, 1)."""
         again = self.random & (u < self.chance)
         self.action.copy_(torch.where(again, self.action, action))
         self.random.copy_(again | random)

@@ -1,8 +1,8 @@
 """What DQN, SAC and TD3 have in common: they learn from a replay of what was done, so many updates for each step of it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from gpusim.agents.parts.graph import GraphedIteration
 from gpusim.agents.parts.normalize import ReturnScale
 from gpusim.agents.parts.replay import Replay
+from gpusim.agents.parts.world import World
 from gpusim.agents.train import budget
 from gpusim.agents.train.budget import Part
-from gpusim.agents.train.config import RunConfig
+from gpusim.agents.train.config import RunConfig, check_divides
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.learner import Learner
 from gpusim.agents.train.ranges import Count, Number, Positive, Range, Rate, Share
@@ -114,6 +115,17 @@ class OffPolicyConfig(RunConfig):
             return f"nothing will be learned: a replay_ratio of {self.replay_ratio:g} makes no update in so few steps."
         return None
 
+    def together(self, world: World, env: object = None) -> Self:
+        config = super().together(world, env)
+        check_divides(world, "batch_size", self.batch_size)
+        return config
+
+    def share(self, world: World) -> Self:
+        """Of one rank: a replay of its own environments' steps, and its part of every batch."""
+        if world.alone:
+            return self
+        return replace(super().share(world), capacity=self.held // world.size, batch_size=self.batch_size // world.size)
+
     def check(self, task: Task | None = None) -> None:
         super().check(task)
         if self.atoms > 1 and self.v_min >= self.v_max:
@@ -165,8 +177,9 @@ class OffPolicy(Learner):
         super().__init__(config, env)
         task, device = self.task, self.env.device
         alpha, spaces = config.alpha if config.prioritized else None, (task.observation_space, task.action_space)
-        self.replay = Replay(config.capacity, config.num_envs, *spaces, config.n_step, config.gamma, alpha, device)
-        scale = ReturnScale(config.num_envs, config.gamma).to(device)
+        own = config.share(self.world)
+        self.replay = Replay(own.capacity, own.num_envs, *spaces, config.n_step, config.gamma, alpha, device)
+        scale = ReturnScale(own.num_envs, config.gamma).to(device)
         self.reward_scale = scale if config.normalize_reward else None
         self.empty_before = 0  # the iteration that began with an empty replay
         self.beta = torch.zeros((), device=device)
@@ -256,7 +269,7 @@ class OffPolicy(Learner):
         """One update.
 
         Args:
-            batch: what `prepared` gave, of `batch_size` rows.
+            batch: what `prepared` gave, of `batch_size` rows on all ranks.
             number: of the update in the cycle, from 0; number 0 tells all that there is to tell.
 
         Returns:
@@ -266,7 +279,7 @@ class OffPolicy(Learner):
 
     def _batches(self, updates: int) -> Iterator[Any]:
         """One for each update; many are drawn at once, unless what one update learns changes what the next one draws."""
-        size = self.config.batch_size
+        size = self.config.share(self.world).batch_size
         several = 1 if self.config.prioritized else max(1, CELLS_AT_ONCE // (size * self.replay.form.cells))
         for start in range(0, updates, several):
             batches = min(several, updates - start)

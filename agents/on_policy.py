@@ -2,8 +2,8 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,12 +12,13 @@ from gpusim.agents.parts.gated import CELLS
 from gpusim.agents.parts.graph import GraphedIteration
 from gpusim.agents.parts.networks import ActorCritic
 from gpusim.agents.parts.normalize import ReturnScale
+from gpusim.agents.parts.world import World, here
 from gpusim.agents.train import budget
 from gpusim.agents.train.budget import Part
 from gpusim.agents.train.config import RunConfig
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.learner import Learner
-from gpusim.agents.train.ranges import Count, Rate, Share
+from gpusim.agents.train.ranges import Count, Natural, Passes, Rate, Share
 from gpusim.errors import InputError
 from gpusim.kernels.gae import gae
 from gpusim.rollout import TRANSITION, Rollout
@@ -60,7 +61,7 @@ class OnPolicyConfig(RunConfig):
     def most_parts(self) -> int:
         """The most that `accumulate` can be."""
         together = self.num_envs if self.network in CELLS else self.steps_per_iteration
-        return max(1, together // getattr(self, "minibatches", 1))
+        return max(1, together // getattr(self, "minibatches", 1) // here().size)
 
     def takes(self, task: Task) -> list[Part]:
         learned = 5  # numbers made of a step: log-probability, two values, advantage and return
@@ -77,22 +78,68 @@ class OnPolicyConfig(RunConfig):
         check_parts(self)
 
 
-def check_passes(config: OnPolicyConfig, minibatches: int) -> None:
-    """Raises InputError where passes of so many updates cannot be made."""
+SHARDS = 8  # of a run by torchrun, which 1, 2, 4 and 8 ranks can have between them
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassesConfig(OnPolicyConfig):
+    """Settings of passes over a rollout, each in minibatches of steps in a random order."""
+
+    epochs: Passes = 4
+    """Passes over the steps of an iteration."""
+    minibatches: Count = 8
+    """Updates in one pass."""
+    shards: Natural = 0
+    """Groups of environments, each of which gives every minibatch as many steps, in a random order of its own; so
+    minibatches are the same on any number of ranks that divides it. 0 is 8 by torchrun, else 1."""
+
+    def together(self, world: World, env: object = None) -> Self:
+        config = super().together(world, env)
+        return replace(config, shards=self.shards or SHARDS)
+
+    def check(self, task: Task | None = None) -> None:
+        super().check(task)
+        check_shards(self)
+
+
+def check_shards(config: PassesConfig) -> None:
+    """Raises InputError where passes of so many updates cannot be made of so many shards, or not on so many ranks."""
+    shards, minibatches = config.shards or 1, config.minibatches
     if minibatches > config.steps_per_iteration:
         raise InputError(
             f"{minibatches} minibatches cannot be made of {config.steps_per_iteration} steps "
             "(num_envs * num_steps); use fewer minibatches."
+        )
+    if shards % here().size:
+        raise InputError(
+            f"shards must be a multiple of {here().size}, the number of ranks, and num_envs one of shards, not {shards}: "
+            f"try shards {here().size}."
+        )
+    if config.num_envs % shards:
+        raise InputError(
+            f"num_envs must be a multiple of {shards}, the number of shards, which are alike, not {config.num_envs}."
+        )
+    if minibatches * shards > config.steps_per_iteration:
+        raise InputError(
+            f"{minibatches} minibatches cannot be made of the {config.steps_per_iteration // shards} steps of a shard "
+            "(num_envs * num_steps / shards); use fewer minibatches, or fewer shards."
         )
 
 
 def check_columns(config: OnPolicyConfig) -> None:
     """Raises InputError where minibatches of whole environments cannot be made."""
     minibatches = getattr(config, "minibatches", 1)
+    shards = getattr(config, "shards", 0) or 1
     if config.num_envs % minibatches:
         raise InputError(
             f"{minibatches} minibatches cannot be made of {config.num_envs} environments, the steps of each of which stay "
             "together, as the network remembers them: num_envs must be a multiple of minibatches."
+        )
+    if config.num_envs % (minibatches * shards):
+        raise InputError(
+            f"{minibatches} minibatches cannot be made of {shards} shards of {config.num_envs // shards} environments, the "
+            "steps of each of which stay together, as the network remembers them: num_envs must be a multiple of "
+            "minibatches * shards."
         )
 
 
@@ -119,10 +166,13 @@ def check_advantages(config: OnPolicyConfig, minibatches: int = 1) -> None:
 def explained_variance(value: Tensor, advantage: Tensor) -> Tensor:
     """1 − Var(λ-return − value) / Var(λ-return): 1 where values tell returns, 0 where a constant would do as well.
 
-    Where all returns are alike it is 0.
+    Where all returns are alike it is 0. The variances are those of all ranks.
     """
-    returns = (value + advantage).var(unbiased=False)
-    return torch.where(returns > 0, 1 - advantage.var(unbiased=False) / returns, 0.0)
+    if here().alone:
+        returns, rest = (value + advantage).var(unbiased=False), advantage.var(unbiased=False)
+    else:
+        (_, returns), (_, rest) = here().moments(value + advantage, advantage)
+    return torch.where(returns > 0, 1 - rest / returns, 0.0)
 
 
 class Output(NamedTuple):
@@ -180,7 +230,7 @@ class OnPolicy(Learner):
         super().__init__(config, env)
         if self.recurrent:
             check_columns(config)
-        scale = ReturnScale(config.num_envs, config.gamma).to(self.env.device)
+        scale = ReturnScale(self.env.num_envs, config.gamma).to(self.env.device)
         self.reward_scale = scale if config.normalize_reward else None
         wanted = not self.host_decides
         self.graphed = GraphedIteration(self.env, self.generator, config.num_steps, self._iterate, wanted)
@@ -235,10 +285,22 @@ class OnPolicy(Learner):
         raise NotImplementedError
 
     def shuffled(self, minibatches: int) -> tuple[Tensor, ...]:
-        """The numbers of an iteration's steps, int64 from 0 on, in a random order, in so many parts; where the network
-        remembers, whose steps stay together, of its environments."""
-        size = self.config.steps_per_iteration if self.recurrent is None else self.config.num_envs
-        return torch.randperm(size, generator=self.generator, device=self.env.device).tensor_split(minibatches)
+        """The numbers of this rank's steps, int64 from 0 on, in a random order, in so many parts; where the network
+        remembers, whose steps stay together, of its environments.
+
+        With those of other ranks they are the same minibatches whatever the number of ranks, in which every shard of the
+        environments has the same part.
+        """
+        steps = self.config.num_steps if self.recurrent is None else 1
+        shards = getattr(self.config, "shards", 0) or 1
+        envs = self.config.num_envs // shards
+        size, device = steps * envs, self.env.device
+        orders = [torch.randperm(size, generator=self.generator, device=device) for _ in range(shards)]
+        if shards == 1:
+            return orders[0].tensor_split(minibatches)
+        own = orders[self.world.rank * shards // self.world.size :][: shards // self.world.size]
+        rows = [order // envs * self.env.num_envs + order % envs + i * envs for i, order in enumerate(own)]
+        return tuple(torch.cat(part) for part in zip(*(x.tensor_split(minibatches) for x in rows), strict=True))
 
     def arranged(self, steps: Sequence[Tensor]) -> list[Tensor]:
         """Of tensors `[T, N, ...]` what is learned from: rows `[T * N, ...]`, or the same where the network remembers."""
@@ -286,19 +348,23 @@ class OnPolicy(Learner):
         self.optimizer.step_of(each(), learning_rate)
         return type(shares[0])(*(torch.stack(x).sum(0) for x in zip(*shares, strict=True)))
 
-    def whole_moments(self, advantage: Tensor, chosen: Chosen) -> Tensor | None:
-        """Mean and deviation of the advantages of a minibatch, where its parts do not tell them."""
-        if self.config.accumulate == 1:
-            return None
-        (part,) = self.part((advantage,), chosen)
-        return torch.stack([part.mean(), part.std(unbiased=False)])
+    def whole_moments(self, advantage: Tensor, chosen: Sequence[Chosen]) -> Sequence[Tensor | None]:
+        """Mean and deviation of the advantages of each minibatch, on all ranks, where what is at hand at a time does not
+        tell them."""
+        if self.config.accumulate == 1 and self.world.alone:
+            return [None] * len(chosen)
+        parts = [self.part((advantage,), each)[0] for each in chosen]
+        if self.world.alone:
+            return [torch.stack([part.mean(), part.std(unbiased=False)]) for part in parts]
+        return [torch.stack([mean, var.sqrt()]).to(advantage.dtype) for mean, var in self.world.moments(*parts)]
 
     @torch.no_grad()
     def told(self, rollout: Rollout, acted: bool = False) -> Told:
         """What the network says of a rollout; `acted`: of the actions too. By columns, where updates are made in parts, so
         that it takes no more memory than these."""
-        parts = 1 if self.config.accumulate == 1 else min(self.config.num_envs, self.config.updates_in_parts)
-        some = [self._told(columns(rollout, part), acted) for part in equal_slices(self.config.num_envs, parts)]
+        num_envs = self.env.num_envs
+        parts = 1 if self.config.accumulate == 1 else min(num_envs, self.config.updates_in_parts)
+        some = [self._told(columns(rollout, part), acted) for part in equal_slices(num_envs, parts)]
         if parts == 1:
             return some[0]
         whole: list[Any] = [None if x[0] is None else torch.cat(x, 1) for x in zip(*some, strict=True)]

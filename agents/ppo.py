@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from gpusim.agents.on_policy import Chosen, OnPolicy, OnPolicyConfig, check_advantages, check_passes
+from gpusim.agents.on_policy import Chosen, OnPolicy, PassesConfig, check_advantages
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env
-from gpusim.agents.train.ranges import Count, Passes, Positive, Weight
+from gpusim.agents.train.ranges import Positive, Weight
 from gpusim.agents.train.training import trained
 from gpusim.kernels.loss import Batch, Loss, Losses, ppo_loss
 from gpusim.rollout import Rollout
@@ -28,13 +28,9 @@ if TYPE_CHECKING:
 
 @by_env
 @dataclass(frozen=True, kw_only=True)
-class Config(OnPolicyConfig):
+class Config(PassesConfig):
     """Settings of PPO."""
 
-    epochs: Passes = 4
-    """Passes over the steps of an iteration."""
-    minibatches: Count = 8
-    """Updates in one pass."""
     clip: Positive = 0.2
     """How far the probability ratio may move from 1 before its gradient ends."""
     clip_value: bool = False
@@ -55,7 +51,6 @@ class Config(OnPolicyConfig):
 
     def check(self, task: Task | None = None) -> None:
         super().check(task)
-        check_passes(self, self.minibatches)
         if self.normalize_advantage:
             check_advantages(self, self.minibatches)
 
@@ -89,15 +84,15 @@ class PPO(OnPolicy):
     def learn(self, rollout: Rollout, learning_rate: float | Tensor) -> Losses:
         config, batch = self.config, self._batch(rollout)
         for _ in range(config.epochs):
-            for chosen in self.shuffled(config.minibatches):
-                losses = self.descend(chosen, self._losses(rollout, batch, chosen), learning_rate)
-            if config.target_kl is not None and losses.kl > config.target_kl:
+            minibatches = self.shuffled(config.minibatches)
+            for chosen, moments in zip(minibatches, self.whole_moments(batch.advantage, minibatches), strict=True):
+                losses = self.descend(chosen, self._losses(rollout, batch, moments), learning_rate)
+            if config.target_kl is not None and self.world.mean(losses.kl) > config.target_kl:
                 break
         return losses
 
-    def _losses(self, rollout: Rollout, batch: Batch, chosen: Chosen) -> Callable[[Chosen], Losses]:
-        """Those of parts of the minibatch `chosen`."""
-        moments = self.whole_moments(batch.advantage, chosen)
+    def _losses(self, rollout: Rollout, batch: Batch, moments: Tensor | None) -> Callable[[Chosen], Losses]:
+        """Those of parts of a minibatch, whose advantages have these `moments`."""
 
         def losses(some: Chosen) -> Losses:
             part = Batch(*self.part(batch, some))

@@ -36,6 +36,7 @@ def mlp_shape(learner: OnPolicy) -> MlpShape | None:
 
 def fused_problem(learner: OnPolicy) -> str | None:
     """Why the kernels cannot run the iteration of this learner, a `gpusim.agents.ppo.PPO`, or None."""
+    config: Any = learner.config
     if learner.env.backend != "triton":
         return f'environments step by backend "{learner.env.backend}"'
     if learner.recurrent:
@@ -51,6 +52,9 @@ def fused_problem(learner: OnPolicy) -> str | None:
         return "an iteration has 2**31 steps or more"
     if learner.config.clip_reward:
         return "rewards are clipped"
+    shards, minibatches = config.shards or 1, config.minibatches
+    if shards > 1 and config.steps_per_iteration % (shards * minibatches):
+        return f"the steps of each of {shards} shards are no multiple of minibatches"
     if learner.host_decides:
         return "target_kl has the host decide after every epoch"
     made: Any = learner.env
@@ -70,7 +74,8 @@ class FusedIteration:
         config: Any = learner.config  # PPO's
         self.config, self.env = config, env
         self.learner, self.shape, self.pin = learner, shape, Pin()
-        device, size = env.device, config.steps_per_iteration
+        self.world = learner.world
+        device, size = env.device, env.num_envs * config.num_steps
 
         def scalar(dtype: torch.dtype) -> Tensor:
             return torch.zeros((), dtype=dtype, device=device)
@@ -80,7 +85,7 @@ class FusedIteration:
         mean, scale = (None, None) if self.normalizer is None else self.normalizer
         centre, half = (None, None) if network.discrete else (network.action_centre, network.action_half)
         self.policy = MlpPolicy(learner.optimizer.flat, shape, mean, scale, centre, half, config.precision)
-        self.out = collected(config.num_steps, config.num_envs, self.policy)
+        self.out = collected(config.num_steps, env.num_envs, self.policy)
         self.order = torch.empty(size, dtype=torch.int32, device=device)
         self.workspace = make_workspace(shape, -(-size // config.minibatches), device)
         self.losses, self.explained = torch.zeros(8, device=device), torch.zeros((), device=device)
@@ -124,15 +129,39 @@ class FusedIteration:
         self.explained.copy_(explained_variance(out.value, advantage))
         data = Data(out.obs, out.sample, out.log_prob, out.value, advantage)
         for _ in range(config.epochs):
-            shuffle(len(self.order), self.env.seed, self.epoch, out=self.order)
-            self.epoch.add_(1)
+            self._shuffle()
             self._pass(data)
         self._observe()
+
+    def _shuffle(self) -> None:
+        """The next order of this rank's steps, of which every minibatch is a slice; it has a part of each of its shards."""
+        shards, size, envs = self.config.shards or 1, len(self.order), self.env.num_envs
+        own = shards // self.world.size
+        if shards == 1:
+            shuffle(size, self.env.seed, self.epoch, out=self.order)
+        else:
+            first, each = self.epoch * shards + self.world.rank * own, envs // own
+            orders = torch.stack([shuffle(size // own, self.env.seed, first + i) for i in range(own)])
+            begins = torch.arange(0, envs, each, device=orders.device, dtype=orders.dtype).unsqueeze(1)
+            rows = orders // each * envs + orders % each + begins
+            self.order.copy_(rows.unflatten(1, (self.config.minibatches, -1)).movedim(1, 0).flatten())
+        self.epoch.add_(1)
+
+    def _moments(self, advantage: Tensor) -> Tensor:
+        """Mean and deviation of the advantages of each minibatch, on all ranks, `[minibatches, 2]`."""
+        found = minibatch_moments(advantage, self.order, self.config.minibatches)
+        if self.world.alone:
+            return found
+        own, deviation = found.double().unbind(1)
+        mean = self.world.mean(own)
+        var = self.world.mean_(deviation.square() + (own - mean).square())
+        return torch.stack([mean, var.sqrt()], 1).float()
 
     def _pass(self, data: Data) -> None:
         """One pass over the data in minibatches."""
         config, adam, start = self.config, self.learner.optimizer, 0
-        moments = minibatch_moments(data.advantage, self.order, config.minibatches)
+        moments = self._moments(data.advantage)
+        across = None if self.world.alone else self.world.mean_
         mean, scale = self.policy.mean, self.policy.scale
         normalizer = None if mean is None or scale is None else (mean, scale)
         for m, rows in enumerate(self.order.tensor_split(config.minibatches)):
@@ -140,7 +169,7 @@ class FusedIteration:
                 adam.flat, self.shape, data, self.order, start, len(rows), config.loss, self.workspace, moments[m],
                 normalizer, config.precision,
             )  # fmt: skip
-            sum_parts(self.workspace)
+            sum_parts(self.workspace, across)
             adam_step(
                 self.workspace, adam.flat, adam.moment1, adam.moment2, adam.steps, self.learning_rate,
                 adam.max_grad_norm, adam.eps, self.losses,
@@ -156,7 +185,7 @@ class FusedIteration:
     def _observe(self) -> None:
         """Adds what was acted on to the statistics."""
         if (statistics := self.learner.network.normalizer) is not None:
-            update_moments(statistics.mean, statistics.var, statistics.count, self.out.obs)
+            statistics.take(lambda mean, var, count: update_moments(mean, var, count, self.out.obs))
 
     def _normalize(self) -> None:
         """The statistics as the kernels take them."""
@@ -170,6 +199,6 @@ class FusedIteration:
         if scale is None:
             return reward
         returns, statistics = discounted_returns(reward, done, scale.running, scale.gamma), scale.statistics
-        mean, var = statistics.mean.view(1), statistics.var.view(1)
-        update_moments(mean, var, statistics.count, returns.unsqueeze(1))
+        rows = returns.unsqueeze(1)
+        statistics.take(lambda mean, var, count: update_moments(mean.view(1), var.view(1), count, rows))
         return reward * statistics.scale()

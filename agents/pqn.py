@@ -13,7 +13,7 @@ from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from gpusim.agents.exploration import ExplorationConfig, Explorer
-from gpusim.agents.on_policy import Chosen, OnPolicy, OnPolicyConfig, check_passes
+from gpusim.agents.on_policy import Chosen, OnPolicy, PassesConfig
 from gpusim.agents.parts.gated import CELLS, RememberingQ
 from gpusim.agents.parts.networks import QNetwork
 from gpusim.agents.train.config import Activation
@@ -30,15 +30,13 @@ from gpusim.rollout import Rollout
 
 @by_env
 @dataclass(frozen=True, kw_only=True)
-class Config(ExplorationConfig, OnPolicyConfig):
+class Config(ExplorationConfig, PassesConfig):
     """Settings of PQN. (`initial_log_std` is for continuous actions, which it has not.)"""
 
     num_steps: Count = 32
     """Steps of every environment in one iteration."""
     epochs: Passes = 2
     """Passes over the steps of an iteration."""
-    minibatches: Count = 8
-    """Updates in one pass."""
     lam: Share = 0.65
     """λ of the returns: 0 looks one step ahead, 1 to the end of the rollout."""
     layer_norm: bool = True
@@ -49,10 +47,6 @@ class Config(ExplorationConfig, OnPolicyConfig):
     """Global norm to which gradients are clipped."""
     shared_memory: bool = True
     """It has no critic that could have a memory of its own."""
-
-    def check(self, task: Task | None = None) -> None:
-        super().check(task)
-        check_passes(self, self.minibatches)
 
 
 # ------------------------------------------------------------------------------------------------------------ loss

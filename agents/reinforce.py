@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gpusim.agents.parts.networks import ActorCritic
 from gpusim.agents.parts.optimizer import Adam
+from gpusim.agents.parts.world import here
 from gpusim.agents.train.config import RunConfig
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.learner import Learner
@@ -66,7 +67,8 @@ def policy_loss(distribution: Categorical | Gaussian, action: Tensor, advantage:
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    return (x * mask).sum() / mask.sum()
+    """The mean over the masked entries. Over those of all ranks it is the mean of what each has of it."""
+    return (x * mask).sum() / here().mean(mask.sum().to(x.dtype))
 
 
 # ---------------------------------------------------------------------------------------------------------- update
@@ -95,8 +97,8 @@ class Reinforce(Learner):
             value, next_value = self.network.value(rollout.obs), self.network.value(rollout.next_obs)
             advantage = gae(rollout.reward, value, next_value, rollout.terminated, done, config.gamma, 1.0)
             target = value + advantage
-            advantage = advantage - masked_mean(advantage, mask)
-            advantage = advantage / (masked_mean(advantage.square(), mask).sqrt() + 1e-8)
+            advantage = advantage - self.world.mean(masked_mean(advantage, mask))
+            advantage = advantage / (self.world.mean(masked_mean(advantage.square(), mask)).sqrt() + 1e-8)
         distribution = self.network.distribution(rollout.obs)
         policy = policy_loss(distribution, rollout.extras["sample"], advantage, mask)
         entropy = masked_mean(distribution.entropy(), mask)

@@ -82,7 +82,8 @@ class TD3(Continuous):
     def __init__(self, config: Config, env: Given | None = None):
         super().__init__(config, env)
         least = config.noise if config.least_noise is None else config.least_noise
-        self.deviation = torch.linspace(least, config.noise, config.num_envs, device=self.env.device).unsqueeze(-1)
+        deviations = torch.linspace(least, config.noise, config.num_envs, device=self.env.device)
+        self.deviation = self.world.own(deviations).unsqueeze(-1)
 
     def explored(self, features: Tensor, noise: Tensor) -> Tensor:
         return NoisyAction(self.network.policy(features).mode(), self.deviation).at(noise)

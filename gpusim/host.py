@@ -131,6 +131,7 @@ class HostVectorEnv(TensorVectorEnv):
         device: str | torch.device = "auto",
         engine: str = "auto",
         validate: bool | None = None,
+        first_env: int = 0,
     ):
         self.task: HostEnv = env
         self.num_envs = checks.positive("num_envs", num_envs)
@@ -143,7 +144,8 @@ class HostVectorEnv(TensorVectorEnv):
         self.single_action_space = env.action_space
         self.validate = self.device.type == "cpu" if validate is None else validate
         self.clock = 0  # steps since seeding, the counter of random actions
-        self.index = torch.arange(self.num_envs, device=self.device)
+        self.first_env = checks.first_env(first_env, self.num_envs)
+        self.index = self.first_env + torch.arange(self.num_envs, device=self.device)
         self._seed: Tensor | None = None
         self._dtype = getattr(torch, np.dtype(env.observation_space.dtype).name)
         self.seen = torch.empty(0, dtype=torch.float32)  # the observations `[N, *obs]`, on the host
@@ -168,7 +170,7 @@ class HostVectorEnv(TensorVectorEnv):
 
     @property
     def seeded(self) -> int:
-        """The seed in force, given or drawn: environment i was seeded with as much + i."""
+        """The seed in force, given or drawn: environment i was seeded with as much + first_env + i."""
         return int(self._live())
 
     @property
@@ -179,7 +181,7 @@ class HostVectorEnv(TensorVectorEnv):
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]:
         """Begins new episodes: of all environments, or of those in `options["reset_mask"]`, as `VectorEnv.reset` does.
 
-        With a seed, environment i is seeded with seed + i, as Gymnasium does it.
+        With a seed, environment i is seeded with seed + first_env + i, as Gymnasium does it for those of one vector.
         """
         given = self._masked(seed, options, validate=True)
         mask = None if given is None else given.cpu().numpy()
@@ -190,7 +192,8 @@ class HostVectorEnv(TensorVectorEnv):
         if anew := mask is None and (seed is not None or self._seed is None):
             self.clock, first = 0, secrets.randbits(63) if seed is None else seed
             self._seed = torch.full((), first, dtype=torch.int64, device=self.device)
-        obs, lives = self._asked("reset", lambda: self._engine.reset(seed, mask))
+        own = None if seed is None else seed + self.first_env
+        obs, lives = self._asked("reset", lambda: self._engine.reset(own, mask))
         rows = slice(None) if mask is None else mask
         self._episode[rows] = 0 if seed is not None or anew else self._episode[rows] + 1
         self._book = reopened(self._book, np.ones(self.num_envs, bool) if mask is None else mask)

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from gpusim.agents.app.refusals import Helped
-from gpusim.agents.train import console, signals
+from gpusim.agents.train import console, ranks, signals
 from gpusim.errors import InputError, NotFinite
 
 COMMANDS = (  # files of `gpusim.agents.app.commands`
@@ -65,9 +65,12 @@ def _run(args: list[str]) -> Any:
         print(__version__)
         return 0
     try:
-        if args[0] not in COMMANDS:
-            raise InputError(f"no command is called {args[0]!r}; there are {', '.join(COMMANDS)}.")
-        return import_module(f"gpusim.agents.app.commands.{args[0]}").main(args[1:])
+        return _ranked(args) if ranks.launched() else _command(args)
+    except ranks.Elsewhere as elsewhere:
+        return elsewhere.code
+    except ranks.Lost as error:
+        console.warn(str(error))
+        return 1
     except InputError as error:
         console.warn(str(error))
         return 2
@@ -88,3 +91,23 @@ def _run(args: list[str]) -> Any:
             f"{os.path.basename(last.filename)}, line {last.lineno}, called sys.exit: the command ended there."
         )
         return exit_.code if isinstance(exit_.code, int) and exit_.code else 1
+
+
+def _command(args: list[str]) -> Any:
+    if args[0] not in COMMANDS:
+        raise InputError(f"no command is called {args[0]!r}; there are {', '.join(COMMANDS)}.")
+    return import_module(f"gpusim.agents.app.commands.{args[0]}").main(args[1:])
+
+
+def _ranked(args: list[str]) -> Any:
+    """As one of several processes, of which the first alone is told what to do, shows something, and writes."""
+    with ranks.joined(args) as world:
+        if args[0] not in ("train", "resume"):
+            raise InputError(f"gpusim {args[0]} is for one process; torchrun starts gpusim train and gpusim resume.")
+        if world.first:
+            return _command(args)
+        ranks.hush()
+        from gpusim.agents.train.training import attend
+
+        result = attend(world)
+        return 128 + result.signal if result.signal else 0

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 def tell_cost(config: "RunConfig") -> None:
     """What takes memory and time before anything is to be seen of a run."""
     from gpusim import checks
+    from gpusim.agents.parts.world import here
     from gpusim.agents.train import budget
     from gpusim.agents.train.environments import compiles, describe
 
     config.check()
-    console.say(f"memory: {budget.describe(config, describe(config.env), checks.device(config.device))}")
+    share, device = config.share(here()), here().device(config.device)
+    whose = "memory" if here().alone else "memory of each rank"
+    console.say(f"{whose}: {budget.describe(share, describe(config.env), checks.device(device))}")
     if idle := getattr(config, "idle", None):
         console.warn(idle)
     if compiles(config.env, config.device, config.backend):

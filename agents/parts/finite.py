@@ -100,10 +100,11 @@ class Watch:
 
     def _stop_at(self, found: Found, iteration: int, weights: bool) -> NoReturn:
         first = QUANTITIES[found.quantity] == "observation"  # what was acted on, one step before
-        place = {"environment": found.environment, "episode": found.episode, "step": found.length - first}
+        environment = getattr(self.env, "first_env", 0) + found.environment
+        place = {"environment": environment, "episode": found.episode, "step": found.length - first}
         quantity = "reward" if QUANTITIES[found.quantity] == "reward" else "observation"
         error = NotFinite(
-            f"the {quantity} of environment {found.environment} is not finite (nan or infinite) after step "
+            f"the {quantity} of environment {environment} is not finite (nan or infinite) after step "
             f"{place['step']} of its episode {found.episode}, both counted from the reset with seed {self.env.seeded}; "
             f"it was seen in iteration {iteration:,}"
             + (", when weights of the network were not finite either." if weights else "."),

@@ -1,9 +1,12 @@
 """Running statistics that stay on the device."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from gpusim.kernels.moments import add_rows, normalized
+from gpusim.agents.parts.world import here
+from gpusim.kernels.moments import add_rows, joined, normalized
 
 
 class RunningMeanStd(nn.Module):
@@ -18,10 +21,26 @@ class RunningMeanStd(nn.Module):
         self.register_buffer("var", torch.ones(shape, dtype=torch.float64))
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
 
-    @torch.no_grad()
     def update(self, batch: Tensor) -> None:
         """Adds a batch `[..., *shape]`; an entry that is not finite counts as the mean so far."""
-        add_rows(self.mean, self.var, self.count, batch.reshape(-1, *self.mean.shape))
+        rows = batch.reshape(-1, *self.mean.shape)
+        self.take(lambda mean, var, count: add_rows(mean, var, count, rows))
+
+    @torch.no_grad()
+    def take(self, add: Callable[[Tensor, Tensor, Tensor], None]) -> None:
+        """Adds the rows that `add` adds, in place, to a mean, a variance and a count; of all ranks, each of which has as
+        many."""
+        world = here()
+        if world.alone:
+            return add(self.mean, self.var, self.count)
+        mean, var, count = self.mean.clone(), self.var.clone(), torch.zeros_like(self.count)
+        add(mean, var, count)
+        away = mean - self.mean
+        away, square = world.mean_(torch.stack([away, var + away * away]))
+        number = count * world.size
+        found = joined(self.mean, self.var, self.count, self.mean + away, (square - away * away) * number, number)
+        for old, new in zip((self.mean, self.var, self.count), found, strict=True):
+            old.copy_(new)
 
     def scale(self) -> Tensor:
         return (self.var + 1e-8).rsqrt().float()
@@ -33,6 +52,8 @@ class RunningMeanStd(nn.Module):
 
 class ReturnScale(nn.Module):
     """The running deviation of the discounted return, by which rewards are divided (Engstrom et al., 2020)."""
+
+    by_env = ("running",)
 
     def __init__(self, num_envs: int, gamma: float):
         super().__init__()

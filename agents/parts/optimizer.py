@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from gpusim.agents.parts.world import here
+
 MOST = 2.0**24  # that a loss is multiplied by
 
 
@@ -35,7 +37,8 @@ class LossScale(nn.Module):
 
 
 class Adam(nn.Module):
-    """Adam (Kingma & Ba, 2015) with clipping by global norm; its state is in its buffers, float32.
+    """Adam (Kingma & Ba, 2015) with clipping by global norm; its state is in its buffers, float32. Where several ranks learn
+    together, the gradient is the mean of theirs.
 
     Args:
         parameters: they become views of one vector, as do their gradients.
@@ -53,7 +56,7 @@ class Adam(nn.Module):
     ):
         super().__init__()
         self.trained = parameters = list(parameters)
-        self.eps, self.max_grad_norm = eps, max_grad_norm
+        self.eps, self.max_grad_norm, self.world = eps, max_grad_norm, here()
         self.flat = torch.cat([p.detach().flatten() for p in parameters])
         self.grad = torch.zeros_like(self.flat)
         self.moment1: Tensor
@@ -86,6 +89,7 @@ class Adam(nn.Module):
 
     @torch.no_grad()
     def _descend(self, learning_rate: float | Tensor) -> Tensor:
+        self.world.mean_(self.grad)
         norm, overflowed = torch.linalg.vector_norm(self.grad), None
         if self.scale is None:
             self.grad.mul_((self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))

@@ -73,6 +73,7 @@ class Memory(nn.Module):
         self.state = state
         for number, tensor in enumerate(tensors(state)):
             self.register_buffer(f"tensor{number}", tensor)
+        self.by_env = tuple(name for name, _ in self.named_buffers())
 
     def keep(self, state: Any) -> None:
         tree_map(Tensor.copy_, self.state, state)

@@ -11,6 +11,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
+from gpusim.agents.parts.world import here
 from gpusim.errors import InputError
 from gpusim.kernels.replay import (
     Form,
@@ -27,7 +28,8 @@ from gpusim.rollout import Rollout
 
 
 class Replay(nn.Module):
-    """A ring of transitions; its tensors are its buffers, which a checkpoint keeps.
+    """A ring of transitions; its tensors are its buffers, which a checkpoint keeps. Of several ranks each has its own, for
+    its share of the environments.
 
     Vectors are kept as float32, images of bytes as bytes, boards of bools as bits, discrete actions as small integers,
     continuous ones as float32; `sample` gives each as it came.
@@ -44,6 +46,8 @@ class Replay(nn.Module):
     Raises:
         InputError: it does not fit into the memory that is free there.
     """
+
+    counted = ("count",)
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class Replay(nn.Module):
         if alpha is not None:
             self.register_buffer("priority", torch.zeros(self.capacity, device=device))
             self.register_buffer("greatest", torch.ones((), device=device))
+        self.by_env = tuple(name for name, buffer in self.named_buffers() if buffer.ndim)
         self.register_buffer("count", torch.zeros((), dtype=torch.int64, device=device))
 
     @property
@@ -116,7 +121,9 @@ class Replay(nn.Module):
     @torch.no_grad()
     def sample(self, size: int, generator: torch.Generator) -> Sample:
         """`size` transitions, with replacement; there must be `n_step` steps of every environment to draw from."""
-        u = torch.rand(size, dtype=torch.float64, device=self.count.device, generator=generator)
+        world = here()
+        every = (size * world.size,)
+        u = world.own(torch.rand(every, dtype=torch.float64, device=self.count.device, generator=generator))
         if self.alpha is None:
             return sample_uniform(u, self.ring, self.form, self.count, self.num_envs, self.n_step, self.gamma)
         return sample_prioritized(u, self.ring, self.form, self.priority, self.num_envs, self.n_step, self.gamma)
@@ -124,7 +131,7 @@ class Replay(nn.Module):
     @torch.no_grad()
     def weights(self, probability: Tensor, beta: float | Tensor) -> Tensor:
         """Importance weights (n p)^−β, the greatest of them 1; n falls out of that."""
-        return (probability.min() / probability) ** beta
+        return (here().least(probability.min()) / probability) ** beta
 
     @torch.no_grad()
     def update_priority(self, place: Tensor, error: Tensor) -> None:

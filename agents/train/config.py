@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import torch
 from gymnasium.vector import AutoresetMode
@@ -10,9 +10,10 @@ from gymnasium.vector import AutoresetMode
 from gpusim import checks, source
 from gpusim.agents.parts.gated import CELLS
 from gpusim.agents.parts.images import BOARD_FROM
+from gpusim.agents.parts.world import World
 from gpusim.agents.train import budget
 from gpusim.agents.train.budget import Part
-from gpusim.agents.train.environments import Environments, Task, describe, name_of
+from gpusim.agents.train.environments import Environments, Makeable, Task, describe, name_of
 from gpusim.agents.train.ranges import Count, Natural, Number, OneOf, Positive, Range, check_fields, hints, normalized
 from gpusim.errors import InputError
 from gpusim.kernels.distributions import LOG_STD_RANGE
@@ -120,6 +121,26 @@ class RunConfig:
         """
         budget.require(self, task or describe(self.env), device or checks.device(self.device))
 
+    def together(self, world: World, env: object = None) -> Self:
+        """These settings as a run of several ranks has them.
+
+        Args:
+            env: environments that are handed in.
+
+        Raises:
+            InputError: it cannot have these.
+        """
+        if env is not None and not isinstance(env, Makeable):
+            raise InputError(
+                "a run on several ranks makes the environments of each itself: hand in none, or the task that they are of."
+            )
+        check_divides(world, "num_envs", self.num_envs)
+        return self
+
+    def share(self, world: World) -> Self:
+        """What one rank has of it, as far as memory goes."""
+        return self if world.alone else dataclasses.replace(self, num_envs=self.num_envs // world.size)
+
     def takes(self, task: Task) -> list[Part]:
         """What a run takes of the device's memory."""
         return [budget.rollout(self, task, 0), budget.network(self, task)]
@@ -150,6 +171,14 @@ class RunConfig:
                 "learners take environments that reset within the step: make them with autoreset_mode='same_step', not "
                 f"{env.autoreset_mode.name.lower()!r}."
             )
+
+
+def check_divides(world: World, name: str, value: int) -> None:
+    """Raises InputError where a number of things cannot be shared evenly."""
+    if value % world.size:
+        raise InputError(
+            f"{name} must be a multiple of {world.size}, the number of ranks, each of which has an equal share, not {value}."
+        )
 
 
 C = TypeVar("C")

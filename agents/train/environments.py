@@ -4,6 +4,7 @@ import os
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
+import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
@@ -12,6 +13,7 @@ import gpusim
 from gpusim import checks, source
 from gpusim.adapters import gymnasium_host
 from gpusim.agents.parts.finite import Watched
+from gpusim.agents.parts.world import ALONE, World
 from gpusim.base import TensorVectorEnv
 from gpusim.env import Task as Task
 from gpusim.errors import InputError
@@ -120,17 +122,26 @@ def threshold(id: str) -> float | None:
     return getattr(known, "reward_threshold", None)
 
 
-def make(id: str | Makeable, num_envs: int, device: str = "auto", backend: str = "auto") -> Environments:
-    """The `Environments` of a task, given by its id or itself; not reset yet.
+def make(
+    id: str | Makeable,
+    num_envs: int,
+    device: str | torch.device = "auto",
+    backend: str = "auto",
+    world: World = ALONE,
+) -> Environments:
+    """The `Environments` of a task, given by its id or itself, of `num_envs` this rank's share; not reset yet.
 
     Raises:
         InputError: they cannot be made so.
     """
     task = describe(id)
     check_bounds(task)
+    own = num_envs // world.size
     if isinstance(task, HostEnv):
-        return HostVectorEnv(task, num_envs, device=device, engine=backend)
-    return gpusim.make(task, num_envs, device=device, backend=backend)
+        return HostVectorEnv(task, own, device=device, engine=backend, first_env=world.rank * own)
+    if isinstance(task, gpusim.Env) and not world.alone:  # what steps all of them, however few are this rank's
+        backend = checks.backend(backend, checks.device(device), task, num_envs)
+    return gpusim.make(task, own, device=device, backend=backend, first_env=world.rank * own)
 
 
 def check_bounds(task: Task) -> None:

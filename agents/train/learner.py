@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from gpusim import checks
-from gpusim.agents.parts.episodes import EpisodeWindow
+from gpusim.agents.parts.episodes import EpisodeWindow, SharedWindow
 from gpusim.agents.parts.finite import Watch
 from gpusim.agents.parts.gated import CELLS, Remembering
 from gpusim.agents.parts.networks import ActorCritic, PolicyNetwork
 from gpusim.agents.parts.optimizer import Adam
 from gpusim.agents.parts.recurrent import Memory, MemoryPolicy, Recurrent
-from gpusim.agents.train import budget, environments
+from gpusim.agents.parts.world import here
+from gpusim.agents.train import budget, environments, shares
 from gpusim.agents.train.config import RunConfig
 from gpusim.agents.train.environments import Environments, Given, Makeable, Task
 from gpusim.errors import InputError, told
@@ -65,10 +66,11 @@ def spent(method: F) -> F:
 
 
 class Learner:
-    """The base of the algorithms; each adds `iterate`. All of them compute in float32.
+    """The base of the algorithms; each adds `iterate`. All of them compute in float32. Of several ranks, those of
+    `gpusim.agents.parts.world.here`, each has its share of the environments, and otherwise the same.
 
     Args:
-        config: the settings.
+        config: the settings, of all ranks together.
         env: environments to learn from, which are reset by the configuration's seed: of `gpusim.make`, whatever their
             parameters, or wrapped; or a task, a `gpusim.Env`, to make them of. None: `config.env` names the task.
 
@@ -84,6 +86,9 @@ class Learner:
     @float32
     def __init__(self, config: RunConfig, env: Given | None = None):
         check_kind(config, type(self))
+        self.world = world = here()
+        if world.launched:
+            config = config.together(world, env)
         if isinstance(env, Makeable):
             task: Any = env  # a configuration that is written to no file may hold a task
             config, env = replace(config, env=task), None
@@ -92,12 +97,12 @@ class Learner:
         config.check(self.task)
         if env is not None:
             config.check_handed(env)
-        config.check_memory(self.task, None if env is None else env.device)
+        config.share(world).check_memory(self.task, None if env is None else env.device)
         if config.threads:
             torch.set_num_threads(config.threads)
         self.config, self.given = config, env is not None
         self.env: Environments = (
-            environments.make(source, config.num_envs, config.device, config.backend)
+            environments.make(source, config.num_envs, world.device(config.device), config.backend, world)
             if isinstance(source, Makeable)
             else source
         )
@@ -107,10 +112,13 @@ class Learner:
             torch.backends.cudnn.deterministic = True  # convolutions, so that a resumed run ends like the unbroken one
         self.network = self.make_network(config, self.task, torch.Generator().manual_seed(config.seed)).to(device)
         self.optimizers = self.make_optimizers()
+        for weights in self.weights():
+            world.as_first_(weights)
         self.generator = torch.Generator(device).manual_seed(checks.later_seed(config.seed, 1))
         self.recurrent: Recurrent | None = self.network if isinstance(self.network, Recurrent) else None
-        self.memory = Memory(self.recurrent.initial_state(config.num_envs, device)) if self.recurrent else None
-        self.window = EpisodeWindow(max(100, config.num_envs)).to(device)
+        self.memory = Memory(self.recurrent.initial_state(self.env.num_envs, device)) if self.recurrent else None
+        size = max(100, config.num_envs)
+        self.window = (EpisodeWindow(size) if world.alone else SharedWindow(size, world)).to(device)
         self.iteration = 0
         self.env.reset(seed=config.seed)
         self.watch = Watch(self.env.unwrapped, self.weights)
@@ -216,7 +224,7 @@ class Learner:
 
     def chosen(self, distribution: Any, obs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Actions for `obs` `[N, *obs]` by the policy's distribution, and what to keep beside them."""
-        sample = distribution.sample(self.generator)
+        sample = self.world.own(self.world.amid(distribution).sample(self.generator))
         return self.network.env_action(sample), {"sample": sample}
 
     def weights(self) -> list[Tensor]:
@@ -233,16 +241,19 @@ class Learner:
         return {"network": self.network, **self.optimizers, "window": self.window, **memory}
 
     def state(self) -> dict[str, Any]:
-        """All that the next iteration depends on, as tensors and primitives."""
-        return {
+        """All that the next iteration depends on, as tensors and primitives; of several ranks all must ask, and the first is
+        given what a learner of all environments would give."""
+        state = {
             "iteration": self.iteration,
             "env": environments.saved_state(self.env),
             "generator": self.generator.get_state(),
             **{name: module.state_dict() for name, module in self.modules().items()},
         }
+        return shares.whole(self.world, state, self.modules(), self.config.num_envs)
 
     def load(self, state: dict[str, Any]) -> None:
-        """Takes up where the learner stood that gave `state`."""
+        """Takes up where the learner, or the ranks, stood that gave `state`."""
+        state = shares.own(self.world, state, self.modules(), self.config.num_envs)
         self.iteration = state["iteration"]
         environments.restore(self.env, state["env"], checks.later_seed(self.config.seed, 1000 * self.iteration))
         self.generator.set_state(state["generator"].cpu())

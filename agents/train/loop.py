@@ -81,7 +81,7 @@ def _run(learner: Learner, observers: tuple[Observer, ...], seconds: float) -> R
             reached = reached or on_target(learner, metrics[-1])
         return reached
 
-    interrupts = Interrupts()
+    interrupts, signal = Interrupts(), 0
     with handled(interrupts):
         while learner.iteration < config.iterations:
             rate, first = learner.learning_rate(), not interrupts.patient
@@ -91,12 +91,14 @@ def _run(learner: Learner, observers: tuple[Observer, ...], seconds: float) -> R
                 speed.begin(learner.steps)
                 for observer in observers:
                     observer.begun(learner)
-            stop = bool(interrupts.number)  # one that comes after this waits for the next iteration and its checkpoint
+            signal = learner.world.agreed(interrupts.number)
+            stop = bool(signal)  # one that comes after this waits for the next iteration and its checkpoint
             last = learner.iteration == config.iterations or stop
             kept = learner.iteration % config.checkpoint_every == 0
             if learner.iteration % config.log_every == 0 or last:
                 pending.append(Reading(learner, losses, rate))
-            if deliver(everything=last or kept):
+            reached = deliver(everything=last or kept)
+            if config.target_return is not None and learner.world.agreed(reached):
                 ending, last = "target", True
             if kept or last:
                 learner.require_finite()
@@ -106,7 +108,7 @@ def _run(learner: Learner, observers: tuple[Observer, ...], seconds: float) -> R
                 ending = "interrupted"
             if ending != "complete":
                 break
-    return Result(learner, metrics, ending, interrupts.number)
+    return Result(learner, metrics, ending, signal or interrupts.number)
 
 
 def _iterate(learner: Learner, interrupts: Interrupts) -> dict[str, Tensor]:
@@ -132,17 +134,20 @@ class Speed:
 
 
 class Reading:
-    """The metrics of one iteration on their way to the host. A GPU is not waited for until `numbers` is asked for."""
+    """The metrics of one iteration, of all ranks, on their way to the host. A GPU is not waited for until `numbers` is asked
+    for."""
 
     def __init__(self, learner: Learner, losses: dict[str, Tensor], learning_rate: float):
-        mean_return, mean_length = learner.window.mean()
+        window = learner.window.of_all()
+        mean_return, mean_length = window.mean()
         greatest = learner.watch.greatest()
-        values = {"return": mean_return, "length": mean_length, "episodes": learner.window.count, **losses}
+        values = {"return": mean_return, "length": mean_length, "episodes": window.count, **losses}
         values["greatest_weight"] = greatest
         self.names, self.iteration, self.steps = list(values), learner.iteration, learner.steps
         self.losses, self.learning_rate = list(losses) if learner.learning else [], learning_rate
         device = learner.env.device
         stacked = torch.stack([torch.as_tensor(v, device=device).detach().double() for v in values.values()])
+        stacked = learner.world.mean(stacked)  # of losses; all else is the same on all ranks
         self.watch, report = learner.watch, learner.watch.report(greatest)
         self.values = torch.cat([report, stacked]).to("cpu", non_blocking=True)
         self.event = torch.cuda.Event() if device.type == "cuda" else None

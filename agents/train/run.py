@@ -320,7 +320,9 @@ class RunFolder(Observer):
         Raises:
             InputError: none can be read, or it fits another configuration.
         """
-        checkpoint = self.load(learner.env.device)
+        world = learner.world
+        checkpoint = self.load(learner.env.device if world.alone else torch.device("cpu"))
+        world.told(checkpoint and checkpoint.state)
         if checkpoint is None:
             return 0.0
         try:

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gpusim.agents.parts.world import World, here
+from gpusim.agents.train.config import RunConfig
 from gpusim.agents.train.environments import Given
 from gpusim.agents.train.evaluate import closing
 from gpusim.agents.train.learner import Learner
-from gpusim.agents.train.loop import Result, on_target, run
-from gpusim.agents.train.run import RunFolder
+from gpusim.agents.train.loop import Observer, Result, on_target, run
+from gpusim.agents.train.run import RunFolder, make_learner
 from gpusim.errors import InputError, NotFinite
 
 
@@ -18,6 +20,8 @@ def trained(learner: Learner) -> Result:
         InputError: the folder cannot be made.
         NotFinite: a reward, an observation or a weight became NaN or infinite.
     """
+    if not learner.world.first:
+        return run(learner, (Attendant(),))
     if learner.config.run_dir is None:
         return run(learner)
     algorithm = type(learner).__module__.rpartition(".")[2]
@@ -57,6 +61,8 @@ def resume(
         "checkpoint_every": checkpoint_every,
     }  # fmt: skip
     changes = {name: value for name, value in changes.items() if value is not None}
+    if not here().first:
+        return attend(here())
     folder = RunFolder.open(path)
     folder.require(env, "resume")
     with folder.locked():
@@ -68,6 +74,37 @@ def resume(
         if not folder.closed(resumed.learner.steps):
             _close(resumed.learner, folder, resumed.seconds)
         return Result(resumed.learner, resumed.metrics, "target" if resumed.reached else "complete")
+
+
+def begin(algorithm: str, config: RunConfig) -> Learner:
+    """A new learner, on all ranks, of which this is the first."""
+    world = here()
+    world.told((algorithm, config))
+    learner = make_learner(algorithm, config)
+    world.told(None)  # there is no checkpoint
+    world.told(False)  # nor has the run ended
+    return learner
+
+
+class Attendant(Observer):
+    """What a rank does that has no folder to write: its part of every checkpoint."""
+
+    def checkpoint(self, learner: Learner, metrics: list[dict[str, float]], seconds: float = 0.0) -> None:
+        learner.state()
+
+
+def attend(world: World) -> Result:
+    """The part in a run of a rank that is not the first, which tells it what there is to do."""
+    learner = make_learner(*world.told())
+    state = world.told()
+    if state is not None:
+        learner.load(state)
+    if world.told():  # it has ended
+        return Result(learner, [], "complete")
+    try:
+        return run(learner, (Attendant(),))
+    finally:
+        learner.env.close()
 
 
 class Taken(NamedTuple):
@@ -93,6 +130,8 @@ def take_up(folder: RunFolder, changes: dict[str, Any], env: Given | None = None
     Raises:
         InputError: that cannot be made of the folder.
     """
+    world = here()
+    world.told((folder.algorithm, folder.config))
     learner = folder.make_learner(env)
     try:
         seconds = folder.restore(learner)
@@ -103,7 +142,9 @@ def take_up(folder: RunFolder, changes: dict[str, Any], env: Given | None = None
     if changes.get("total_steps", learner.steps) < learner.steps:
         raise InputError(f"{folder.path} has made {learner.steps:,} steps already: total_steps must be more.")
     metrics = folder.rewind(learner.iteration)
-    return Taken(learner, seconds, metrics, any(on_target(learner, reading) for reading in metrics))
+    taken = Taken(learner, seconds, metrics, any(on_target(learner, reading) for reading in metrics))
+    world.told(taken.ended)
+    return taken
 
 
 def keep(folder: RunFolder, changes: dict[str, Any]) -> None:

@@ -91,9 +91,13 @@ def test_the_rule_ends_with_its_share():
 
 def test_a_random_action_is_repeated_and_no_other():
     repeat, generator = Repeat(4, 1.0), torch.Generator().manual_seed(0)
-    first = repeat(torch.tensor([1, 2, 3, 4]), torch.tensor([True, False, True, False]), generator)
-    second = repeat(torch.tensor([5, 6, 7, 8]), torch.tensor([False, True, True, False]), generator)
-    third = repeat(torch.tensor([9, 9, 9, 9]), torch.tensor([False] * 4), generator)
+    first = repeat(
+        torch.tensor([1, 2, 3, 4]), torch.tensor([True, False, True, False]), torch.rand(4, generator=generator)
+    )
+    second = repeat(
+        torch.tensor([5, 6, 7, 8]), torch.tensor([False, True, True, False]), torch.rand(4, generator=generator)
+    )
+    third = repeat(torch.tensor([9, 9, 9, 9]), torch.tensor([False] * 4), torch.rand(4, generator=generator))
     assert (first.tolist(), second.tolist(), third.tolist()) == ([1, 2, 3, 4], [1, 6, 3, 8], [1, 6, 3, 9])
 
 
@@ -104,7 +108,7 @@ def test_random_actions_last_as_long_as_they_should():
     for _ in range(200):
         random = torch.rand(2000, generator=generator) < 0.1
         before = repeat.random.clone()
-        repeat(torch.zeros(2000, dtype=torch.int64), random, generator)
+        repeat(torch.zeros(2000, dtype=torch.int64), random, torch.rand(2000, generator=generator))
         lasted += int(repeat.random.sum())
         begun += int((repeat.random & ~before).sum())
     ends = 0.125 * 0.9  # a random action ends, and no other begins at once

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpusim.agents.app import arguments
+from gpusim.agents.app.commands import resume
 from gpusim.agents.app.driving import drive, tell_cost
-from gpusim.agents.train import console
+from gpusim.agents.train import console, ranks
 
 if TYPE_CHECKING:
     from gpusim.agents.train.run import RunFolder
@@ -24,9 +25,13 @@ class Way:
 
 
 def main(args: list[str]) -> int:
+    from gpusim.agents.parts.world import here
     from gpusim.agents.train.discovery import algorithms, module
-    from gpusim.agents.train.run import RunFolder, check_free, make_learner, preset
+    from gpusim.agents.train.run import RunFolder, check_free, preset
+    from gpusim.agents.train.training import begin
 
+    if begun := ranks.noted_run():
+        return resume.main([begun, "--trust"])
     if len(args) < 2 or args[0].startswith("-") or args[1].startswith("-"):
         if not {"-h", "--help"} & set(args):
             arguments.refuse("train needs an algorithm and an environment: gpusim train ppo CartPole-v1")
@@ -46,14 +51,17 @@ def main(args: list[str]) -> int:
     asked = arguments.settings(algorithm, env, args[2:], program, beside=_detachable)
     kind = module(algorithm).Config
     config = kind(**{f.name: getattr(asked, f.name) for f in dataclasses.fields(kind)})
+    if here().launched:
+        config = config.together(here())
     tell_cost(config)
     if config.run_dir:
         check_free(Path(config.run_dir))  # before what takes long
     make = partial(RunFolder.create, config.run_dir) if config.run_dir else RunFolder.create_new
     if asked.detach:
         return _detach(make, algorithm, config)
-    learner = make_learner(algorithm, config)
+    learner = begin(algorithm, config)
     folder = make(algorithm, config)
+    ranks.note_run(folder.path)
     with folder.locked():
         return drive(learner, folder, 0.0)
 

@@ -1,0 +1,172 @@
+"""Processes that `torchrun` has started become one run: they find each other, see that they mean the same, and one of them
+speaks."""
+
+import itertools
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from gpusim.agents.parts.world import ALONE, World, enter
+from gpusim.agents.train.signals import exit_code
+from gpusim.errors import InputError
+from gpusim.version import __version__
+
+NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # torchrun sets them
+GONE = re.compile(r"connection (closed|reset|refused)|broken pipe|gloo|nccl|socket|timed? ?out", re.IGNORECASE)
+
+
+class Elsewhere(Exception):
+    """This process ends because another one has, which says why."""
+
+    def __init__(self, code: int):
+        super().__init__(code)
+        self.code = code
+
+
+class Lost(Exception):
+    """Another rank is gone, and has not said why."""
+
+
+def launched() -> bool:
+    """Whether this process is one of several, or one that `torchrun` has started."""
+    return all(name in os.environ for name in NEEDED)
+
+
+@contextmanager
+def joined(command: Sequence[str] = ()) -> Iterator[World]:
+    """The world of the ranks that `torchrun` has started, within which `gpusim.agents.parts.world.here` gives it; `ALONE`
+    where it has started none.
+
+    Where ranks fail, the first to do so raises what it met, and the others `Elsewhere`.
+
+    Args:
+        command: what this rank was told to do, which must be what the others were.
+
+    Raises:
+        InputError: the ranks do not find each other, or differ.
+        Lost: one of them is gone, as where it was killed.
+    """
+    if not launched():
+        yield ALONE
+        return
+    rank, size, place, port = (_number(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT"))
+    world = World(rank, size, place, True)
+    store = _store[0] = _met(world, f"{os.environ['MASTER_ADDR']}:{port}")
+    leave = enter(world)
+    try:
+        _check_alike(world, command)
+        yield world
+    except BaseException as error:
+        if _spoken(store):
+            raise Elsewhere(exit_code(error) if isinstance(error, KeyboardInterrupt) else 1) from None
+        if isinstance(error, RuntimeError) and GONE.search(str(error)) and not world.alone:
+            raise Lost(
+                f"rank {rank} has lost another rank ({_first_line(error)}). `torchrun --max-restarts 3` goes on by itself, "
+                "from the newest checkpoint."
+            ) from None
+        raise
+    finally:
+        leave()
+        _store[0] = None
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _number(name: str) -> int:
+    text = os.environ.get(name, "0")
+    if not text.isdecimal():
+        raise InputError(f"{name} must be a whole number, as torchrun sets it, not {text!r}.")
+    return int(text)
+
+
+def _met(world: World, where: str) -> Any:
+    """The store that all ranks share, once they are connected."""
+    try:
+        store, *_ = next(dist.rendezvous("env://"))
+        if not world.alone:
+            engine = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+            dist.init_process_group(engine, store=store, rank=world.rank, world_size=world.size)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"rank {world.rank} does not find the others at {where}: {_first_line(error)}.") from None
+    return store
+
+
+def _spoken(store: Any) -> bool:
+    """Whether another rank has said why the run ends; from now on one has."""
+    with suppress(RuntimeError):  # the process that has the store is gone
+        return store.add("spoken", 1) > 1
+    return False
+
+
+def _first_line(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^\[[^\]]*\]\s*", "", line).rstrip(".")
+
+
+# ------------------------------------------------------------------------------------------------------- restarts
+
+
+_store: list[Any] = [None]  # that of all ranks, while they are joined
+RUN = "gpusim run"
+
+
+def note_run(path: Path) -> None:
+    """Remembers the folder of the run for the processes that `torchrun` starts in the place of these, should one fail."""
+    if _store[0] is not None:
+        _lasting().set(RUN, str(path.absolute()))
+
+
+def noted_run() -> str | None:
+    """The folder of the run that these processes are to go on with; None where they are the first."""
+    if _store[0] is None or not _lasting().check([RUN]):
+        return None
+    return _lasting().get(RUN).decode()
+
+
+def _lasting() -> Any:
+    """The store without the prefix of the attempt."""
+    return getattr(_store[0], "underlying_store", _store[0])
+
+
+# ---------------------------------------------------------------------------------------------------------- alike
+
+
+def _check_alike(world: World, command: Sequence[str]) -> None:
+    """Raises InputError where ranks were told to do different things, or are of different versions."""
+    mine = {"gpusim": __version__, "torch": torch.__version__, "command": list(command)}
+    first, *others = world.said(mine)
+    for rank, other in enumerate(others, 1):
+        if difference := _difference(first, other):
+            raise InputError(
+                f"all ranks of a run must be alike: rank 0 has {difference[0]}, and rank {rank} {difference[1]}."
+            )
+
+
+def _difference(one: dict[str, Any], other: dict[str, Any]) -> tuple[str, str] | None:
+    for name in ("gpusim", "torch"):
+        if one[name] != other[name]:
+            return f"{name} {one[name]}", other[name]
+    words = itertools.zip_longest(one["command"], other["command"])
+    before = ""
+    for a, b in words:
+        if a != b:
+            flag = f"{before} " if before.startswith("--") else ""
+            return tuple("nothing in its place" if word is None else f"{flag}{word}" for word in (a, b))  # type: ignore[return-value]
+        before = a
+    return None
+
+
+def hush() -> None:
+    """Of a rank that is not the first nothing is shown, but why a run ends."""
+    from gpusim.agents.train.console import mute
+
+    mute(sys.stdout)
+    warnings.simplefilter("ignore")
