@@ -87,6 +87,9 @@ class Reinforce(Learner):
         parts = {"optimizer": policy, "baseline": critic}
         return {name: self.adam(part) for name, part in parts.items()}
 
+    def held(self) -> Tensor:
+        return torch.cat([p.detach().flatten() for p in self.network.trained()])
+
     def iterate(self) -> dict[str, Tensor]:
         config = self.config
         self.env.reset()

@@ -208,7 +208,11 @@ class Learner:
         """The policy as those environments take it that step on a CPU with the policy in the same loop."""
         if self.env.unwrapped is not self.env or self.env.backend != "native":
             return None
-        return self.network.as_held(self.optimizer.flat)
+        return self.network.as_held(self.held())
+
+    def held(self) -> Tensor:
+        """The network's parameters in one vector."""
+        return self.optimizer.flat
 
     def _as_learned(self, rollout: Rollout) -> Rollout:
         """A rollout as it is learned from, where that is not how it is reported."""

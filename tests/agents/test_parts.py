@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gpusim.agents import a2c, pqn
+from gpusim.agents import a2c, pqn, reinforce
 from gpusim.agents.on_policy import explained_variance
 from gpusim.agents.parts.episodes import EpisodeWindow
 from gpusim.agents.parts.normalize import ReturnScale, RunningMeanStd
@@ -214,3 +214,11 @@ def test_the_scale_grows_after_many_steps_and_has_bounds():
     for _ in range(3):
         scale.update(fine)
     assert scale.scale == 2.0**24
+
+
+def test_reinforce_learns_from_environments_that_hold_its_policy():
+    config = reinforce.Config(env="CartPole-v1", device="cpu", backend="native", num_envs=16, episode_steps=8)
+    learner = reinforce.Reinforce(config)
+    learner.iterate()
+    rollout = learner.collect(8)
+    assert torch.allclose(rollout.extras["value"], learner.network.value(rollout.obs), atol=1e-5)
