@@ -185,7 +185,7 @@ def test_a_run_of_one_iteration_tells_no_speed(terminal, tmp_path, monkeypatch, 
 def test_compiling_is_said(monkeypatch, capsys):
     monkeypatch.setattr("gpusim.agents.train.environments.compiles", lambda *_: True)
     monkeypatch.setattr(
-        "gpusim.agents.train.run.make_learner", lambda *_: (_ for _ in ()).throw(InputError("stop here."))
+        "gpusim.agents.train.training.make_learner", lambda *_: (_ for _ in ()).throw(InputError("stop here."))
     )
     assert run("train", "ppo", "CartPole-v1") == 2
     assert "compiling ...\n" in capsys.readouterr().out

@@ -88,8 +88,7 @@ def _go_on(folder: "RunFolder", changes: dict[str, Any]) -> int:
     if before := folder.stopped():
         console.say(f"the run had stopped: {before}")
     stretched = ", its schedules stretched to the new total" if "total_steps" in changes and learner.iteration else ""
-    if learner.steps:
-        console.say(f"going on from step {learner.steps:,}{stretched}{_afresh(learner)}")
+    console.say(f"going on from step {learner.steps:,}{stretched}{_afresh(learner)}")
     return drive(learner, folder, seconds)
 
 
