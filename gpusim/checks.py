@@ -290,6 +290,29 @@ def later_seed(seed: int, by: int) -> int:
     return (seed + by) % 2**63
 
 
+def vectors(value: object, num_envs: int, backend: object) -> int:
+    """How many vectors of equal size there are, which not every backend can step side by side."""
+    count = positive("vectors", value)
+    if num_envs % count:
+        raise InputError(f"{num_envs} environments are no {count} vectors of equal size.")
+    if count > 1 and backend not in ("auto", "eager", "compile"):
+        raise InputError(f'backend "{backend}" steps one vector, not {count} side by side: use "eager" or "compile".')
+    return count
+
+
+def beside(device: torch.device, env: Env) -> str:
+    """The backend of vectors side by side."""
+    return "eager" if device.type == "cpu" or backend_problem("compile", device, env) else "compile"
+
+
+def seeds(value: Any, count: int) -> list[int]:
+    """As many as there are vectors side by side."""
+    given = value.tolist() if isinstance(value, Tensor | np.ndarray) else value
+    if not isinstance(given, list | tuple | range) or len(given) != count:
+        raise InputError(f"seed must be {count} whole numbers, one for each vector, not {told(value)}.")
+    return [seed(each) for each in given]
+
+
 def params(env: Any, given: Any, num_envs: int, device: torch.device) -> Any:
     """`env.params` with what was given put in its place: numbers, `[N]` float32 tensors, or `Uniform` ranges."""
     if given is None:

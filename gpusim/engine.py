@@ -39,7 +39,7 @@ class Carry(NamedTuple):
     params: Any  # its Params, every field a number or a lane
     book: Book
     episode: Lane  # [N] resets before this one since seeding, int64
-    seed: Lane  # int64 scalar
+    seed: Lane  # int64 scalar, or [N]
 
 
 class Fresh(NamedTuple):

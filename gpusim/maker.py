@@ -24,7 +24,7 @@ def make(env: Any, num_envs: int = 1, **kwargs: Any) -> Any:
         env: an id, with or without `gpusim/` before it, or what it is the id of.
         num_envs: N.
         kwargs: `device`, `backend`, `autoreset_mode`, `params`, `max_episode_steps`, `copy`, `validate`, `render_mode`,
-            `first_env`, as these classes take them.
+            `first_env`, `vectors`, as these classes take them.
 
     Raises:
         InputError: an argument cannot be used; the sentence says what can.

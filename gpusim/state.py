@@ -21,7 +21,7 @@ class VectorState(NamedTuple):
     terminated: Tensor  # whether the last step ended the episode (not kept in SAME_STEP), bool
     truncated: Tensor  # whether it reached the time limit (likewise), bool
     episode: Tensor  # resets before this one since seeding, int64
-    seed: Tensor  # int64 scalar
+    seed: Tensor  # int64 scalar, or [N] where there are several vectors
     clock: int  # steps since seeding
 
 
@@ -91,8 +91,8 @@ def _count(name: str, given: object) -> int:
 
 def possible(state: VectorState) -> None:
     """Raises InputError where counts of a state are none; looks at values."""
-    if int(state.seed) < 0:
-        raise InputError(f"seed of the state must be at least 0, not {int(state.seed)}.")
+    if (least := int(state.seed.min())) < 0:
+        raise InputError(f"seed of the state must be at least 0, not {least}.")
     for name in ("elapsed", "episode"):
         if not bool((getattr(state, name) >= 0).all()):
             raise InputError(f"{name} of the state must be at least 0.")

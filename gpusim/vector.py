@@ -2,6 +2,7 @@
 
 import secrets
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -63,6 +64,8 @@ class VectorEnv(SteppedVectorEnv):
             of training data.
         first_env: the number of the first environment: these are rows `first_env` to `first_env + num_envs - 1` of a larger
             vector, bit for bit, as for another GPU's share.
+        vectors: there are so many vectors of equal size, row after row, each as it would be alone: `reset(seed=[...])` gives
+            each its own seed, by which its rows draw as environments 0 and on. By the backends "eager" and "compile".
 
     Attributes:
         task: the `Env` that steps.
@@ -87,6 +90,7 @@ class VectorEnv(SteppedVectorEnv):
         render_mode: str | None = None,
         first_env: int = 0,
         tables: Any = None,
+        vectors: int = 1,
     ):
         checks.render_mode(render_mode)
         self.task: Env = runnable(env if tables is None else replaced(spec(env), tables))
@@ -97,8 +101,15 @@ class VectorEnv(SteppedVectorEnv):
         self.device = checks.device(device)
         checks.memory(self.task.id, self.num_envs, self.task.observation_space, self.device)
         self.task = placed(self.task, self.device)
+        self.vectors = checks.vectors(vectors, self.num_envs, backend)
+        if self.vectors > 1 and backend != "eager":
+            backend = checks.beside(self.device, self.task)
         self._asked, self.backend = backend, checks.backend(backend, self.device, self.task, self.num_envs)
         self._declare(self.task, autoreset_mode, max_episode_steps, copy, validate, first_env)
+        if self.vectors > 1:
+            self.index = self.first_env + torch.arange(self.num_envs // self.vectors, device=self.device).repeat(
+                self.vectors
+            )
         modes = [] if undrawn else ["rgb_array"]
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": modes, "render_fps": fps(self.task)}
         self._params = self._checked_params(params)
@@ -155,12 +166,14 @@ class VectorEnv(SteppedVectorEnv):
         return Mode(rules, ranges, engine.draws(self.task.step), per_env)
 
     @float32
-    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Tensor, dict]:
+    def reset(  # type: ignore[override]
+        self, *, seed: int | Sequence[int] | None = None, options: dict | None = None
+    ) -> tuple[Tensor, dict]:
         """Begins new episodes: of all environments, or of those in `options["reset_mask"]`.
 
         Args:
             seed: an int in [0, 2**63) that starts all random streams anew. Without one they go on (the first time: from
-                the operating system's entropy).
+                the operating system's entropy). Of several vectors, a sequence of one for each.
             options: `{"reset_mask": mask}`, bool `[N]`, tensor or array; the other environments stay as they are.
 
         Returns:
@@ -172,25 +185,25 @@ class VectorEnv(SteppedVectorEnv):
             with apart():
                 self._carry = self._stepper.begin(self._live(), mask.clone())
                 return self.observe(), {}
-        if seed is not None:
-            seed = checks.seed(seed)
-        super().reset(seed=seed)
+        seeds = None if seed is None else checks.seeds(seed, self.vectors) if self.vectors > 1 else [checks.seed(seed)]
+        super().reset(seed=seeds[0] if seeds else None)
         with apart():
-            if seed is not None or self._carry is None:
+            if seeds or self._carry is None:
                 self._stepper = self._make_stepper()
-                self._carry = self._blank(secrets.randbits(63) if seed is None else seed)
+                self._carry = self._blank(*(seeds or [secrets.randbits(63) for _ in range(self.vectors)]))
                 self.clock = 0
             everyone, self._acted = torch.ones(self.num_envs, dtype=torch.bool, device=self.device), None
             self._carry = self._stepper.begin(self._carry, everyone)
             return self.observe(), {}
 
-    def _blank(self, seed: int) -> Carry:
+    def _blank(self, *seeds: int) -> Carry:
         """Before the first episode, which is number 0."""
         zero = torch.zeros(self.num_envs, dtype=torch.float32, device=self.device)
         flag = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
         episode = torch.full((self.num_envs,), -1, device=self.device)
         params = type(self._params)(*(zero.clone() if isinstance(p, Uniform) else p for p in self._params))
-        key = torch.full((), seed, dtype=torch.int64, device=self.device)
+        key = torch.tensor(seeds or [0] * self.vectors, device=self.device)
+        key = key.repeat_interleave(self.num_envs // self.vectors) if self.vectors > 1 else key[0]
         state = engine.fresh(self.task, self._mode(), params, key, self.index, episode + 1).state
         return Carry(state, params, Book(zero, zero.clone(), flag, flag.clone()), episode, key)
 
@@ -204,7 +217,7 @@ class VectorEnv(SteppedVectorEnv):
 
     @property
     def seed(self) -> Tensor:
-        """As `seeded`, an int64 scalar on the device; not to be written to."""
+        """As `seeded`, an int64 scalar on the device, `[N]` of several vectors; not to be written to."""
         return torch.as_tensor(self._live().seed)
 
     @float32
@@ -316,7 +329,7 @@ class VectorEnv(SteppedVectorEnv):
             InputError: a field is missing, or has another shape or dtype than here; nothing has changed then.
         """
         with apart():
-            here = vector_state(self._blank(0) if self._carry is None else self._settled(), self.clock)
+            here = vector_state(self._blank() if self._carry is None else self._settled(), self.clock)
             new = fitted(state, here, self.num_envs, self.device)
             if self.validate:
                 possible(new)

@@ -20,7 +20,7 @@ def philox(seed, c0, c1, c2, c3) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Four random words for every counter.
 
     Args:
-        seed: the key, an int64 scalar (Python int or 0-dim tensor) in [0, 2**63).
+        seed: the key, an int64 scalar (Python int or 0-dim tensor) in [0, 2**63), or one for each counter.
         c0, c1, c2, c3: the counter's words, int64 in [0, 2**32); tensors (or arrays) and Python ints that
             broadcast together, `c0` a tensor.
 
@@ -45,10 +45,12 @@ def _philox_int64(seed, c0, c1, c2, c3):
 
 def _philox_numpy(seed, c0, c1, c2, c3):
     """The same words by fewer operations: NumPy has unsigned words, so a product's halves are views, without a mask."""
-    shape = np.broadcast_shapes(*(np.shape(c) for c in (c0, c1, c2, c3)))
+    shape = np.broadcast_shapes(*(np.shape(c) for c in (c0, c1, c2, c3, seed)))
     a, b = np.empty((2, *shape), np.uint64), np.empty((2, *shape), np.uint32)
     a[0], b[0], a[1], b[1] = c0, c1, c2, c3
-    multiplier, keys = _constants(int(seed), len(shape))
+    multiplier, keys = (
+        _constants(int(seed), len(shape)) if np.ndim(seed) == 0 else _of_each(np.asarray(seed), len(shape))
+    )
     for key in keys:
         halves = np.multiply(a, multiplier).view(np.uint32).reshape(*a.shape, 2)[::-1]
         np.bitwise_xor(halves[..., 1], b, out=a)
@@ -56,6 +58,14 @@ def _philox_numpy(seed, c0, c1, c2, c3):
         b = halves[..., 0]
     (w0, w2), (w1, w3) = a.view(np.int64), b.astype(np.int64)
     return w0, w1, w2, w3
+
+
+def _of_each(seed: np.ndarray, ndim: int):
+    """As `_constants`, of a key for each counter."""
+    multiplier, _ = _constants(0, ndim)
+    halves = np.stack([seed & MASK, seed >> 32]).reshape(2, *(1,) * (ndim - seed.ndim), *seed.shape)
+    weyl = np.array(WEYL).reshape(multiplier.shape)
+    return multiplier, ((halves + weyl * i & MASK).astype(np.uint64) for i in range(10))
 
 
 @functools.lru_cache(maxsize=64)

@@ -96,7 +96,8 @@ class LookAhead(Functional):
         else:
             rows = used.nonzero()[0] if self.arrays else used.nonzero().squeeze(1)
             params = each_field(lambda p: p[rows] if is_lane(p) else p, c.params)
-            new = self._fresh(c._replace(params=params, episode=c.episode[rows]), self.index[rows])
+            seed = c.seed[rows] if c.seed.ndim else c.seed
+            new = self._fresh(c._replace(params=params, episode=c.episode[rows], seed=seed), self.index[rows])
             put = functools.partial(_put, rows)
             params = each_field(put, before.params, new.params) if self.mode.random_params else c.params
             beginning = Fresh(each_field(put, before.state, new.state), params)
