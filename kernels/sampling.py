@@ -32,7 +32,7 @@ def categorical_torch(logits: Tensor, seed: Tensor, index: Tensor, clock: Tensor
     """Draws from `logits` `[N, A]`.
 
     Args:
-        seed: int64 scalar in [0, 2**63).
+        seed: int64 scalar in [0, 2**63), or `[N]`.
         index: int64 `[N]`, the environments' numbers.
         clock: int64 scalar, the step.
     """
@@ -74,18 +74,19 @@ def _normal(random: tuple, pair: int) -> Tensor:
 # --------------------------------------------------------------------------------------------------------- examples
 
 
-def _who(envs: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Seed, index and clock, none of them of 32 bits only."""
-    return torch.tensor(2**62 + 5), torch.arange(envs) + 5, torch.tensor(2**33 + 11)
+def _who(envs: int, seeds: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Seed, or one for each, index and clock, none of them of 32 bits only."""
+    seed = 2**62 + 5 + torch.arange(envs) * 2**33 if seeds else torch.tensor(2**62 + 5)
+    return seed, torch.arange(envs) + 5, torch.tensor(2**33 + 11)
 
 
-def _categorical_example(envs: int, actions: int) -> tuple:
-    return 2 * torch.randn(envs, actions, generator=torch.Generator().manual_seed(0)), *_who(envs)
+def _categorical_example(envs: int, actions: int, seeds: bool = False) -> tuple:
+    return 2 * torch.randn(envs, actions, generator=torch.Generator().manual_seed(0)), *_who(envs, seeds)
 
 
-def _gaussian_example(envs: int, entries: int) -> tuple:
+def _gaussian_example(envs: int, entries: int, seeds: bool = False) -> tuple:
     mean = torch.randn(envs, entries, generator=torch.Generator().manual_seed(0))
-    return mean, torch.linspace(-6.0, 2.5, entries), *_who(envs)
+    return mean, torch.linspace(-6.0, 2.5, entries), *_who(envs, seeds)
 
 
 def _but_on_borders(ours: Any, theirs: Any, sizes: Any, gpu: bool) -> None:
@@ -102,10 +103,12 @@ _LARGE = [(n, width) for n in (100, 4099) for width in (2, 3, 7)]
 categorical = twin(
     categorical_torch, "sampling_triton", on="logits", example=_categorical_example, close=_but_on_borders,
     compared=lambda arguments, drawn: drawn,
-    cases=[{"envs": n, "actions": a} for n, a in _SIZES], large=[{"envs": n, "actions": a} for n, a in _LARGE],
+    cases=[*({"envs": n, "actions": a} for n, a in _SIZES), {"envs": 37, "actions": 3, "seeds": True}],
+    large=[{"envs": n, "actions": a} for n, a in _LARGE],
 )  # fmt: skip
 gaussian = twin(
     gaussian_torch, "sampling_triton", on="mean", example=_gaussian_example,
     close=within(1e-5, 5e-6, on_gpu=(1e-4, 1e-4)),
-    cases=[{"envs": n, "entries": d} for n, d in _SIZES], large=[{"envs": n, "entries": d} for n, d in _LARGE],
+    cases=[*({"envs": n, "entries": d} for n, d in _SIZES), {"envs": 37, "entries": 3, "seeds": True}],
+    large=[{"envs": n, "entries": d} for n, d in _LARGE],
 )  # fmt: skip

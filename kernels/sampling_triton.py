@@ -29,7 +29,8 @@ def categorical_triton(logits: Tensor, seed: Tensor, index: Tensor, clock: Tenso
     out = ActionSample(torch.empty(n, dtype=torch.int32, device=logits.device), *logits.new_empty(2, n))
     block = sizes("sampling", logits.device)
     grid = (programs(n, block["BLOCK"]),)
-    launch(categorical_kernel, grid, logits.contiguous(), seed, index, clock, out, n, ACTIONS=actions, **block)
+    given = logits.contiguous(), seed, index, clock, out, n
+    launch(categorical_kernel, grid, *given, ACTIONS=actions, EACH=seed.ndim == 1, **block)
     return out
 
 
@@ -40,39 +41,53 @@ def gaussian_triton(mean: Tensor, log_std: Tensor, seed: Tensor, index: Tensor, 
     out = ActionSample(torch.empty_like(mean), *mean.new_empty(2, n))
     block = sizes("sampling", mean.device)
     grid = (programs(n, block["BLOCK"]),)
-    launch(gaussian_kernel, grid, mean, log_std, seed, index, clock, out, n, ENTRIES=entries, **block)
+    given = mean, log_std, seed, index, clock, out, n
+    launch(gaussian_kernel, grid, *given, ENTRIES=entries, EACH=seed.ndim == 1, **block)
     return out
 
 
 @triton.jit
-def categorical_kernel(logits, seed, index, clock, out, n, ACTIONS: tl.constexpr, BLOCK: tl.constexpr):
+def categorical_kernel(
+    logits, seed, index, clock, out, n, ACTIONS: tl.constexpr, EACH: tl.constexpr, BLOCK: tl.constexpr
+):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = at < n
     lanes = ()
     for k in tl.static_range(ACTIONS):
         lanes = lanes + (tl.load(logits + at.to(tl.int64) * ACTIONS + k, mask=inside, other=0.0),)
     env = tl.load(index + at, mask=inside, other=0)
-    sample, log_prob = draw_categorical(lanes, tl.load(seed), env, tl.load(clock))
+    sample, log_prob = draw_categorical(lanes, key_of(seed, at, inside, EACH), env, tl.load(clock))
     tl.store(out.sample + at, sample, mask=inside)
     tl.store(out.log_prob + at, log_prob, mask=inside)
     tl.store(out.entropy + at, categorical_entropy(lanes), mask=inside)
 
 
 @triton.jit
-def gaussian_kernel(mean, log_std, seed, index, clock, out, n, ENTRIES: tl.constexpr, BLOCK: tl.constexpr):
+def gaussian_kernel(
+    mean, log_std, seed, index, clock, out, n, ENTRIES: tl.constexpr, EACH: tl.constexpr, BLOCK: tl.constexpr
+):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = at < n
     lanes = ()
     for k in tl.static_range(ENTRIES):
         lanes = lanes + (tl.load(mean + at.to(tl.int64) * ENTRIES + k, mask=inside, other=0.0),)
     env = tl.load(index + at, mask=inside, other=0)
-    sample, log_prob = draw_gaussian(lanes, log_std, tl.load(seed), env, tl.load(clock))
+    sample, log_prob = draw_gaussian(lanes, log_std, key_of(seed, at, inside, EACH), env, tl.load(clock))
     entropy = tl.zeros((BLOCK,), tl.float32)
     for k in tl.static_range(ENTRIES):
         tl.store(out.sample + at.to(tl.int64) * ENTRIES + k, sample[k], mask=inside)
         entropy += bounded(log_std, k) + (HALF_LOG_TWO_PI + 0.5)
     tl.store(out.log_prob + at, log_prob, mask=inside)
     tl.store(out.entropy + at, entropy, mask=inside)
+
+
+@triton.jit
+def key_of(seed, at, inside, EACH: tl.constexpr):
+    """One for all, or each its own."""
+    if EACH:
+        return tl.load(seed + at, mask=inside, other=0)
+    else:
+        return tl.load(seed)
 
 
 @triton.jit

@@ -16,19 +16,22 @@ def domain_bits(size: int) -> int:
 
 
 def shuffle_torch(size: int, seed: Tensor, counter: Tensor, out: Tensor | None = None) -> Tensor:
-    """A permutation of 0 ... size − 1, int32 `[size]`: another one for every `seed` and `counter`.
+    """A permutation of 0 ... size − 1, int32 `[size]`: another one for every `seed` and `counter`; `[P, size]` of P seeds.
 
     A Feistel network of 6 rounds (Luby & Rackoff, 1988), its round function the first word of Philox, permutes the next
     2**k numbers; a place whose number is too large walks on along its cycle (Black & Rogaway, 2002).
 
     Args:
-        seed, counter: int64, 0-dim, on the device where the order is made, not negative; `counter` below 2**32.
+        seed: int64, 0-dim or `[P]`, on the device where the order is made, not negative.
+        counter: int64, 0-dim, likewise, below 2**32.
         out: where to write it.
 
     Raises:
         ValueError: an argument has another dtype or shape.
     """
     bits = domain_bits(size)
+    if seed.ndim:
+        seed = seed.unsqueeze(-1)
     places = _network(torch.arange(size, device=seed.device), bits, seed, counter)
     while bool((far := places >= size).any()):  # on a GPU the host would wait here
         places = torch.where(far, _network(places, bits, seed, counter), places)
@@ -47,18 +50,20 @@ def _network(x: Tensor, bits: int, seed: Tensor, counter: Tensor) -> Tensor:
 def _check(size: int, seed: Tensor, counter: Tensor, out: Tensor | None = None) -> None:
     if not 1 <= size < 2**31:
         raise ValueError(f"size is {size}; it must be in [1, 2**31).")
-    if any(x.dtype != torch.int64 or x.ndim != 0 for x in (seed, counter)):
-        raise ValueError("seed and counter must be 0-dim int64 tensors.")
-    if out is not None and (out.shape != (size,) or out.dtype != torch.int32 or not out.is_contiguous()):
-        raise ValueError(f"out must be contiguous int32 [{size}], not {out.dtype} {list(out.shape)}.")
+    if any(x.dtype != torch.int64 for x in (seed, counter)) or counter.ndim != 0 or seed.ndim > 1:
+        raise ValueError("seed and counter must be 0-dim int64 tensors, or seed one of [P].")
+    shape = (*seed.shape, size)
+    if out is not None and (out.shape != shape or out.dtype != torch.int32 or not out.is_contiguous()):
+        raise ValueError(f"out must be contiguous int32 {list(shape)}, not {out.dtype} {list(out.shape)}.")
 
 
-def _example(size: int, seed: int = 2**40 + 3) -> tuple:
-    return size, torch.tensor(seed), torch.tensor(5), torch.full((size,), -7, dtype=torch.int32)
+def _example(size: int, seed: int = 2**40 + 3, seeds: int = 0) -> tuple:
+    keys = seed + torch.arange(seeds) * 2**33 if seeds else torch.tensor(seed)
+    return size, keys, torch.tensor(5), torch.full((*keys.shape, size), -7, dtype=torch.int32)
 
 
 shuffle = twin(
     shuffle_torch, "shuffle_triton", on="seed", check=_check, example=_example, close=bit_for_bit,
-    cases=[{"size": n} for n in (1, 2, 3, 5, 300, 512, 1000)],
-    large=[{"size": n, "seed": 2**62 + 5} for n in (1, 5, 1000, 4099, 2**20 + 1)],
+    cases=[*({"size": n} for n in (1, 2, 3, 5, 300, 512, 1000)), {"size": 300, "seeds": 3}],
+    large=[*({"size": n, "seed": 2**62 + 5} for n in (1, 5, 1000, 4099, 2**20 + 1)), {"size": 2050, "seeds": 700}],
 )  # fmt: skip

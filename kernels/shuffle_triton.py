@@ -15,9 +15,9 @@ WORD = tl.constexpr(STREAM)
 def shuffle_triton(size, seed, counter, out=None):
     """As `gpusim.kernels.shuffle.shuffle_torch`, on a CUDA device (or under Triton's interpreter)."""
     if out is None:
-        out = torch.empty(size, dtype=torch.int32, device=seed.device)
+        out = torch.empty(*seed.shape, size, dtype=torch.int32, device=seed.device)
     block = sizes("shuffle", seed.device)
-    grid = (programs(size, block["BLOCK"]),)
+    grid = (programs(size, block["BLOCK"]), seed.numel())
     launch(shuffle_kernel, grid, out, size, seed, counter, BITS=domain_bits(size), **block)
     return out
 
@@ -36,10 +36,10 @@ def _network(x, seed, counter, BITS: tl.constexpr):
 
 @triton.jit
 def shuffle_kernel(out, size, seed, counter, BITS: tl.constexpr, BLOCK: tl.constexpr):
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    key = tl.load(seed)
+    place, row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.program_id(1)
+    key = tl.load(seed + row)
     count = tl.zeros_like(place) + tl.load(counter).to(tl.int32)
     x = _network(tl.where(place < size, place, 0), key, count, BITS)
     while tl.max((x >= size).to(tl.int32), 0) > 0:
         x = tl.where(x >= size, _network(x, key, count, BITS), x)
-    tl.store(out + place, x, mask=place < size)
+    tl.store(out + row.to(tl.int64) * size + place, x, mask=place < size)
