@@ -206,9 +206,9 @@ class OffPolicy(Learner):
 
     def load(self, state: dict[str, Any]) -> None:
         """Raises InputError where the replay of `state` has another capacity."""
-        if self.config.keep_replay and (held := len(state["replay"]["reward"])) != self.replay.capacity:
+        if self.config.keep_replay and (held := len(state["replay"]["reward"])) != self.config.held:
             raise InputError(
-                f"the checkpoint's replay holds {held} transitions and this one {self.replay.capacity}: resume with the "
+                f"the checkpoint's replay holds {held} transitions and this one {self.config.held}: resume with the "
                 "capacity it was written with."
             )
         super().load(state)
