@@ -11,7 +11,7 @@ from gpusim.agents.train import console, ranks, signals
 from gpusim.errors import InputError, NotFinite
 
 COMMANDS = (  # files of `gpusim.agents.app.commands`
-    "train", "resume", "runs", "logs", "stop", "eval", "plot", "sweep", "envs", "bench", "info",
+    "train", "resume", "runs", "watch", "logs", "stop", "eval", "plot", "sweep", "envs", "bench", "info",
 )  # fmt: skip
 TRAIN = ("jinja2", "matplotlib", "rich", "tensorboard", "tyro")
 EXTRAS = dict.fromkeys(TRAIN, "train") | {"optuna": "sweep"}  # what brings what a command needs
@@ -21,6 +21,7 @@ usage: gpusim COMMAND ...
   train ALGORITHM ENV    train {algorithms} on an environment   (gpusim train ppo CartPole-v1); --detach: in the background
   resume RUN             go on with a run that was stopped or killed; --total-steps: with a finished one
   runs [FOLDER]          what runs, and what has ended
+  watch [RUN]            GPUs, host and what runs, live, and what is wrong
   logs RUN               what a run in the background says; -f: and goes on to say
   stop RUN               save it and end it
   eval RUN               play the trained policy; --oracle plays it in Gymnasium's own environment, --video films it
