@@ -57,9 +57,12 @@ class Gaussian(NamedTuple):
     mean: Tensor  # [..., d]
     log_std: Tensor  # [d]
 
-    def sample(self, generator: torch.Generator) -> Tensor:
-        noise = torch.empty_like(self.mean).normal_(generator=generator)
+    def at(self, noise: Tensor) -> Tensor:
+        """The action that standard normal noise `[..., d]` draws."""
         return self.mean + noise * self._log_std().exp()
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        return self.at(torch.empty_like(self.mean).normal_(generator=generator))
 
     def mode(self) -> Tensor:
         return self.mean

@@ -195,6 +195,7 @@ OF_OTHERS = {  # libraries that have no other name for it
     "torch._C": "memory of a capture that failed, which torch before 2.13 keeps",
     "torch._C._cuda_endAllocateToPool": "likewise",
     "torch._C._cuda_releasePool": "likewise",
+    "torch._inductor": "what AOTInductor compiles and loads by",
     "torch._foreach_copy_": "one kernel for all parameters",
     "torch._foreach_lerp_": "likewise",
     "torch._fused_adam_": "likewise, which torch.optim.Adam calls",

@@ -136,6 +136,7 @@ def load_policy(
     trust: bool = False,
     tell: Callable[[str], Any] = warnings.warn,
     env: Given | None = None,
+    precision: str | None = None,
 ) -> Loaded:
     """The policy of a run's newest checkpoint; `deterministic` takes the mode of its distribution.
 
@@ -145,13 +146,15 @@ def load_policy(
         tell: told where that file has changed since, or is gone.
         env: environments (or a task) as the run was handed, whose spaces the policy knows, with other tables if need be;
             None: those it names.
+        precision: in which its layers multiply, as a configuration has it; None: as in training.
 
     Raises:
         InputError: the folder does not exist, is incomplete or damaged, is of another version, names code and `trust` is
             not given, or was handed its environments and `env` is not given; or the tables of those it names have changed.
         NotFinite: its weights are NaN or infinite.
     """
-    folder, where = RunFolder.open(run), gpusim.checks.device(device)
+    changes = {} if precision is None else {"precision": precision}
+    folder, where = RunFolder.open(run, **changes), gpusim.checks.device(device)
     deterministic, trust = (gpusim.checks.flag(*x) for x in (("deterministic", deterministic), ("trust", trust)))
     folder.require(env, "load_policy")
     if env is None:
