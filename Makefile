@@ -93,6 +93,9 @@ results: $(VENV)/dev  ## the tables of scores of README.md (takes long)
 	$(BIN)/python benchmarks/remembering.py
 	$(BIN)/python benchmarks/write_report.py
 
+notebooks: $(VENV)/dev  ## run the notebooks and store what they show
+	cd examples && for book in *.ipynb; do OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(CURDIR)/$(BIN)/jupyter execute --inplace $$book || exit 1; done
+
 readme: $(VENV)/dev  ## the tables of README.md, of what there is and of the result files
 	$(BIN)/python benchmarks/readme.py
 
