@@ -17,6 +17,7 @@ from gpusim.kernels.launch import recording
 from gpusim.kernels.loss import Batch, ppo_loss
 from gpusim.kernels.shuffle import shuffle_torch
 from tests.agents import probes, test_finite
+from tests.agents import ranks as ranked
 from tests.interpreter import quicken
 
 quicken()
@@ -102,6 +103,21 @@ def test_it_begins_as_on_torch(normalize_obs):
     ours, theirs = (learner(normalize_obs=normalize_obs, backend=backend) for backend in ("triton", "eager"))
     assert (ours.path, theirs.path) == ("fused kernels", "torch operations")
     assert ours.env.clock == theirs.env.clock == (SMALL["num_steps"] if normalize_obs else 0)
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
+def test_two_ranks_are_one_on_kernels(env):
+    """The gradient's parts are added up, then the ranks' sums, and then there is a step."""
+    changes = {"num_envs": 16, "num_steps": 6, "shards": 4, "minibatches": 3, "epochs": 2, "total_steps": 96 * 4}
+    changes |= {"normalize_obs": True, "normalize_reward": True}
+    alone, ranks = ranked.fused(env, changes), ranked.together(2, ranked.fused, env, changes)
+    for field, whole in alone["rollout"].items():
+        assert torch.equal(torch.cat([rank["rollout"][field] for rank in ranks], -1), whole), field
+    assert torch.equal(ranks[0]["weights"], ranks[1]["weights"])
+    torch.testing.assert_close(ranks[0]["weights"], alone["weights"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(ranks[0]["statistics"], alone["statistics"], atol=0, rtol=1e-6)
+    for name, loss in alone["losses"].items():
+        torch.testing.assert_close(ranks[1]["losses"][name], loss, atol=1e-4, rtol=1e-3)
 
 
 def test_which_path_is_taken():

@@ -208,3 +208,20 @@ def spoiled(number):
 
     it.env.rollout = spoil
     it.iterate()
+
+
+def fused(env, changes):
+    """What becomes of a learner by kernels in two iterations."""
+    it = learner("ppo", env, backend="triton", **changes)
+    assert it.path == "fused kernels"
+    first = it.fused.out
+    it.iterate()
+    rollout = {name: getattr(first, name).clone() for name in ("obs", "sample", "reward", "terminated", "truncated")}
+    losses = it.iterate()
+    statistics = it.network.normalizer
+    return {
+        "rollout": rollout,
+        "weights": it.optimizer.flat,
+        "statistics": torch.stack([statistics.mean, statistics.var]),
+        "losses": losses,
+    }
