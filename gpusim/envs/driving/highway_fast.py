@@ -1,0 +1,45 @@
+"""Highway/highway-fast-v0: keep a car fast, to the right and whole among twenty others, on three lanes.
+
+As in highway-env 1.12.1 (`HighwayEnvFast`): five frames to a decision, collisions of the ego alone; see docs/driving.md.
+"""
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+from gpusim.env import Env
+from gpusim.envs.driving.crashes import of_ego
+from gpusim.envs.driving.driven import driven, told
+from gpusim.envs.driving.seen import observed, rewarded
+from gpusim.envs.driving.traffic import Params, State, begun
+from gpusim.kernels.lang import Lane, Rng
+
+LANES, VEHICLES, SLOTS = 3, 21, 32
+FRAMES, DT = 5, 0.2  # of a step, and the time between two [s]
+
+
+def init(rng: Rng, p: Params) -> State:
+    return begun(rng, p, VEHICLES, SLOTS, LANES)
+
+
+def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane]:
+    s = told(s, action, SLOTS, LANES)
+    for _ in range(FRAMES):
+        s = of_ego(driven(s, p, DT, VEHICLES, SLOTS, LANES), DT, SLOTS)
+    reward, crashed = rewarded(s, p, SLOTS, LANES)
+    return s, reward, crashed
+
+
+def observe(s: State, p: Params) -> tuple[Lane, ...]:
+    return observed(s, SLOTS, LANES)
+
+
+HIGHWAY_FAST = Env(
+    id="Highway/highway-fast-v0",
+    init=init,
+    step=step,
+    observe=observe,
+    params=Params(),
+    observation_space=Box(-1.0, 1.0, (25,), np.float32),
+    action_space=Discrete(5),
+    max_episode_steps=30,
+)

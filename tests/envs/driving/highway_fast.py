@@ -1,0 +1,5 @@
+"""Highway/highway-fast-v0 beside highway-env's."""
+
+from tests.envs.highway_oracle import HighwayOracle
+
+ORACLE = HighwayOracle("highway-fast-v0")
