@@ -276,17 +276,11 @@ def evaluate_oracle(policy: Acting, env_id: str, episodes: int, seed: int) -> Te
     """The same in Gymnasium's own environment of that id, with its namespace or without, on the CPU.
 
     Raises:
-        InputError: Gymnasium has no such environment.
+        InputError: Gymnasium has no such environment, or its package is not installed.
     """
     if on_host(describe(env_id)):
         raise InputError(f"{env_id} is Gymnasium's own already: leave --oracle out.")
-    name = env_id.removeprefix("gpusim/")
-    bare = name.rpartition("/")[2]
-    name = bare if name not in gymnasium.registry and bare in gymnasium.registry else name
-    try:
-        venv = gymnasium.make_vec(name, num_envs=episodes, vectorization_mode="sync")
-    except gymnasium.error.Error as error:
-        raise InputError(f"Gymnasium has no environment of its own called {env_id}: {error}") from None
+    venv = original(env_id, episodes)
     (obs, _), act = venv.reset(seed=seed), InPlay(policy)
     returns, playing = np.zeros(episodes), np.ones(episodes, bool)
     while playing.any():

@@ -42,7 +42,7 @@ def frame(road, s, **params):
     of = HIGHWAYS[road]
     p = of.Params(ego_spacing=1.5)._replace(**params)
     s = driven.driven(s, p, of.DT, of.VEHICLES, of.SLOTS, of.LANES)
-    return crashes.of_ego(s, of.DT, of.SLOTS) if road == "fast" else crashes.of_all(s, of.DT, of.VEHICLES, of.SLOTS)
+    return (crashes.of_ego if road == "fast" else crashes.of_all)(s, of.DT, of.VEHICLES, of.SLOTS)
 
 
 def differences(ours, theirs, origin, count):

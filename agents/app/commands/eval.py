@@ -19,7 +19,7 @@ def main(args: list[str]) -> int:
         """Plays the policy of a run's newest checkpoint for whole episodes."""
 
         oracle: bool = False
-        """Play in Gymnasium's own environment instead of gpusim's."""
+        """Play in Gymnasium's own environment instead of gpusim's, or in that of the package that ours is compared with."""
         episodes: int = 100
         """How many."""
         seed: int = 1_000_000

@@ -13,10 +13,10 @@ from gpusim.kernels.lang import Lane, any_, cos, max_, sin, slots, sum_, where
 DIAGONAL = 5.385164807134504  # of a vehicle, √(LENGTH² + WIDTH²) [m]
 
 
-def of_ego(s: State, dt, size) -> State:
+def of_ego(s: State, dt, count, size) -> State:
     """Where vehicles look for collisions with the ego alone."""
     slot, cos_h, sin_h = slots(sum_(s.x), size), cos(s.heading), sin(s.heading)
-    ego = slot == 0
+    ego, other = slot == 0, (slot > 0) & (slot < count)
     x, y, speed, cos_e, sin_e = (
         entry(s.x, ego), entry(s.y, ego), entry(s.speed, ego), entry(cos_h, ego), entry(sin_h, ego),
     )  # fmt: skip
@@ -25,7 +25,7 @@ def of_ego(s: State, dt, size) -> State:
         cos_e, sin_e, cos_h, sin_h,
     )  # fmt: skip
     c = contact(pair, speed * dt + DIAGONAL, 0.5 * LENGTH, 0.5 * WIDTH, 0.5 * LENGTH, 0.5 * WIDTH)
-    touching, meeting = c.touching & ~ego, c.meeting & ~ego
+    touching, meeting = c.touching & other, c.meeting & other
     last = meeting & (slot == max_(where(meeting, slot, -1))[:, None])
     return hit(
         s,
@@ -39,7 +39,7 @@ def of_ego(s: State, dt, size) -> State:
 def of_all(s: State, dt, count, size) -> State:
     """Where every vehicle looks for collisions with every other."""
     slot, cos_h, sin_h = slots(sum_(s.x), size), cos(s.heading), sin(s.heading)
-    found = s
+    there, found = slot < count, s
     for j in range(count):
         mine, first = slot - j == 0, slot - j < 0  # whether the other one is met by it, and not it by the other
         x, y, speed, cos_j, sin_j = (
@@ -52,7 +52,7 @@ def of_all(s: State, dt, count, size) -> State:
             pair, where(first, s.speed, speed) * dt + DIAGONAL, 0.5 * LENGTH, 0.5 * WIDTH, 0.5 * LENGTH, 0.5 * WIDTH
         )
         found = hit(
-            found, c.touching & ~mine, c.meeting & ~mine, c.push_x * to * 0.5, c.push_y * to * 0.5
+            found, c.touching & there & ~mine, c.meeting & there & ~mine, c.push_x * to * 0.5, c.push_y * to * 0.5
         )  # fmt: skip
     return found
 

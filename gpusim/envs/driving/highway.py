@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from gpusim.env import Env
+from gpusim.envs.driving import picture
 from gpusim.envs.driving.crashes import of_all
 from gpusim.envs.driving.driven import driven, told
 from gpusim.envs.driving.seen import observed, rewarded
@@ -30,7 +31,14 @@ def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane
 
 
 def observe(s: State, p: Params) -> tuple[Lane, ...]:
-    return observed(s, SLOTS, LANES)
+    return observed(s, VEHICLES, SLOTS, LANES)
+
+
+def render(s: State, p: Params) -> np.ndarray:
+    return picture.highway(s, LANES, VEHICLES)
+
+
+render.fps = 4  # type: ignore[attr-defined]  # a step is a second
 
 
 HIGHWAY = Env(
@@ -41,5 +49,6 @@ HIGHWAY = Env(
     params=Params(ego_spacing=2.0),
     observation_space=Box(-1.0, 1.0, (25,), np.float32),
     action_space=Discrete(5),
+    render=render,
     max_episode_steps=40,
 )

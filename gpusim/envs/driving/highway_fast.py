@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from gpusim.env import Env
+from gpusim.envs.driving import picture
 from gpusim.envs.driving.crashes import of_ego
 from gpusim.envs.driving.driven import driven, told
 from gpusim.envs.driving.seen import observed, rewarded
@@ -24,13 +25,20 @@ def init(rng: Rng, p: Params) -> State:
 def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane]:
     s = told(s, action, SLOTS, LANES)
     for _ in range(FRAMES):
-        s = of_ego(driven(s, p, DT, VEHICLES, SLOTS, LANES), DT, SLOTS)
+        s = of_ego(driven(s, p, DT, VEHICLES, SLOTS, LANES), DT, VEHICLES, SLOTS)
     reward, crashed = rewarded(s, p, SLOTS, LANES)
     return s, reward, crashed
 
 
 def observe(s: State, p: Params) -> tuple[Lane, ...]:
-    return observed(s, SLOTS, LANES)
+    return observed(s, VEHICLES, SLOTS, LANES)
+
+
+def render(s: State, p: Params) -> np.ndarray:
+    return picture.highway(s, LANES, VEHICLES)
+
+
+render.fps = 4  # type: ignore[attr-defined]  # a step is a second
 
 
 HIGHWAY_FAST = Env(
@@ -41,5 +49,6 @@ HIGHWAY_FAST = Env(
     params=Params(),
     observation_space=Box(-1.0, 1.0, (25,), np.float32),
     action_space=Discrete(5),
+    render=render,
     max_episode_steps=30,
 )

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from gpusim.env import Env
+from gpusim.envs.driving import picture
 from gpusim.envs.driving.collision import Contact, Pair, contact
 from gpusim.envs.driving.vehicle import LENGTH, PI, WIDTH, accelerated, moved, slip_of
 from gpusim.kernels.lang import (
@@ -141,6 +142,13 @@ def observe(s: State, p: Params) -> tuple[Lane, ...]:
     )  # fmt: skip
 
 
+def render(s: State, p: Params) -> np.ndarray:
+    return picture.parking(s, SPOTS, SPOT_WIDTH, SPOT_MIDDLE, (LENGTH_OF_PLACE, WIDTH_OF_PLACE, THICK))
+
+
+render.fps = 15  # type: ignore[attr-defined]  # a step is a fifth of a second
+
+
 PARKING = Env(
     id="Highway/parking-v0",
     init=init,
@@ -149,5 +157,6 @@ PARKING = Env(
     params=Params(),
     observation_space=Box(-np.inf, np.inf, (12,), np.float32),
     action_space=Box(-1.0, 1.0, (2,), np.float32),
+    render=render,
     max_episode_steps=500,
 )

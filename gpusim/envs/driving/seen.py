@@ -53,18 +53,19 @@ def first(left: Lane) -> Lane:
     return it & (cumsum(it) == 1)
 
 
-def observed(s: State, size, lanes) -> tuple[Lane, ...]:
+def observed(s: State, count, size, lanes) -> tuple[Lane, ...]:
     """Five vehicles of five entries in [-1, 1]: whether it is there, x, y, and how fast they change.
 
     First the ego, of the road; then the four nearest along the road, of the ego, none farther than 200 m away or more than
     two lengths behind.
     """
-    ego = slots(sum_(s.x), size) == 0
+    slot = slots(sum_(s.x), size)
+    ego, other = slot == 0, (slot > 0) & (slot < count)
     vx, vy = s.speed * cos(s.heading), s.speed * sin(s.heading)
     me = row(ego, s.x, s.y, vx, vy, lanes)
     x, y = s.x - sum_(where(ego, s.x, 0.0))[:, None], s.y - sum_(where(ego, s.y, 0.0))[:, None]
     vx, vy = vx - sum_(where(ego, vx, 0.0))[:, None], vy - sum_(where(ego, vy, 0.0))[:, None]
-    there = (sqrt(x * x + y * y) < SIGHT) & (x > -2.0 * LENGTH) & ~ego
+    there = (sqrt(x * x + y * y) < SIGHT) & (x > -2.0 * LENGTH) & other
     left = where(there, absolute(x), FAR)
     it = first(left)
     a, left = row(it, x, y, vx, vy, lanes), where(it, FAR, left)
