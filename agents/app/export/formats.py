@@ -154,7 +154,7 @@ def _operation(node: Node, names: dict[str, str]) -> dict[str, Any]:
             return [plain(y) for y in x]
         return None if x == END else x
 
-    op = "getitem" if node.target is operator.getitem else str(node.target).split(".")[1]
+    op = "getitem" if node.target is operator.getitem else str(node.target).split(".")[1].rstrip("_")
     dtypes = [str(x).removeprefix("torch.") for x in node.args if isinstance(x, torch.dtype)]
     assert not node.kwargs, node
     args = [plain(x) for x in node.args if not isinstance(x, torch.dtype)]

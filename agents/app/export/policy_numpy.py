@@ -60,8 +60,9 @@ def conv2d(x: Array, weight: Array, bias: Array, stride: tuple[int, int] = (1, 1
 
 OPERATIONS: dict[str, Any] = {
     "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "rsub": lambda x, y: y - x, "mul": lambda x, y: x * y,
-    "neg": lambda x: -x, "exp": np.exp, "log": np.log, "lt": lambda x, y: x < y, "where": np.where,
-    "tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "relu": lambda x: np.maximum(x, 0),
+    "div": lambda x, y: x / y, "neg": lambda x: -x, "exp": np.exp, "log": np.log,
+    "lt": lambda x, y: x < y, "where": np.where, "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "relu": lambda x: np.maximum(x, 0),
     "clamp": lambda x, low=None, high=None: np.clip(x, low, high),
     "addcmul": lambda x, y, z: x + y * z, "lerp": lambda x, y, share: x + share * (y - x),
     "masked_fill": lambda x, mask, value: np.where(mask, np.asarray(value, x.dtype), x),
