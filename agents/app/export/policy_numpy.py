@@ -120,7 +120,9 @@ def load(path: str) -> tuple[Any, dict]:
         return Graph(content), content["card"]
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # networks are small
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [x.name for x in session.get_outputs()]
     card = json.loads(session.get_modelmeta().custom_metadata_map["card"])
     return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True)), card
