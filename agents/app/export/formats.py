@@ -38,6 +38,8 @@ def write_onnx(program: ExportedProgram, path: Path, card: Card) -> None:
         InputError: a library is missing.
     """
     require("onnx", "onnxscript", "onnxruntime")
+    import onnx_ir
+
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -52,7 +54,7 @@ def write_onnx(program: ExportedProgram, path: Path, card: Card) -> None:
     for values, described in ((model.graph.inputs, card["inputs"]), (model.graph.outputs, card["outputs"])):
         for value, known in zip(values, described, strict=True):
             value.name = known["name"]
-            value.shape = type(value.shape)(known["shape"])
+            value.shape = onnx_ir.Shape(known["shape"])
     for node in model.graph:
         node.metadata_props.clear()  # stack traces, with paths of this machine
     model.metadata_props["card"] = json.dumps(card)
