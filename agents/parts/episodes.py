@@ -34,7 +34,8 @@ class EpisodeWindow(nn.Module):
         keep = ended & (rank > total - self.size)
         place = torch.where(keep, (self.count + rank - 1) % self.size, self.size)
         for name, values in rings.items():
-            getattr(self, name).scatter_(0, place, values.flatten())
+            ring = getattr(self, name)
+            ring.copy_(ring.scatter(0, place, values.flatten()))  # `vmap` knows no scatter in place
         self.count.add_(total)
 
     def mean(self) -> tuple[Tensor, Tensor]:

@@ -38,9 +38,7 @@ class Canvas:
         frame[:] = GRASS
         return cls(frame, left, top, scale)
 
-    def rectangle(
-        self, x: float, y: float, length: float, width: float, heading: float, colour: Sequence[int]
-    ) -> None:
+    def rectangle(self, x: float, y: float, length: float, width: float, heading: float, colour: Sequence[int]) -> None:
         """Around (x, y), its length along the heading [m, rad]."""
         rows, columns, _ = self.frame.shape
         reach = 0.5 * float(np.hypot(length, width)) + 2.0 / self.scale
@@ -88,7 +86,9 @@ def highway(state: Any, lanes: int, vehicles: int, scale: float = 6.0) -> np.nda
     return canvas.frame
 
 
-def parking(state: Any, spots: int, spot: float, middle: float, size: Sequence[float], scale: float = 6.0) -> np.ndarray:
+def parking(
+    state: Any, spots: int, spot: float, middle: float, size: Sequence[float], scale: float = 6.0
+) -> np.ndarray:
     """`[H, W, 3]` uint8 of a whole parking place.
 
     Args:
