@@ -14,8 +14,8 @@ GPU_TORCH := 2.11.0
 GPU_TRITON := 3.6.0
 GPU_VENV := benchmarks/.venv-gpu
 TRAINERS := $(patsubst benchmarks/trainers/%.txt,benchmarks/trainers/.venv-%,$(wildcard benchmarks/trainers/*.txt))
-# An oracle of the tests, without what it asks for: old versions of what serves its web pages and fetches its data.
-NODEPS := gym-trading-env==0.3.5
+# Oracles of the tests, without what they ask for: old versions of what serves web pages, and the pygame that is not Gymnasium's.
+NODEPS := gym-trading-env==0.3.5 highway-env==1.12.1
 PIP_INSTALL = -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
@@ -23,7 +23,7 @@ ifndef TWO_AT_ONCE
 .NOTPARALLEL:
 endif
 .DELETE_ON_ERROR:
-.PHONY: help train test test-all lint kills fuzz docs kernel-report gpu gpu-cache gpu-kernel-report report peers trainers test-trainers results readme \
+.PHONY: help train test test-all notebooks lint kills fuzz docs kernel-report gpu gpu-cache gpu-kernel-report report peers trainers test-trainers results readme \
   clean FORCE
 
 help:  ## what can be made
@@ -94,7 +94,8 @@ results: $(VENV)/dev  ## the tables of scores of README.md (takes long)
 	$(BIN)/python benchmarks/write_report.py
 
 notebooks: $(VENV)/dev  ## run the notebooks and store what they show
-	cd examples && for book in *.ipynb; do OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(CURDIR)/$(BIN)/jupyter execute --inplace $$book || exit 1; done
+	desk=$$(mktemp -d) && cp examples/*.ipynb $$desk && cd $$desk && export OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" && \
+	  for book in *.ipynb; do jupyter execute --inplace $$book || exit 1; done && cp *.ipynb $(CURDIR)/examples/
 
 readme: $(VENV)/dev  ## the tables of README.md, of what there is and of the result files
 	$(BIN)/python benchmarks/readme.py

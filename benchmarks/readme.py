@@ -10,6 +10,8 @@ The table of environments is made of what there is, where tests can run:
     ...
     <!-- end of environments -->
 
+llms.txt lists all pages.
+
 python benchmarks/readme.py
 """
 
@@ -74,5 +76,17 @@ def write_pages(made: Callable[[str], str] = filled) -> None:
             page.write_text(new)
 
 
+def contents() -> str:
+    """llms.txt: what gpusim is, and the titles of all pages."""
+    about = " ".join((ROOT / "README.md").read_text().split("\n\n")[2].split())
+    lines = ["# gpusim", "", f"> {about}", "", "## Pages", "", "- [README](README.md)"]
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        if not {"_build", "api"} & set(page.parts) and page.name != "index.md":
+            title = page.read_text().partition("\n")[0].removeprefix("# ")
+            lines.append(f"- [{title}]({page.relative_to(ROOT)})")
+    return "\n".join(lines) + "\n"
+
+
 if __name__ == "__main__":
     write_pages(lambda text: told(filled(text)))
+    (ROOT / "llms.txt").write_text(contents())

@@ -83,6 +83,11 @@ def test_the_table_of_environments_is_of_those_that_there_are():
     assert readme.told(text) == text
 
 
+def test_llms_txt_lists_all_pages():
+    """`make readme` writes it."""
+    assert (ROOT / "llms.txt").read_text() == readme.contents()
+
+
 # --------------------------------------------------------------------------------------------------------- Chinese
 
 

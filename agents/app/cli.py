@@ -11,7 +11,8 @@ from gpusim.agents.train import console, ranks, signals
 from gpusim.errors import InputError, NotFinite
 
 COMMANDS = (  # files of `gpusim.agents.app.commands`
-    "train", "resume", "runs", "watch", "logs", "stop", "eval", "plot", "export", "sweep", "population", "envs", "bench", "info",
+    "train", "resume", "runs", "watch", "logs", "stop", "eval", "plot", "export", "sweep", "population", "envs", "bench",
+    "info",
 )  # fmt: skip
 TRAIN = ("jinja2", "matplotlib", "rich", "tensorboard", "tyro")
 EXTRAS = dict.fromkeys(TRAIN, "train") | {"optuna": "sweep"}  # what brings what a command needs

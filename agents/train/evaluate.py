@@ -25,6 +25,7 @@ from gpusim.agents.train.environments import (
     task,
 )
 from gpusim.agents.train.learner import Learner
+from gpusim.agents.train.originals import original
 from gpusim.agents.train.run import RunFolder
 from gpusim.checks import later_seed
 from gpusim.errors import InputError, NotFinite
