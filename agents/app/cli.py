@@ -11,8 +11,8 @@ from gpusim.agents.train import console, ranks, signals
 from gpusim.errors import InputError, NotFinite
 
 COMMANDS = (  # files of `gpusim.agents.app.commands`
-    "train", "resume", "runs", "watch", "logs", "stop", "eval", "plot", "export", "sweep", "population", "envs", "bench",
-    "info",
+    "train", "resume", "runs", "watch", "logs", "stop", "eval", "plot", "report", "export", "sweep", "population",
+    "envs", "bench", "info",
 )  # fmt: skip
 TRAIN = ("jinja2", "matplotlib", "rich", "tensorboard", "tyro")
 EXTRAS = dict.fromkeys(TRAIN, "train") | {"optuna": "sweep"}  # what brings what a command needs
@@ -28,6 +28,7 @@ usage: gpusim COMMAND ...
   eval RUN               play the trained policy; --oracle plays it in Gymnasium's own environment, --video films it
   plot RUN ...           the learning curves of runs, or of folders of runs; --trajectory: what the agent does in time
   export RUN             the policy as others run it: --format onnx, torch or json, checked beside the policy
+  report RUN ...         one HTML file to send to somebody: curves, scores, film, settings, machine
   sweep ALGORITHM ENV    search settings by Optuna   (gpusim sweep ppo CartPole-v1 --vary learning-rate=log:1e-4..1e-2)
   population ppo ENV     thousands of agents at once   (gpusim population ppo CartPole-v1 --learning-rate log:1e-4..1e-2)
   envs                   the environments

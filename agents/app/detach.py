@@ -10,12 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gpusim.agents.app.status import log_end
+from gpusim.agents.parts.world import here
 from gpusim.agents.train import console, signals
 from gpusim.agents.train.run import LOG, RunFolder
 from gpusim.errors import InputError
 
 LONGEST = 60.0  # seconds in which a process should have begun
 SURE = 1.0  # seconds that it is watched after that: what is wrong with a run mostly shows at once
+
+
+def require_alone() -> None:
+    """Raises InputError in a process that is one of several."""
+    if here().launched:
+        raise InputError(
+            "--detach starts a single process: start torchrun itself in the background (nohup torchrun ... &)."
+        )
 
 
 def detach(folder: RunFolder, words: list[str]) -> int:

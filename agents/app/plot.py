@@ -55,22 +55,39 @@ def compare(paths: Sequence[str | Path], x: str = "steps", metric: str = "return
     Raises:
         InputError: a folder is no run and holds none, or no run has such a reading.
     """
+    by_env, notes = by_environment(paths, x, metric)
+    figure = panels(len(by_env), size=(6.4, 3.6 + 0.2 * max(map(len, by_env.values()))))
+    for axes, (env, named) in zip(figure.axes, by_env.items(), strict=True):
+        panel(axes, env, named, x, metric)
+    return figure, notes
+
+
+def by_environment(
+    paths: Sequence[str | Path], x: str, metric: str
+) -> tuple[dict[str, dict[str, list[Run]]], list[str]]:
+    """The runs that have such readings, grouped by environment, and in it by algorithm and settings, and notes on others.
+
+    Raises:
+        InputError: a folder is no run and holds none, or no run has such a reading.
+    """
     if x not in AXES:
         raise InputError(f"x must be {', '.join(AXES)}, not {x!r}.")
     runs, notes = load(paths, x, metric)
     runs = _one_of_each_seed(runs, notes)
     envs = sorted({source.name(run.config.env) for run in runs})
-    groups = [grouped([run for run in runs if source.name(run.config.env) == env]) for env in envs]
+    by_env = {env: grouped([run for run in runs if source.name(run.config.env) == env]) for env in envs}
     if x != "seconds":
-        notes += [note for named in groups for group in named.values() for note in _short(group, x)]
-    figure = panels(len(envs), size=(6.4, 3.6 + 0.2 * max(map(len, groups))))
-    for axes, env, named in zip(figure.axes, envs, groups, strict=True):
-        lines = [summed_up(label, group) for label, group in named.items()]
-        thresholds = [run.threshold for group in named.values() for run in group if run.threshold is not None]
-        draw(axes, lines, solved_at(next(iter(thresholds), None)) if metric == "return" else None)
-        axes.set(xlabel=AXES[x], ylabel=METRICS.get(metric, metric), title=titled(env))
-        _legend_below(axes)
-    return figure, notes
+        notes += [note for named in by_env.values() for group in named.values() for note in _short(group, x)]
+    return by_env, notes
+
+
+def panel(axes: Any, env: str, named: dict[str, list[Run]], x: str, metric: str) -> None:
+    """The groups of one environment as lines, with the level at which it counts as solved where returns are drawn."""
+    lines = [summed_up(label, group) for label, group in named.items()]
+    thresholds = [run.threshold for group in named.values() for run in group if run.threshold is not None]
+    draw(axes, lines, solved_at(next(iter(thresholds), None)) if metric == "return" else None)
+    axes.set(xlabel=AXES[x], ylabel=METRICS.get(metric, metric), title=titled(env))
+    _legend_below(axes)
 
 
 def load(paths: Sequence[str | Path], x: str, metric: str) -> tuple[list[Run], list[str]]:

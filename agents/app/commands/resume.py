@@ -18,7 +18,7 @@ WAYS = ("detach", "trust")  # options that are no settings
 
 
 def main(args: list[str]) -> int:
-    from gpusim.agents.app.detach import detach
+    from gpusim.agents.app.detach import detach, require_alone
     from gpusim.agents.train.ranges import Count, Number
     from gpusim.agents.train.run import RunFolder
 
@@ -50,6 +50,7 @@ def main(args: list[str]) -> int:
     folder = RunFolder.open(path)
     folder.require(None, "resume")
     if asked.detach:
+        require_alone()
         with folder.locked():
             pass  # nobody else is at work on it
         return detach(folder, [word for word in rest if arguments.field(word) != "detach"])

@@ -75,9 +75,10 @@ def _detachable(config: Any) -> Any:
 
 def _detach(make: Callable[[str, Any], "RunFolder"], algorithm: str, config: Any) -> int:
     """The folder is made here, where what is wrong with it is seen; the run begins as one that was stopped at step 0."""
-    from gpusim.agents.app.detach import detach
+    from gpusim.agents.app.detach import detach, require_alone
     from gpusim.agents.folder.code import named
 
+    require_alone()
     config.check_memory()
     folder = make(algorithm, config)
     return detach(folder, ["--trust"] if named(folder.config) else [])
