@@ -53,7 +53,8 @@ def drawn(make: Callable[[], Any], name: str) -> str:
 def _style(name: str) -> AbstractContextManager[None]:
     import matplotlib
 
-    return matplotlib.rc_context(STYLE | {"svg.hashsalt": name})
+    style: Any = STYLE | {"svg.hashsalt": name}
+    return matplotlib.rc_context(style)
 
 
 def data_uri(path: Path) -> str:
