@@ -129,7 +129,7 @@ def _run(watched: Watched, width: int) -> Panel:
     if any(memory):
         rows.append(("memory", None, ", ".join(filter(None, memory))))
     if not s.running:
-        rows.append((s.state, None, s.ended()))
+        rows.append((s.state, None, s.ended(told=True)))
     return _panel(s.title, str(s.path), rows, width, "green" if s.running else "default")
 
 

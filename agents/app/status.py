@@ -44,8 +44,8 @@ class Status:
         """Seconds to the end, NaN where it does not run, or its speed is not known."""
         return (self.total - self.steps) / self.speed if self.running and self.speed > 0 else math.nan
 
-    def ended(self) -> str:
-        """A sentence about a run that does not run."""
+    def ended(self, told: bool = False) -> str:
+        """A sentence about a run that does not run; `told`: the number that was none is told of elsewhere."""
         way = f"`gpusim resume {self.path}`"
         at = f"step {self.steps:,} of {self.total:,}, {clock(max(0.0, time.time() - self.written))} ago"
         match self.state:
@@ -54,7 +54,7 @@ class Status:
             case "killed":
                 return f"{self.by} was killed at {at}: {way} goes on from step {self.kept:,}."
             case "not finite":
-                return f"it ended at {at}, by a number that was none: {self.why}"
+                return f"it ended at {at}, by a number that was none{'.' if told else f': {self.why}'}"
             case "not begun":
                 return f"it has not begun{'' if self.why is None else f' ({self.why})'}: {way} begins it."
         return f"it ended at {at}{'' if self.why is None else f' ({self.why})'}: {way} goes on from step {self.kept:,}."

@@ -12,7 +12,7 @@ from gpusim.agents.app.screen import View, Watched
 from gpusim.agents.app.status import Status, status
 from gpusim.agents.folder import sessions
 from gpusim.agents.train import devices
-from gpusim.agents.train.devices import GIB, HEAT, Gpu, Nvml, Process
+from gpusim.agents.train.devices import GIB, HEAT, Gpu, Machine, Nvml, Process
 from gpusim.agents.train.run import RunFolder
 from gpusim.errors import InputError
 
@@ -25,8 +25,7 @@ class Watching:
 
     def __init__(self, named: Path | None, place: Path):
         self.named, self.place = named, place
-        self.nvml, self.machine = Nvml(), Process()
-        self.machine.look()
+        self.nvml, self.machine = Nvml(), Machine()
         self.processor, self.cores = devices.processor(), devices.cores()
         self.histories: dict[Path, History] = {}
         self.processes: dict[int, Process] = {}
@@ -61,7 +60,7 @@ class Watching:
         history.look()
         memory = None
         if found.running and found.by is not None and found.by.here:
-            memory = self.processes.setdefault(found.by.pid, Process(found.by.pid)).look().process_memory
+            memory = self.processes.setdefault(found.by.pid, Process(found.by.pid)).look().memory
         returns = diagnosis.Run(history.readings).column("return")
         return Watched(found, returns, history.machine, memory)
 
@@ -113,7 +112,7 @@ def judged(path: Path, readings: list[dict[str, float]]) -> list[str]:
         InputError: it is no run's, or damaged.
     """
     folder = RunFolder.open(path)
-    config, known, host = folder.config, sessions.read(path), Process().look()
+    config, known, memory = folder.config, sessions.read(path), devices.host_memory()
     session = known[-1] if known else {}
     found = status(path, folder)
     return diagnosis.diagnose(
@@ -124,6 +123,6 @@ def judged(path: Path, readings: list[dict[str, float]]) -> list[str]:
             found.why if found.state == "not finite" else None,
             str(session.get("device", config.device)),
             str(session.get("backend", config.backend)),
-            math.nan if host.memory_total is None else host.memory_total / GIB,
+            math.nan if memory is None else memory / GIB,
         )
     )

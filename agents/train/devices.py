@@ -53,13 +53,19 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Host:
-    """The machine at a moment, and one process on it."""
+    """The machine at a moment."""
 
     cpu: float | None = None  # percent of all cores
     memory: int | None = None  # bytes in use
     memory_total: int | None = None
-    process_cpu: float | None = None  # percent of one core
-    process_memory: int | None = None  # bytes resident
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a process takes of it."""
+
+    cpu: float | None = None  # percent of one core
+    memory: int | None = None  # bytes resident
 
 
 class Nvml:
@@ -128,32 +134,47 @@ class Nvml:
         return (now or self.nvml.nvmlDeviceGetCurrentClocksThrottleReasons)(handle)
 
 
-class Process:
-    """A process of this machine, and the machine; the first look knows of no time that was spent."""
+class Machine:
+    """This machine; the processor's work is that since the last look."""
 
-    def __init__(self, pid: int | None = None):
-        self.psutil: Any = None
-        self.process: Any = None
-        with contextlib.suppress(ImportError):
-            import psutil
-
-            self.psutil = psutil
-            with contextlib.suppress(psutil.Error):
-                self.process = psutil.Process(pid)
+    def __init__(self) -> None:
+        self.psutil = _psutil()
+        self.look()
 
     def look(self) -> Host:
         if not self.psutil:
             return Host()
         memory = _asked(self.psutil.virtual_memory)
         used = None if memory is None else memory.total - memory.available
-        resident = getattr(self.process and _asked(self.process.memory_info), "rss", None)
-        return Host(
-            _asked(self.psutil.cpu_percent),
-            used,
-            getattr(memory, "total", None),
-            self.process and _asked(self.process.cpu_percent),
-            resident,
-        )
+        return Host(_asked(self.psutil.cpu_percent), used, getattr(memory, "total", None))
+
+
+class Process:
+    """A process of this machine, by its number or this one; the processor's work is that since the last look."""
+
+    def __init__(self, pid: int | None = None):
+        psutil = _psutil()
+        self.process: Any = psutil and _asked(psutil.Process, pid)
+        self.look()
+
+    def look(self) -> Work:
+        if not self.process:
+            return Work()
+        return Work(_asked(self.process.cpu_percent), getattr(_asked(self.process.memory_info), "rss", None))
+
+
+def _psutil() -> Any:
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return psutil
+
+
+def host_memory() -> int | None:
+    """Bytes of this machine."""
+    psutil = _psutil()
+    return getattr(psutil and _asked(psutil.virtual_memory), "total", None)
 
 
 def driver() -> str | None:

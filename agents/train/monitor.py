@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gpusim.agents.train.devices import GIB, HEAT, POWER, Nvml, Process
+from gpusim.agents.train.devices import GIB, HEAT, POWER, Machine, Nvml, Process
 
 PERIOD = 2.0  # seconds between two looks
 EVERY = 10.0  # seconds over which looks are averaged for a reading
@@ -62,22 +62,20 @@ class Monitor:
         return {name: float(f"{sum(values) / len(values):.6g}") for name, values in found.items() if values}
 
     def _watch(self) -> None:
-        nvml, process = Nvml(), Process()
-        uuid = _uuid(self.device)
-        process.look()
+        nvml, machine, process, uuid = Nvml(), Machine(), Process(), _uuid(self.device)
         while not self._over.wait(PERIOD):
-            self.looks.append(figures(nvml, process, self.device, uuid))
+            self.looks.append(figures(nvml, machine, process, self.device, uuid))
         nvml.close()
 
 
-def figures(nvml: Nvml, process: Process, device: torch.device, uuid: str | None) -> dict[str, float]:
+def figures(nvml: Nvml, machine: Machine, process: Process, device: torch.device, uuid: str | None) -> dict[str, float]:
     """By the names of `NAMES`, what is known now."""
-    host, gpu = process.look(), nvml.one(uuid) if uuid else None
+    host, work, gpu = machine.look(), process.look(), nvml.one(uuid) if uuid else None
     found: dict[str, Any] = {
         "host_cpu": host.cpu,
         "host_memory_gib": _gib(host.memory),
-        "process_cpu": host.process_cpu,
-        "process_memory_gib": _gib(host.process_memory),
+        "process_cpu": work.cpu,
+        "process_memory_gib": _gib(work.memory),
     }
     if device.type == "cuda":
         found["torch_memory_gib"] = torch.cuda.memory_allocated(device) / GIB

@@ -9,7 +9,7 @@ import torch
 
 from gpusim.agents.app.diagnosis import LEARNING, Run, diagnose, memory_grows, slope
 from gpusim.agents.train import monitor
-from gpusim.agents.train.devices import Nvml, Process
+from gpusim.agents.train.devices import Machine, Nvml, Process
 from gpusim.agents.train.loop import Observer, run
 from gpusim.agents.train.monitor import NAMES, Monitor, figures
 from gpusim.agents.train.run import RunFolder, make_learner, preset
@@ -174,7 +174,7 @@ def test_a_planted_leak_is_seen(size, tmp_path, monkeypatch):
 def test_a_gpu_that_is_slowed_down_is_seen_in_readings(monkeypatch):
     hot = FakeGpu(uuid=b"GPU-hot", temperature=91, slowed=0x44, clock=990)
     monkeypatch.setitem(__import__("sys").modules, "pynvml", fake_nvml(FakeGpu(), hot))
-    found = figures(Nvml(), Process(), torch.device("cpu"), "hot")
+    found = figures(Nvml(), Machine(), Process(), torch.device("cpu"), "hot")
     assert found["gpu_slowed_by_heat"] == found["gpu_slowed_by_power"] == 1
     assert found["gpu_temperature"] == 91
     assert found["gpu_power_w"] == pytest.approx(412.3)

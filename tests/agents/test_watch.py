@@ -19,7 +19,7 @@ from gpusim.agents.app.screen import BARS, View, screen, sparkline
 from gpusim.agents.app.watching import Watching
 from gpusim.agents.folder.lock import locked
 from gpusim.agents.folder.strict_json import dumps
-from gpusim.agents.train.devices import Gpu, Host, Nvml, Process, driver
+from gpusim.agents.train.devices import Gpu, Host, Machine, Nvml, Process, Work, driver
 from gpusim.agents.train.run import LOCK, STOPPED
 from tests.agents.test_run import gpusim, train
 from tests.fake_nvml import FakeGpu, fake_nvml
@@ -93,15 +93,16 @@ def test_without_a_driver_there_are_no_gpus(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert Nvml().all() == []
     monkeypatch.setitem(sys.modules, "psutil", None)
-    assert Process().look() == Host()
+    assert Machine().look() == Host()
+    assert Process().look() == Work()
     assert "pip install" in shown(View([], Host(), [], []), 80)
 
 
 def test_a_process_that_is_gone_takes_no_memory():
-    assert Process().look().process_memory > 2**20
+    assert Process().look().memory > 2**20
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    assert Process(gone.pid).look().process_memory is None
+    assert Process(gone.pid).look().memory is None
 
 
 # -------------------------------------------------------------------------------------------------------------- screen
@@ -236,3 +237,13 @@ def test_the_process_of_a_run_is_this_one(run):
     (found,) = Watching(None, run.parent).look().runs
     assert found.status.by == (os.getpid(), socket.gethostname())
     assert found.host_memory > 2**20
+
+
+def test_the_work_of_the_host_is_not_forgotten_by_looking_at_a_process(monkeypatch):
+    import psutil
+
+    asked = []
+    monkeypatch.setattr(psutil, "cpu_percent", lambda: asked.append(1) or 50.0)
+    machine = Machine()
+    Process().look()
+    assert (machine.look().cpu, len(asked)) == (50.0, 2)  # a look in between would count the time since then alone
