@@ -15,6 +15,7 @@ import torch
 
 from gpusim.agents import load_policy
 from gpusim.agents.app.cli import main
+from gpusim.agents.train import monitor
 from gpusim.agents.train.evaluate import evaluate_oracle
 from gpusim.agents.train.run import RunFolder, preset
 from gpusim.errors import InputError
@@ -64,9 +65,10 @@ def assert_same_end(one, other):
 
 
 def readings(folder):
-    """Without what is measured in seconds."""
+    """Without what is measured of time and machine."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in m.items() if k not in ("seconds", "time", "steps_per_second")} for m in lines]
+    measured = {"seconds", "time", "steps_per_second", *monitor.NAMES}
+    return [{k: v for k, v in m.items() if k not in measured} for m in lines]
 
 
 @pytest.fixture(scope="module")

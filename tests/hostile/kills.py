@@ -31,6 +31,7 @@ import tyro
 import gpusim.agents.app.plot
 import gpusim.agents.train.evaluate
 from gpusim.agents.app.cli import main
+from gpusim.agents.train import monitor
 from gpusim.agents.train.discovery import algorithms, module
 
 IMPORTED = (matplotlib, tensorboard, tyro, gpusim.agents)
@@ -135,7 +136,7 @@ def next_of(folder, begin, resume):
 
 
 def left(folder):
-    """All that a run leaves, but for times."""
+    """All that a run leaves, but for what is measured of time and machine."""
     newest = sorted((folder / "checkpoints").glob("*.pt"))[-1]
     state = torch.load(newest, weights_only=True)["state"]
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -143,8 +144,8 @@ def left(folder):
     assert (folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
     assert not list(folder.rglob("*.part"))
     assert [a["seconds"] for a in lines] == sorted(a["seconds"] for a in lines), "seconds do not go back"
-    times = ("seconds", "time", "steps_per_second")
-    return leaves(state), [{k: v for k, v in m.items() if k not in times} for m in [*lines, result]]
+    measured = {"seconds", "time", "steps_per_second", *monitor.NAMES}
+    return leaves(state), [{k: v for k, v in m.items() if k not in measured} for m in [*lines, result]]
 
 
 def leaves(tree, name=""):
