@@ -27,11 +27,10 @@ from torch import Tensor
 from gpusim.kernels.philox import philox
 
 __all__ = [
-    "Lane", "Rng", "absolute", "all_", "any_", "atan2", "below", "ceil", "clip", "cos", "cumsum", "exp", "false_like",
-    "floor", "floor_divide", "log", "max_", "maximum", "min_", "minimum", "ones_like", "or_", "remainder", "rows", "sign",
-    "sin", "slot_uniform", "slot_words", "slots", "sqrt", "sum_", "take", "tanh", "to_float", "to_int", "uniform",
-    "uniform4", "unit",
-    "where", "words", "zeros_like",
+    "Lane", "Rng", "absolute", "all_", "any_", "atan2", "below", "ceil", "clip", "cos", "cumsum", "entity", "exp",
+    "false_like", "floor", "floor_divide", "log", "max_", "maximum", "min_", "minimum", "ones_like", "or_", "remainder",
+    "rows", "sign", "sin", "slot_uniform", "slot_words", "slots", "sqrt", "sum_", "take", "tanh", "to_float", "to_int",
+    "uniform", "uniform4", "unit", "where", "words", "zeros_like",
 ]  # fmt: skip
 
 Lane: TypeAlias = Any
@@ -379,6 +378,20 @@ def max_(x) -> Lane:
 def cumsum(x) -> Lane:
     """Of each entity the sum up to it and with it, `[N, K]`; of a condition, its count, int32."""
     return _of(x).cumsum(x, -1, dtype=_summed(x))
+
+
+def entity(x, k) -> Lane:
+    """Number `k` of the entities of each environment, `[N]` of `[N, K]`; `k` is a whole number, a loop's variable perhaps.
+
+    Raises:
+        IndexError: there is none of that number.
+        TypeError: `k` is no whole number.
+    """
+    if not isinstance(k, int | np.integer) or isinstance(k, bool):
+        raise TypeError(f"the number of an entity is a whole number, known in advance, not {_named(k)}")
+    if not 0 <= k < x.shape[-1]:
+        raise IndexError(f"entity {k} of {x.shape[-1]}")
+    return x[..., k].copy() if isinstance(x, np.ndarray) else x[..., k].clone()
 
 
 def or_(x) -> Lane:

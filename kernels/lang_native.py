@@ -7,6 +7,7 @@ broadcast as they do in NumPy. A symbol is a name in the code that its `Code` co
 import collections
 import contextlib
 import functools
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -30,6 +31,15 @@ class Symbol(NamedTuple):
     top: int = 2**32 - 1  # of a word: the greatest it can be
 
 
+class Around(NamedTuple):
+    """What is kept of a block while one in it is being written."""
+
+    lines: list[str]
+    known: collections.ChainMap[tuple[str, str], Symbol]
+    weight: int
+    first: int
+
+
 class Code:
     """Lines of C++ that are being written.
 
@@ -46,6 +56,8 @@ class Code:
         )  # of this block, of those around
         self.weight = 0  # how many expressions are computed in this block, each as often as it is
         self.count = 0
+        self.around: list[Around] = []  # the blocks around this one, from the outermost on
+        self.first = 0  # number of the first name in this block
 
     def put(self, text: str, dtype: str, top: int = 2**32 - 1) -> Symbol:
         """The symbol of an expression."""
@@ -66,12 +78,25 @@ class Code:
     @contextlib.contextmanager
     def block(self) -> Iterator[None]:
         """What is put meanwhile is known in there alone, and lost unless somebody takes the lines and their weight."""
-        before = self.parts[0], self.known, self.weight
-        self.parts[0], self.known, self.weight = [], self.known.new_child(), 0
+        before = Around(self.parts[0], self.known, self.weight, self.first)
+        self.around.append(before)
+        self.parts[0], self.known, self.weight, self.first = [], self.known.new_child(), 0, self.count
         try:
             yield
         finally:
-            self.parts[0], self.known, self.weight = before
+            self.parts[0], self.known, self.weight, self.first = before
+            self.around.pop()
+
+    def array(self, symbols: list[Symbol]) -> str:
+        """The name of an array of them, which is filled before the loops that change none of them."""
+        newest = max(int(re.findall(r"(\d+)(?:\[\d+\])?$", symbol.text)[0]) for symbol in symbols)
+        blocks = [*self.around, Around(self.parts[0], self.known, self.weight, self.first)]
+        lines, known, *_ = next((b for b in reversed(blocks) if newest >= b.first), blocks[0])
+        dtype, texts = symbols[0].dtype, ", ".join(symbol.text for symbol in symbols)
+        if (texts, dtype) not in known:
+            known[texts, dtype] = Symbol(self, self.named("a"), dtype)
+            lines.append(f"const {TYPES[dtype]} {known[texts, dtype].text}[] = {{{texts}}};")
+        return known[texts, dtype].text
 
 
 class Number:
@@ -395,6 +420,14 @@ def cumsum(x: Lane) -> Lane:
     for k in range(1, rows.shape[-1]):
         rows[..., k : k + 1] = (Lane(rows[..., k - 1 : k]) + Lane(rows[..., k : k + 1])).symbols
     return Lane(rows)
+
+
+def entity(x: Lane, k: Any) -> Lane:
+    if not isinstance(k, Number):
+        return Lane(x.symbols[..., k])
+    code = x.first.code
+    names = [code.array(list(row)) for row in x.symbols.reshape(-1, x.shape[-1])]
+    return Lane(_array([code.put(f"{name}[{k.symbol.text}]", x.first.dtype) for name in names]).reshape(x.shape[:-1]))
 
 
 def slots(x: Lane, count: int) -> Lane:

@@ -279,6 +279,15 @@ def max_(x):
 
 
 @triton.jit
+def entity(x, k):
+    chosen = tl.expand_dims(tl.arange(0, x.shape[-1]), 0) == k
+    if x.dtype == tl.int1:
+        return tl.max((chosen & x).to(tl.int32), axis=-1) > 0
+    else:
+        return tl.sum(tl.where(chosen, x, tl.zeros_like(x)), axis=-1)
+
+
+@triton.jit
 def cumsum(x):
     return tl.cumsum(x.to(tl.int32) if x.dtype == tl.int1 else x, axis=-1)
 

@@ -16,6 +16,7 @@ from gpusim.kernels.lang import (
     clip,
     cos,
     cumsum,
+    entity,
     exp,
     false_like,
     floor,

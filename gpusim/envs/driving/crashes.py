@@ -17,9 +17,7 @@ def of_ego(s: State, dt, count, size) -> State:
     """Where vehicles look for collisions with the ego alone."""
     slot, cos_h, sin_h = slots(sum_(s.x), size), cos(s.heading), sin(s.heading)
     ego, other = slot == 0, (slot > 0) & (slot < count)
-    x, y, speed, cos_e, sin_e = (
-        entry(s.x, ego), entry(s.y, ego), entry(s.speed, ego), entry(cos_h, ego), entry(sin_h, ego),
-    )  # fmt: skip
+    x, y, speed, cos_e, sin_e = entry(s.x, 0), entry(s.y, 0), entry(s.speed, 0), entry(cos_h, 0), entry(sin_h, 0)
     pair = Pair(
         s.x - x, s.y - y, (speed * cos_e - s.speed * cos_h) * dt, (speed * sin_e - s.speed * sin_h) * dt,
         cos_e, sin_e, cos_h, sin_h,
@@ -31,8 +29,8 @@ def of_ego(s: State, dt, count, size) -> State:
         s,
         touching | (ego & any_(touching)[:, None]),
         meeting | (ego & any_(meeting)[:, None]),
-        where(ego, entry(c.push_x, last), -c.push_x) * 0.5,
-        where(ego, entry(c.push_y, last), -c.push_y) * 0.5,
+        where(ego, sum_(where(last, c.push_x, 0.0))[:, None], -c.push_x) * 0.5,
+        where(ego, sum_(where(last, c.push_y, 0.0))[:, None], -c.push_y) * 0.5,
     )
 
 
@@ -42,9 +40,7 @@ def of_all(s: State, dt, count, size) -> State:
     there, found = slot < count, s
     for j in range(count):
         mine, first = slot - j == 0, slot - j < 0  # whether the other one is met by it, and not it by the other
-        x, y, speed, cos_j, sin_j = (
-            entry(s.x, mine), entry(s.y, mine), entry(s.speed, mine), entry(cos_h, mine), entry(sin_h, mine),
-        )  # fmt: skip
+        x, y, speed, cos_j, sin_j = entry(s.x, j), entry(s.y, j), entry(s.speed, j), entry(cos_h, j), entry(sin_h, j)
         to = where(first, 1.0, -1.0)
         way_x, way_y = (s.speed * cos_h - speed * cos_j) * dt, (s.speed * sin_h - speed * sin_j) * dt
         pair = Pair(to * (x - s.x), to * (y - s.y), to * way_x, to * way_y, cos_h, sin_h, cos_j, sin_j)

@@ -26,7 +26,7 @@ def step(s: State, action: Lane, rng: Rng, p: Params) -> tuple[State, Lane, Lane
     s = told(s, action, SLOTS, LANES)
     for _ in range(FRAMES):
         s = of_all(driven(s, p, DT, VEHICLES, SLOTS, LANES), DT, VEHICLES, SLOTS)
-    reward, crashed = rewarded(s, p, SLOTS, LANES)
+    reward, crashed = rewarded(s, p, LANES)
     return s, reward, crashed
 
 

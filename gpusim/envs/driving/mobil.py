@@ -61,11 +61,10 @@ def agreed(lane: Lane, before: Lane, wanted: Lane, changing: Lane, s: Seen, coun
     slot, target = slots(sum_(s.x), size), before
     vx, vy = s.speed * s.cos_h, s.speed * s.sin_h
     for i in range(1, count):
-        mine = slot - i == 0
-        aim, speed = sum_(where(mine, before, 0))[:, None], entry(s.speed, mine)
-        gap = wanted_gap(speed, vx * entry(s.cos_h, mine) + vy * entry(s.sin_h, mine), d)
-        distance = s.x - entry(s.x, mine)
+        aim, speed = entry(before, i), entry(s.speed, i)
+        gap = wanted_gap(speed, vx * entry(s.cos_h, i) + vy * entry(s.sin_h, i), d)
+        distance = s.x - entry(s.x, i)
         rival = (target == aim) & (lane != aim) & (distance > 0.0) & (distance < gap)
         yields = changing & any_(rival)[:, None]
-        target = where(mine, where(yields, lane, wanted), target)
+        target = where(slot - i == 0, where(yields, lane, wanted), target)
     return target

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gpusim.envs.driving.idm import Driver, wanted_gap
 from gpusim.envs.driving.vehicle import LANE
-from gpusim.kernels.lang import Lane, absolute, slots, sum_, where, zeros_like
+from gpusim.kernels.lang import Lane, absolute, entity, slots, sum_, where, zeros_like
 
 FAR = 1e6  # nobody is there [m]
 REACH = 3.0  # a vehicle is in every lane whose middle it is that near to [m]
@@ -48,9 +48,9 @@ class Seen(NamedTuple):
     pace: Lane
 
 
-def entry(x: Lane, mine: Lane) -> Lane:
-    """Of the one entity that `mine` holds for, `[N, 1]`."""
-    return sum_(where(mine, x, 0.0))[:, None]
+def entry(x: Lane, k) -> Lane:
+    """Of vehicle number `k`, `[N, 1]`."""
+    return entity(x, k)[:, None]
 
 
 def neighbours(s: Seen, middle: Lane, count, size, d: Driver) -> Neighbours:
@@ -64,13 +64,12 @@ def neighbours(s: Seen, middle: Lane, count, size, d: Driver) -> Neighbours:
     front, rear = Front(none + FAR, none), Rear(none + FAR, none, none - 1.0)
     own, left, right, left_rear, right_rear = front, front, front, rear, rear
     for j in range(count):
-        mine = slot - j == 0
-        speed, cos_h, sin_h = entry(s.speed, mine), entry(s.cos_h, mine), entry(s.sin_h, mine)
-        dx, dy = entry(s.x, mine) - s.x, entry(s.y, mine) - middle
-        ahead, behind = where(mine | (dx < 0.0), FAR, dx), where(dx < 0.0, -dx, FAR)
+        speed, cos_h, sin_h = entry(s.speed, j), entry(s.cos_h, j), entry(s.sin_h, j)
+        dx, dy = entry(s.x, j) - s.x, entry(s.y, j) - middle
+        ahead, behind = where((slot - j == 0) | (dx < 0.0), FAR, dx), where(dx < 0.0, -dx, FAR)
         to_left, to_right = away(dy + LANE), away(dy - LANE)
-        along = entry(vx, mine) * s.cos_h + entry(vy, mine) * s.sin_h
-        gap, pace = wanted_gap(speed, vx * cos_h + vy * sin_h, d), entry(s.pace, mine)
+        along = entry(vx, j) * s.cos_h + entry(vy, j) * s.sin_h
+        gap, pace = wanted_gap(speed, vx * cos_h + vy * sin_h, d), entry(s.pace, j)
         own = nearer(own, ahead + away(dy), along)
         left, right = nearer(left, ahead + to_left, along), nearer(right, ahead + to_right, along)
         left_rear = nearer_behind(left_rear, behind + to_left, gap, pace)

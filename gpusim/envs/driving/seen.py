@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gpusim.envs.driving.neighbours import FAR
+from gpusim.envs.driving.neighbours import FAR, entry
 from gpusim.envs.driving.traffic import Params, State, lane_of
 from gpusim.envs.driving.vehicle import LANE, LENGTH
 from gpusim.kernels.lang import (
@@ -12,6 +12,7 @@ from gpusim.kernels.lang import (
     clip,
     cos,
     cumsum,
+    entity,
     min_,
     ones_like,
     sin,
@@ -63,8 +64,8 @@ def observed(s: State, count, size, lanes) -> tuple[Lane, ...]:
     ego, other = slot == 0, (slot > 0) & (slot < count)
     vx, vy = s.speed * cos(s.heading), s.speed * sin(s.heading)
     me = row(ego, s.x, s.y, vx, vy, lanes)
-    x, y = s.x - sum_(where(ego, s.x, 0.0))[:, None], s.y - sum_(where(ego, s.y, 0.0))[:, None]
-    vx, vy = vx - sum_(where(ego, vx, 0.0))[:, None], vy - sum_(where(ego, vy, 0.0))[:, None]
+    x, y = s.x - entry(s.x, 0), s.y - entry(s.y, 0)
+    vx, vy = vx - entry(vx, 0), vy - entry(vy, 0)
     there = (sqrt(x * x + y * y) < SIGHT) & (x > -2.0 * LENGTH) & other
     left = where(there, absolute(x), FAR)
     it = first(left)
@@ -80,12 +81,10 @@ def observed(s: State, count, size, lanes) -> tuple[Lane, ...]:
     )  # fmt: skip
 
 
-def rewarded(s: State, p: Params, size, lanes) -> tuple[Lane, Lane]:
+def rewarded(s: State, p: Params, lanes) -> tuple[Lane, Lane]:
     """The reward of the ego, 0 to 1 from the worst to the best that its parameters know, and whether it has crashed."""
-    ego = slots(sum_(s.x), size) == 0
-    crashed = any_(ego & s.crashed)
-    speed, y = sum_(where(ego, s.speed * cos(s.heading), 0.0)), sum_(where(ego, s.y, 0.0))
-    target = to_float(sum_(where(ego, s.target, 0)))
+    crashed, y = entity(s.crashed, 0), entity(s.y, 0)
+    speed, target = entity(s.speed, 0) * cos(entity(s.heading, 0)), to_float(entity(s.target, 0))
     total = to_float(crashed) * p.collision_reward + target / (lanes - 1.0) * p.right_lane_reward
     total = total + clip((speed - p.slow) / (p.fast - p.slow), 0.0, 1.0) * p.high_speed_reward
     scaled = (total - p.collision_reward) / (p.high_speed_reward + p.right_lane_reward - p.collision_reward)
