@@ -24,6 +24,10 @@ KINDS = {"n": "int64_t", "d": "double"}
 NAMES = {"float32": "f", "int32": "i", "int64": "l", "bool": "b"}
 
 
+NUMBER = re.compile(r"(\d+)(?:\[\d+\])?$")
+"""That a name ends with."""
+
+
 class Symbol(NamedTuple):
     code: "Code"
     text: str
@@ -89,7 +93,7 @@ class Code:
 
     def array(self, symbols: list[Symbol]) -> str:
         """The name of an array of them, which is filled before the loops that change none of them."""
-        newest = max(int(re.findall(r"(\d+)(?:\[\d+\])?$", symbol.text)[0]) for symbol in symbols)
+        newest = max(int(number[1]) if (number := NUMBER.search(x.text)) else 0 for x in symbols)
         blocks = [*self.around, Around(self.parts[0], self.known, self.weight, self.first)]
         lines, known, *_ = next((b for b in reversed(blocks) if newest >= b.first), blocks[0])
         dtype, texts = symbols[0].dtype, ", ".join(symbol.text for symbol in symbols)

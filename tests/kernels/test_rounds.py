@@ -3,12 +3,13 @@
 import linecache
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
 from gpusim.kernels import rounds
 from gpusim.kernels.cpp import compiler
-from gpusim.kernels.lang import Rng, absolute, clip, cumsum, floor_divide, sum_, to_float, to_int, where, words
+from gpusim.kernels.lang import Rng, absolute, clip, cumsum, entity, floor_divide, sum_, to_float, to_int, where, words
 from gpusim.kernels.lang_native import Code, Lane, Symbol
 from gpusim.kernels.loops import with_bodies
 from gpusim.kernels.respell import respelled
@@ -239,6 +240,16 @@ def left_early(v):
     return (x,)
 
 
+def one_by_one(x):
+    """Each entity of what is given, and of what changes."""
+    total, y = x * 0.0, x
+    for i in range(4):
+        total = total + entity(x, i)[:, None]
+        for j in range(3):
+            y = y * 0.5 + entity(y, j)[:, None] + entity(x, j + 1)[:, None]
+    return sum_(total), sum_(y), entity(y, 1)
+
+
 UNROLLED = (none, indexed, conditional, variable_after, never_of_one_kind, by_blocks, left_early)
 
 
@@ -262,9 +273,23 @@ def test_loops_give_what_tensors_give(function, way, monkeypatch):
 
 
 @each_way
-def test_loops_of_entities_give_what_tensors_give(way, monkeypatch):
+@pytest.mark.parametrize("function", [over_entities, one_by_one], ids=lambda f: f.__name__)
+def test_loops_of_entities_give_what_tensors_give(function, way, monkeypatch):
     monkeypatch.setattr(rounds, "SHORT", 0)
-    same_as_tensors(over_entities, to_float(entities()), way)
+    same_as_tensors(function, to_float(entities()), way)
+
+
+def test_entities_that_a_loop_does_not_change_lie_in_an_array_before_it(monkeypatch):
+    monkeypatch.setattr(rounds, "SHORT", 0)
+    code = Code("v")
+    symbols = np.empty((1, 4), object)
+    for k, name in enumerate("abcd"):
+        symbols[0, k] = Symbol(code, name, "f")
+    respelled(one_by_one)(Lane(symbols))
+    text = "\n".join(code.parts[0])
+    assert text.index("[] = {a, b, c, d};") < text.index("for (")
+    assert text.count("[] = {") == 2  # what changes is filled anew in each round
+    assert text.count("for (") == 2
 
 
 def test_a_loop_stays_one_where_it_can(monkeypatch):

@@ -146,7 +146,20 @@ def int_choices(v):
 
 
 def reductions(x):
-    return any_(x > 1), all_(x > -6), sum_(x), min_(x), max_(x), cumsum(x), sum_(x > 0), cumsum(x > 0), any_(x), all_(x)
+    some = entity(x, 2), entity(x > 1, 0), entity(x + x, 3)
+    return (
+        any_(x > 1),
+        all_(x > -6),
+        sum_(x),
+        min_(x),
+        max_(x),
+        cumsum(x),
+        sum_(x > 0),
+        cumsum(x > 0),
+        any_(x),
+        all_(x),
+        *some,
+    )
 
 
 def helper(x, y):
