@@ -49,7 +49,7 @@ class TensorVectorEnv(gymnasium.vector.VectorEnv[Tensor, Tensor, Tensor]):
         """Raises InputError where this has been closed, ResetNeeded where it was never reset."""
         raise NotImplementedError
 
-    def _masked(self, seed: int | None, options: dict | None, validate: bool) -> Tensor | None:
+    def _masked(self, seed: object, options: dict | None, validate: bool) -> Tensor | None:
         """The mask `[N]` in what `reset` was given; None: all environments are to be reset. `validate`: whether to look at
         its values."""
         if not isinstance(options, dict | None):

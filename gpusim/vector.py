@@ -166,9 +166,7 @@ class VectorEnv(SteppedVectorEnv):
         return Mode(rules, ranges, engine.draws(self.task.step), per_env)
 
     @float32
-    def reset(  # type: ignore[override]
-        self, *, seed: int | Sequence[int] | None = None, options: dict | None = None
-    ) -> tuple[Tensor, dict]:
+    def reset(self, *, seed: int | Sequence[int] | None = None, options: dict | None = None) -> tuple[Tensor, dict]:
         """Begins new episodes: of all environments, or of those in `options["reset_mask"]`.
 
         Args:

@@ -7,7 +7,13 @@ from gpusim.kernels.twin import twin, within
 
 
 def gae_torch(
-    reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, done: Tensor, gamma: float, lam: float
+    reward: Tensor,
+    value: Tensor,
+    next_value: Tensor,
+    terminated: Tensor,
+    done: Tensor,
+    gamma: float | Tensor,
+    lam: float | Tensor,
 ) -> Tensor:
     """Advantages: δ_t = r_t + γ V(s_{t+1}) − V(s_t), A_t = δ_t + γ λ A_{t+1}, each cut where it should be.
 
@@ -18,7 +24,7 @@ def gae_torch(
         next_value: V of the true observation after step t, from before any reset. A truncated step bootstraps from it.
         terminated: a terminated step does not bootstrap.
         done: terminated or truncated; no advantage flows back across it.
-        gamma: discount in [0, 1].
+        gamma: discount in [0, 1]; the specification, not the kernel, takes `[N]` too, as it does for `lam`.
         lam: λ in [0, 1].
 
     Raises:
@@ -34,7 +40,13 @@ def gae_torch(
 
 
 def _check(
-    reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, done: Tensor, gamma: float, lam: float
+    reward: Tensor,
+    value: Tensor,
+    next_value: Tensor,
+    terminated: Tensor,
+    done: Tensor,
+    gamma: float | Tensor,
+    lam: float | Tensor,
 ) -> None:
     tensors = (reward, value, next_value, terminated, done)
     if reward.ndim != 2 or any(x.shape != reward.shape for x in tensors):

@@ -144,7 +144,7 @@ def test_a_circle_is_seen():
     assert circles(sources) == ["a", "b", "c"]
 
 
-ROOMS = {"parts": 0, "folder": 0, "train": 1, "": 2, "bench": 3, "app": 4}  # "": the algorithms
+ROOMS = {"parts": 0, "folder": 0, "train": 1, "": 2, "population": 3, "bench": 3, "app": 4}  # "": the algorithms
 
 
 def room_of(module):

@@ -1,1 +1,1 @@
-"""Thousands of agents in one process: their networks, environments and settings lie side by side, and learn by batched products."""
+"""Thousands of agents in one process: networks, environments and settings side by side, which learn by batched products."""

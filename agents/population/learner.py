@@ -1,9 +1,9 @@
 """A population of PPO agents: the iteration of `gpusim.agents.ppo`, made for all of them at once.
 
 Each agent has weights, environments, a seed and settings of its own, and is what a run of its own with these would be, to
-rounding: networks, statistics and the window of episodes are the modules of a run, called for all by `torch.func.vmap`; the loss
-and the estimates are those of a run; environments draw by the agent's own seed (`gpusim.make(..., vectors=P)`), and so do
-actions; the order of steps comes from what a run on the same device takes it from.
+rounding. Networks, statistics and the window of episodes are the modules of a run, called for all by `torch.func.vmap`; the
+loss and the estimates are those of a run; environments draw by the agent's own seed (`gpusim.make(..., vectors=P)`), and so
+do actions; the order of steps comes from where a run on the same device has it.
 """
 
 import dataclasses
@@ -54,7 +54,8 @@ class Population:
         if config.threads:
             torch.set_num_threads(config.threads)
         self.env = self._environments()
-        self.env.reset(seed=[member.seed for member in members])
+        seeds = [member.seed for member in members]
+        self.env.reset(seed=seeds if len(seeds) > 1 else seeds[0])
         self.device = device = self.env.device
         networks = [
             ppo.PPO.make_network(member, self.task, torch.Generator().manual_seed(member.seed)).to(device)
@@ -79,14 +80,9 @@ class Population:
 
     def _environments(self) -> gpusim.VectorEnv:
         size, config = len(self.members), self.config
-        return gpusim.make(
-            self.task,
-            size * config.num_envs,
-            vectors=size,
-            device=config.device,
-            backend=config.backend,
-            validate=False,
-        )
+        assert isinstance(self.task, gpusim.Env)  # as was checked
+        kwargs = {"device": config.device, "backend": config.backend, "validate": False}
+        return gpusim.make(self.task, size * config.num_envs, vectors=size, **kwargs)
 
     def _settle(self) -> None:
         """What the settings of each are as tensors `[P]`."""
@@ -177,8 +173,7 @@ class Population:
         value_then, next_then = (x.unflatten(1, (steps, -1)).movedim(0, 1).flatten(1) for x in (value, next_value))
         gamma, lam = (self.own[name].repeat_interleave(self.config.num_envs) for name in ("gamma", "lam"))
         reward = self._scaled(rollout.reward, done)
-        advantage: Tensor = gae_torch(reward, value_then, next_then, rollout.terminated, done, gamma, lam)  # type: ignore[arg-type]
-        advantage = self.rows(advantage)
+        advantage = self.rows(gae_torch(reward, value_then, next_then, rollout.terminated, done, gamma, lam))
         sample, log_prob = (self.rows(rollout.extras[name]) for name in ("sample", "log_prob"))
         explained = vmap(explained_variance)(value, advantage)
         return Batch(obs, sample, log_prob, value, advantage, advantage + value), explained
@@ -213,8 +208,10 @@ class Population:
         flat, config = self.network.flat.detach().requires_grad_(), self.config
         outputs = self.network.ask("forward", batch.obs, flat=flat)
 
-        def losses(own: tuple[Tensor, ...], batch: Batch, output: Any) -> Losses:
-            return ppo_loss(Loss(*own, config.clip_value, config.normalize_advantage), batch, *output)  # type: ignore[arg-type]
+        def losses(own: Any, batch: Batch, output: Any) -> Losses:
+            clip, value, entropy = own
+            loss = Loss(clip, value, entropy, config.clip_value, config.normalize_advantage)
+            return ppo_loss(loss, batch, *output)
 
         own = tuple(self.own[name] for name in ("clip", "value_coef", "entropy_coef"))
         found = vmap(losses)(own, batch, outputs)
@@ -231,8 +228,8 @@ class Population:
         return mean.masked_fill(~self.network.flat.isfinite().all(1), torch.nan)
 
     def become(self, rows: Tensor, members: Sequence[ppo.Config]) -> None:
-        """Number i goes on with what number `rows[i]` has learned, by the settings `members[i]`; its seed, its environments and
-        what these have gathered stay its own."""
+        """Number i goes on with what number `rows[i]` has learned, by the settings `members[i]`; its seed, its environments
+        and what these have gathered stay its own."""
         self.members = [dataclasses.replace(m, seed=mine.seed) for m, mine in zip(members, self.members, strict=True)]
         self._learned_of(rows)
         if self.reward_scale:

@@ -109,6 +109,11 @@ def _draws(what: Span | Choice, count: int, generator: torch.Generator) -> list[
     return found
 
 
+def ends(what: Span | Choice) -> list[Any]:
+    """The values between which all others are; of a list, all."""
+    return [what.low, what.high] if isinstance(what, Span) else [_number(value) for value in what.values]
+
+
 def _values(name: str, what: Span | Choice) -> list[Any]:
     if isinstance(what, Choice):
         return [_number(value) for value in what.values]

@@ -31,6 +31,11 @@ class Record:
         self.begun = time.perf_counter()
         self.readings: list[dict[str, Any]] = []  # of each: numbers of all, and arrays `[P]`
 
+    @property
+    def iteration(self) -> int:
+        """Of the last reading; 0 before there is one."""
+        return self.readings[-1]["iteration"] if self.readings else 0
+
     @torch.no_grad()
     def add(self, population: Population, metrics: dict[str, Tensor]) -> dict[str, Any]:
         """A reading after an iteration."""

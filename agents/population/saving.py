@@ -36,8 +36,8 @@ def states(population: Population) -> Iterator[dict[str, Any]]:
 
 
 class PopulationFolder:
-    """`population.json` with what was asked for, `agents.csv` with a line for each, `population.pt` with the state of those that
-    are left, pictures, and below `agents` those that are runs of their own."""
+    """`population.json` has what was asked for, `agents.csv` a line for each, `population.pt` the state of those that are
+    left; there are pictures, and below `agents` those that are runs of their own."""
 
     def __init__(self, path: Path):
         self.path = path

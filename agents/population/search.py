@@ -1,5 +1,5 @@
-"""How a population is chosen from while it learns: by successive halving (Jamieson & Talwalkar, 2016), or by population-based
-training (Jaderberg et al., 2017)."""
+"""How a population is chosen from while it learns: by successive halving (Jamieson & Talwalkar, 2016), or by
+population-based training (Jaderberg et al., 2017)."""
 
 from typing import NamedTuple
 

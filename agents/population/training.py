@@ -7,13 +7,14 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gpusim import checks
 from gpusim.agents import ppo
 from gpusim.agents.parts.gated import CELLS
 from gpusim.agents.population import memory
 from gpusim.agents.population.learner import Population
-from gpusim.agents.population.members import check_varied, drawn, grid
+from gpusim.agents.population.members import check_varied, drawn, ends, grid, made
 from gpusim.agents.population.record import Record
 from gpusim.agents.population.search import Descent, Evolution, halved, rounds_at
 from gpusim.agents.train.environments import describe
@@ -34,8 +35,8 @@ class Search:
     """How many; None: 256, or those of one grid."""
     search: Annotated[str, OneOf(SEARCHES)] = "random"
     """random: each agent's settings are drawn. grid: all combinations. halving: as random, and `rounds` times a share of the
-    worst is given up. pbt: as random, and `rounds` times the worst go on with what the best have learned, by settings near to
-    theirs (population-based training)."""
+    worst is given up. pbt (population-based training): as random, and `rounds` times the worst go on with what the best have
+    learned, by settings near to theirs."""
     rounds: Count = 4
     """How often agents are compared, at equal distances."""
     share: Annotated[float, Range(0.0, 0.5, above=True)] = 0.5
@@ -74,6 +75,9 @@ def check(config: ppo.Config, search: Search, varied: dict[str, Span | Choice]) 
         raise InputError("a population makes its gradients at once: leave accumulate at 1, and take fewer agents.")
     if config.backend not in ("auto", "eager", "compile"):
         raise InputError(f'a population steps by backend "eager" or "compile", not "{config.backend}".')
+    for name, what in varied.items():  # what can never be used is said before anything is drawn
+        for value in ends(what):
+            made(config, {name: value}).check()
     if search.search == "pbt" and not set(varied) - {"seed"}:
         raise InputError("pbt explores settings: vary one, as in --learning-rate log:1e-4..1e-2")
     if search.search == "pbt" and (search.agents or 256) < 2:
@@ -119,21 +123,22 @@ def train(
     evolution = Evolution(varied, search.share / 2, search.factor, checks.later_seed(config.seed, 5))
     choosing = search.search in ("halving", "pbt")
     due = rounds_at(config.iterations, search.rounds) if choosing else []
-    interrupts = Interrupts()
+    interrupts, metrics = Interrupts(), dict[str, Tensor]()
     with handled(interrupts):
         while population.iteration < config.iterations and not interrupts.number:
             metrics = population.iterate()
             interrupts.patient = True
-            last = population.iteration == config.iterations or bool(interrupts.number)
-            if population.iteration in due or population.iteration % config.log_every == 0 or last:
+            if population.iteration in due or population.iteration % config.log_every == 0:
                 tell(record.add(population, metrics), population)
-            if population.iteration in due and not last:
+            if population.iteration in due:
                 if search.search == "pbt":
                     evolution.round(population)
                 else:
                     record.keep(halved(population, 1.0 - search.share))
                 for number, member in zip(record.numbers, population.members, strict=True):
                     everyone[number] = member
+        if record.iteration < population.iteration:
+            tell(record.add(population, metrics), population)
     return Outcome(population, record, everyone, evolution.descents, interrupts.number)
 
 

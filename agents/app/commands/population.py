@@ -125,8 +125,8 @@ class Lines:
         text = f"median {np.median(found):8.2f}  best {found.max():8.2f}" if len(found) else "no episode has ended yet"
         speed = len(population) * reading["steps"] / (now - self.begun)
         console.say(
-            f"{reading['steps']:>11,} / {self.total:,} steps of each  {len(population):,} agents  {text}  {speed:,.0f} steps/s  "
-            f"{max(0, left):,.0f} s left"
+            f"{reading['steps']:>11,} / {self.total:,} steps of each  {len(population):,} agents  {text}  "
+            f"{speed:,.0f} steps/s  {max(0, left):,.0f} s left"
         )
 
 
@@ -146,9 +146,8 @@ def _finish(folder: "PopulationFolder", outcome: "Outcome", search: "Search", va
         console.say(f"drawn: {folder.path / name}")
     lost = sum(row["return"] == "" for row in rows)
     if lost:
-        console.warn(
-            f"{lost:,} of {len(rows):,} agents have no return: no episode of theirs ended, or their weights are no numbers."
-        )
+        why = "no episode of theirs ended, or their weights are no numbers"
+        console.warn(f"{lost:,} of {len(rows):,} agents have no return: {why}.")
     best = [row for row in rows if row["left"] and row["return"] != ""][: search.save]
     for row in best:
         settings = "  ".join(f"{name} {row[name]:.4g}" for name in ("seed", *(n for n in varied if n != "seed")))
