@@ -75,10 +75,11 @@ def wrong(found: Facts) -> str | None:
         )
     major = int(found.built_for.split(".")[0])
     if found.driver[0] < major:
+        known, needed = "{}.{}".format(*found.driver), NEEDED.get(major, "of that CUDA")
         return (
-            f"the host's driver knows CUDA up to {found.driver[0]}.{found.driver[1]}, and torch was built for {found.built_for}: "
-            f"install driver {NEEDED.get(major, 'of that CUDA')} or newer on the host, or build the image with the torch of an "
-            "older CUDA: --build-arg TORCH_INDEX=... names its index, which pytorch.org lists."
+            f"the host's driver knows CUDA up to {known}, and torch was built for {found.built_for}: install driver "
+            f"{needed} or newer on the host, or build the image with the torch of an older CUDA, whose index is told by "
+            "--build-arg TORCH_INDEX=..."
         )
     if not found.gpus:
         return "driver and torch fit, but no GPU answers: look at nvidia-smi on the host, and start with --gpus all."
@@ -92,7 +93,7 @@ def wrong(found: Facts) -> str | None:
 
 
 def runs(capability: str, compiled: tuple[str, ...]) -> bool:
-    """Whether code for one of these runs there: of the same first number and no later, or such as is compiled on the spot."""
+    """Whether code for one of these runs there: of the same first number and no later, or to be compiled on the spot."""
     mine = int(capability.removeprefix("sm_"))
     for kind, number in (x.split("_") for x in compiled):
         least = int(number.rstrip("af"))

@@ -73,7 +73,7 @@ AllowUsers $(id -un)
 SetEnv PATH=$PATH
 Subsystem sftp internal-sftp
 CONFIG
-    /usr/sbin/sshd -D -e -f "$ssh_folder/sshd_config" 2> "$ssh_folder/log" &
+    "${GPUSIM_SSHD:-/usr/sbin/sshd}" -D -e -f "$ssh_folder/sshd_config" 2> "$ssh_folder/log" &
     sleep 0.5
     if ! kill -0 $! 2> /dev/null; then
         refuse "SSH did not start: $(tail -n 1 "$ssh_folder/log")"

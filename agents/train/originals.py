@@ -25,7 +25,7 @@ def original(env_id: str, num_envs: int) -> gymnasium.vector.VectorEnv:
         _imported(PACKAGES[family], name)
     name = bare if name not in gymnasium.registry and bare in gymnasium.registry else name
     try:
-        wrappers = [_flat] if family in PACKAGES else None
+        wrappers: Any = [_flat] if family in PACKAGES else None
         return gymnasium.make_vec(name, num_envs=num_envs, vectorization_mode="sync", wrappers=wrappers)
     except gymnasium.error.Error as error:
         raise InputError(f"Gymnasium has no environment of its own called {env_id}: {error}") from None
