@@ -118,3 +118,15 @@ def constants(source: str) -> dict:
             values = value.elts if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) else [value]
             found |= {n.id: v.value for n, v in zip(names, values, strict=True) if isinstance(v, ast.Constant)}
     return found
+
+
+@pytest.mark.parametrize("algorithm", discovery.algorithms())
+def test_the_page_of_metrics_has_them_all(algorithm, tmp_path):
+    """Of a run of every learner, and what it adds in 16 bits."""
+    kind = discovery.module(algorithm).Config
+    small = {"learning_starts": 64, "batch_size": 16, "total_steps": 256} if hasattr(kind, "learning_starts") else {}
+    small |= {"episode_steps": 8} if hasattr(kind, "episode_steps") else {"num_steps": 8}
+    config = kind(**{"total_steps": 64, "num_envs": 4, "device": "cpu", **small})
+    readings = discovery.module(algorithm).train(config).metrics
+    told = set(re.findall(r"`(\w+)`", PAGES["metrics.md"]))
+    assert set(readings[-1]) - told == set()
