@@ -15,7 +15,14 @@ PEERS = [
     {
         "name": "EnvPool",
         "runs": "C++ threads",
-        "envs": {"CartPole-v1": "{id}", "Acrobot-v1": "{id}", "MountainCar*": "{id}", "Pendulum-v1": "{id}"},
+        "envs": {
+            "CartPole-v1": "{id}",
+            "Acrobot-v1": "{id}",
+            "MountainCar*": "{id}",
+            "Pendulum-v1": "{id}",
+            "Highway/highway*": "{name}",
+            "Highway/parking*": "{name}",
+        },
         "modes": ("step", "bare"),
         "differs": "Steps in float64 and shows float32; a reset takes a step of its own, which is not counted; statistics "
         "are kept in NumPy, by the driver.",

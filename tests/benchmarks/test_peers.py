@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gpusim.envs.classic import CLASSIC
+from gpusim.envs.driving import DRIVING
 from gpusim.envs.minatar import MINATAR
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -131,7 +132,7 @@ def test_a_python_loop_is_measured_with_as_many_as_it_can_hold():
 
 def test_the_drivers_say_what_there_is():
     catalogue = load("catalogue")
-    ours, seen = {env.id for env in (*CLASSIC, *MINATAR)}, set()
+    ours, seen = {env.id for env in (*CLASSIC, *MINATAR, *DRIVING)}, set()
     for peer in catalogue.peers():
         assert set(peer.envs) <= ours, peer.name
         assert peer.venv.requirements.is_file(), peer.name

@@ -1,5 +1,6 @@
 """The highways and the parking place: every frame highway-env's, and what else is promised of them."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,21 @@ import torch
 
 import gpusim
 from gpusim import Uniform
-from gpusim.envs.driving import collision, control, crashes, driven, highway, highway_fast, mobil, parking, traffic
+from gpusim.agents.train.evaluate import evaluate_oracle
+from gpusim.agents.train.originals import original
+from gpusim.envs.driving import (
+    collision,
+    control,
+    crashes,
+    driven,
+    highway,
+    highway_fast,
+    mobil,
+    parking,
+    picture,
+    traffic,
+)
+from gpusim.envs.driving.score import score
 from gpusim.envs.driving.traffic import State
 from gpusim.kernels import launch
 from gpusim.kernels.lang import STREAM_INIT, Rng
@@ -328,11 +343,13 @@ def test_always_slower_never_crashes():
     vec = make(highway_fast.HIGHWAY_FAST, 40)
     vec.reset(seed=0)
     total = torch.zeros(40)
-    for _ in range(30):
+    for _ in range(12):
         _, reward, terminated, _, _ = vec.step(torch.full((40,), 4))
         assert not terminated.any()
         total += reward
-    assert float(total.mean()) == pytest.approx(21.0, abs=0.5)  # 20, 21 or 22 by the lane
+    assert float((total + 18.0 * reward).mean()) == pytest.approx(
+        21.0, abs=0.5
+    )  # of 30 steps: 20, 21 or 22 by the lane
 
 
 # On every backend.
@@ -374,3 +391,72 @@ def test_kernels_compile_for_a_gpu_without_spills(env):
         vec.rollout(2)
     compiled = compile_for(launches[-1], "sm_90")
     assert (compiled.spill_stores, compiled.spill_loads) == (0, 0)
+
+
+# Scores and pictures.
+
+
+def test_a_score_tells_crashes_from_arrivals():
+    vec = make(highway_fast.HIGHWAY_FAST, 40, max_episode_steps=12)
+    slower = score(lambda obs: torch.full((40,), 4), vec, seed=0)
+    faster = score(lambda obs: torch.full((40,), 3), vec, seed=0)
+    assert (slower.lengths == 12).all()
+    assert not slower.crashed.any()
+    assert slower.speed == pytest.approx(20.0, abs=0.5)
+    assert faster.summary()["crashed"] > 0.6
+    assert faster.speed > 25.0
+    assert not faster.arrived.any()
+    assert faster.returns.mean() == pytest.approx(6.0, abs=1.5)
+
+
+def test_a_score_of_a_parking_place():
+    vec = make(parking.PARKING, 12, params={"success_goal_reward": 0.4})
+    ahead = score(lambda obs: torch.tensor([[1.0, 0.0]]).expand(12, 2), vec, seed=0)
+    assert (ahead.crashed | ahead.arrived).all()
+    assert ahead.crashed.any()
+    assert ahead.arrived.any()
+    assert (ahead.returns[ahead.crashed] < -5.0).all()
+
+
+@with_oracle
+def test_a_policy_is_played_in_highway_env():
+    returns = evaluate_oracle(lambda obs: np.full(len(obs), 4), "Highway/highway-fast-v0", 1, 0)
+    assert ((returns > 19.5) & (returns < 23.0)).all()
+    venv = original("Highway/parking-v0", 1)
+    obs, _ = venv.reset(seed=0)
+    assert obs.shape == (1, 12)
+    assert obs.dtype == np.float32
+
+
+def test_highway_env_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "highway_env", None)
+    with pytest.raises(gpusim.InputError, match="pip install highway-env"):
+        original("Highway/highway-v0", 1)
+
+
+@pytest.mark.parametrize("env", ENVS[::2], ids=lambda e: e.id)
+def test_pictures(env):
+    """The ego is green, a wreck red; the same state gives the same picture."""
+    vec = make(env, 2)
+    vec.reset(seed=0)
+    one, two = (gpusim.render(vec, 0, size=None) for _ in range(2))
+    assert (one == two).all()
+    ego = (one == picture.EGO).all(2).sum()
+    assert 200 < ego < 5 * 2 * 36
+    state = vec.get_state()
+    wrecked = torch.ones_like(state.state.crashed)
+    vec.set_state(state._replace(state=state.state._replace(crashed=wrecked)))
+    after = gpusim.render(vec, 0, size=None)
+    assert not (after == picture.EGO).all(2).any()
+    assert (after == picture.WRECK).all(2).sum() >= ego
+
+
+def test_the_road_moves_past_the_ego():
+    vec = make(highway_fast.HIGHWAY_FAST, 1)
+    vec.reset(seed=0)
+    first = gpusim.render(vec, 0, size=None)
+    vec.step(torch.tensor([1]))
+    second = gpusim.render(vec, 0, size=None)
+    rows, columns = (np.nonzero((frame == picture.EGO).all(2)) for frame in (first, second))
+    assert abs(rows[1].mean() - columns[1].mean()) < 2
+    assert (first != second).any()

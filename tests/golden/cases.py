@@ -17,6 +17,8 @@ from gpusim.adapters import from_gymnasium
 from gpusim.envs.classic import CLASSIC
 from gpusim.envs.classic.cartpole import CARTPOLE
 from gpusim.envs.classic.pendulum import PENDULUM
+from gpusim.envs.driving.highway_fast import HIGHWAY_FAST
+from gpusim.envs.driving.parking import PARKING
 from gpusim.envs.minatar import ALL_ACTIONS, GAMES
 from gpusim.envs.minatar.breakout import BREAKOUT
 from gpusim.envs.mujoco import MUJOCO
@@ -52,7 +54,7 @@ def of_eager() -> Iterator[tuple[str, Case]]:
             yield f"eager wrapped {name} {mode}", partial(_wrapped, name, mode)
     for env in ALL_ACTIONS:
         yield f"eager {env.id}", partial(_kept, env, "same_step", 64, 40, "eager")
-    for env in MUJOCO:
+    for env in (*MUJOCO, HIGHWAY_FAST, PARKING):
         yield f"eager {env.id}", partial(_kept, env, "same_step", 8, 6, "eager")
     yield "host", _host
 
@@ -63,7 +65,7 @@ def of_native() -> Iterator[tuple[str, Case]]:
             yield from _all_ways(env, mode, 64, 40, "native")
         for env in (CARTPOLE, DRIFT, DUSK):
             yield f"native {env.id} {mode} drawn parameters", partial(_drawn, env, mode, 64, 40, "native")
-    for env in MUJOCO:
+    for env in (*MUJOCO, PARKING):
         yield f"native {env.id}", partial(_kept, env, "same_step", 64, 40, "native")
 
 
