@@ -116,6 +116,10 @@ class World(NamedTuple):
             return name
         if ":" in name:
             raise InputError(f'the ranks on a machine have a GPU each: say device "cuda", not {name!r}.')
+        if not dist.is_nccl_available():
+            raise InputError(
+                f"sums over GPUs are made by NCCL, which torch {torch.__version__} has not: use device cpu."
+            )
         if self.place >= (count := torch.cuda.device_count()):
             raise InputError(f"rank {self.rank} has no GPU: it is number {self.place + 1} on a machine with {count}.")
         return f"cuda:{self.place}"
