@@ -285,6 +285,7 @@ def test_a_run_becomes_a_file_and_a_card(run, tmp_path, capsys):
     mean = float(evaluate(policy, "CartPole-v1", 20, 1_000_000, "cpu").mean())
     assert card["scores"]["policy"]["mean"] == pytest.approx(mean)
     assert {x["name"] for x in policy_numpy.Policy(out).card["inputs"]} == {"obs"}
+    assert not any(word in out.read_text() for word in ("Infinity", "NaN"))  # which JSON has not
 
 
 def test_the_policy_is_exported_in_float32_though_it_was_trained_in_bf16(run, tmp_path):
@@ -320,7 +321,7 @@ def test_one_that_answers_otherwise_is_refused_and_leaves_nothing(run, tmp_path,
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (["nowhere"], "nowhere"),
+        (["nowhere"], "there is no run folder nowhere"),
         ([], "export needs a run folder: gpusim export runs/..."),
         (["RUN", "--out", "policy.pt"], "policy.pt must end in .onnx, as its format has it."),
         (["RUN", "--out", "/no/such/policy.onnx"], "there is no folder /no/such to write policy.onnx into."),

@@ -71,7 +71,7 @@ def export(
     if precision not in STORED:
         raise InputError(f"precision must be {', '.join(STORED)}, not {precision!r}.")
     checks.positive("episodes", episodes)
-    path = place(run, out, kind)
+    folder, path = RunFolder.open(run), place(run, out, kind)
     policy = load_policy(run, not stochastic, "cpu", trust, tell, precision="tf32x3")
     if policy.threads:
         torch.set_num_threads(policy.threads)
@@ -97,7 +97,7 @@ def export(
             "bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
         }
-        card = facts | card | {"checked": found} | scores | origin(RunFolder.open(run))
+        card = facts | card | {"checked": found} | scores | origin(folder)
         os.replace(draft, path)
     beside = path.with_name(path.name + ".card.json")
     write(beside, dumps(card, indent=2) + "\n")

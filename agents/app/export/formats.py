@@ -1,6 +1,5 @@
 """How the graph of a policy is written, and by what it is run again."""
 
-import json
 import logging
 import operator
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from torch.fx import Node
 
 from gpusim.agents.app.export import policy_numpy, policy_torch
 from gpusim.agents.app.export.program import quiet
+from gpusim.agents.folder.strict_json import dumps
 from gpusim.errors import InputError
 
 Card = dict[str, Any]
@@ -57,7 +57,7 @@ def write_onnx(program: ExportedProgram, path: Path, card: Card) -> None:
             value.shape = onnx_ir.Shape(known["shape"])
     for node in model.graph:
         node.metadata_props.clear()  # stack traces, with paths of this machine
-    model.metadata_props["card"] = json.dumps(card)
+    model.metadata_props["card"] = dumps(card)
     with quiet():
         written.save(path)
 
@@ -77,7 +77,7 @@ def require(*libraries: str) -> None:
 def write_torch(program: ExportedProgram, path: Path, card: Card) -> None:
     """As `torch.export.load` reads it, the card among the extra files."""
     with quiet():
-        torch.export.save(program, path, extra_files={"card.json": json.dumps(card)})
+        torch.export.save(program, path, extra_files={"card.json": dumps(card)})
 
 
 def write_aot(program: ExportedProgram, path: Path, card: Card) -> None:
@@ -86,7 +86,7 @@ def write_aot(program: ExportedProgram, path: Path, card: Card) -> None:
     Raises:
         InputError: there is no compiler.
     """
-    options = {"aot_inductor.metadata": {"card": json.dumps(card)}}
+    options = {"aot_inductor.metadata": {"card": dumps(card)}}
     try:
         with quiet():
             torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=options)
@@ -111,7 +111,7 @@ def run_torch(path: Path) -> Run:
 
 def write_json(program: ExportedProgram, path: Path, card: Card) -> None:
     """As `policy_numpy.Graph` reads it."""
-    path.write_text(json.dumps(listed(program, card)))
+    path.write_text(dumps(listed(program, card)))
 
 
 def listed(program: ExportedProgram, card: Card) -> dict[str, Any]:
@@ -129,7 +129,11 @@ def listed(program: ExportedProgram, card: Card) -> dict[str, Any]:
             operations.append(_operation(node, names))
     return {
         "card": card,
-        "weights": {places[node.name]: _weights(kept[places[node.name]]) for node in needed if node.name in places},
+        "weights": {
+            places[node.name]: _weights(kept[places[node.name]])
+            for node in program.graph.nodes
+            if node in needed and node.name in places
+        },
         "operations": operations,
         "outputs": {x["name"]: names[node.name] for x, node in zip(card["outputs"], outputs, strict=True)},
     }
