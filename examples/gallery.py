@@ -14,11 +14,11 @@ import numpy as np
 import gpusim
 
 
-def frame(name: str, steps: int = 25) -> np.ndarray:
+def frame(name: str, steps: int = 12) -> np.ndarray:
     """`[H, W, 3]` uint8, after some steps by random actions; of 16 environments the one whose episode has lasted longest."""
     env = gpusim.make(name, num_envs=16, device="cpu")
     env.reset(seed=0)
-    env.rollout(steps)
+    env.rollout(steps, transitions=False)
     oldest = int(env.get_state().elapsed.argmax())
     return gpusim.render(env, [oldest])
 
@@ -38,7 +38,7 @@ def main() -> None:
         axis.axis("off")
     for axis, name in zip(axes.flat, names, strict=False):
         axis.imshow(frame(name), aspect="equal")
-        axis.set_title(name, fontsize=9)
+        axis.set_title(name.rpartition("/")[2], fontsize=9)
     plt.savefig(args.out, dpi=100)
 
 
