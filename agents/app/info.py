@@ -40,8 +40,10 @@ def describe(m: Machine) -> list[tuple[str, str]]:
         ("Python", f"{m.python}, {m.system} {m.architecture}"),
         ("CPU", f"{m.processor}, {m.cores} cores{_memory(m.memory_gib)}{threads}"),
         *(("GPU", g) for g in gpus or ["none found"]),
+        *(("GPU links", text) for text in _linked(m)),
         ("NVIDIA driver", m.driver or "none found"),
         ("torch", f"{m.torch} ({_built_for(m)})" if m.torch else "not installed"),
+        ("ranks", _ranks(m)),
         ("triton", m.triton or "not installed"),
         ("C++ compiler", f"{m.cpp_compiler} ({NATIVELY})" if m.cpp_compiler else "none found"),
         ("Gymnasium", m.gymnasium or "not installed"),
@@ -53,6 +55,33 @@ def describe(m: Machine) -> list[tuple[str, str]]:
 
 def _memory(gib: float | None) -> str:
     return f", {gib:.0f} GiB" if gib else ""
+
+
+LINKS = {
+    "NV": "NVLink", "PIX": "one PCIe switch", "PXB": "PCIe switches", "PHB": "the CPU's PCIe bridge",
+    "NODE": "PCIe bridges of one CPU", "SYS": "two CPUs",
+}  # fmt: skip
+
+
+def _linked(m: Machine) -> list[str]:
+    """How the GPUs are linked, a line for each kind of way."""
+    kinds: dict[str, list[str]] = {}
+    for a, b, way in m.links:
+        kinds.setdefault(way, []).append(f"{a}–{b}")
+    return [f"{way} ({_way(way)}) between {', '.join(pairs)}" for way, pairs in kinds.items()]
+
+
+def _way(name: str) -> str:
+    kind = re.sub(r"\d+$", "", name)
+    return LINKS.get(kind, "as nvidia-smi calls it")
+
+
+def _ranks(m: Machine) -> str:
+    """What adds up between the processes that torchrun starts."""
+    if not m.torch:
+        return "none"
+    gpus = f"NCCL {m.nccl} between GPUs" if m.nccl else "no NCCL in this torch, so that GPUs cannot share a run"
+    return f"{'gloo between CPUs' if m.gloo else 'no gloo in this torch'}, {gpus}"
 
 
 def _built_for(m: Machine) -> str:

@@ -55,6 +55,9 @@ class Machine:
     device_files: bool = False  # whether /dev/nvidia0 or the like (WSL: /dev/dxg) can be seen
     visible_devices: str | None = None  # CUDA_VISIBLE_DEVICES
     gpus: tuple[Gpu, ...] = ()
+    links: tuple[tuple[int, int, str], ...] = ()  # (GPU, GPU, what nvidia-smi calls the way between them)
+    nccl: str | None = None  # the version that torch brings
+    gloo: bool = False
     c_compiler: str | None = None
     cpp_compiler: str | None = None
     wants: tuple[tuple[str, str, str], ...] = ()  # (who, package, range): what gpusim and torch ask of packages
@@ -87,6 +90,7 @@ def probe() -> Machine:
         cpp_compiler=_try(_cpp_compiler),
         wants=(*_wants("gpusim", ("torch", "triton", "gymnasium")), *_wants("torch", ("triton",))),
         declined=_try(_refusals) or (),
+        links=_try(_links) or () if len(gpus) > 1 else (),
         **{"gpus": gpus, **torch},
     )
 
@@ -107,6 +111,8 @@ def _torch_facts() -> dict:
         sees = bool(_try(torch.cuda.is_available))
         gpus = _try(lambda: tuple(_gpu(i) for i in range(torch.cuda.device_count()))) if sees else None
     return {
+        "gloo": bool(_try(torch.distributed.is_gloo_available)),
+        "nccl": _try(lambda: ".".join(map(str, torch.cuda.nccl.version()))) if _try(_has_nccl) else None,
         "torch": torch.__version__,
         "torch_threads": _try(torch.get_num_threads),
         "torch_cuda": torch.version.cuda,
@@ -116,6 +122,24 @@ def _torch_facts() -> dict:
         "torch_says": str(caught[0].message).split("\n")[0] if caught else None,
         **({"gpus": gpus} if gpus else {}),
     }
+
+
+def _has_nccl() -> bool:
+    import torch
+
+    return torch.distributed.is_nccl_available()
+
+
+def _links() -> tuple[tuple[int, int, str], ...]:
+    asked = subprocess.run(["nvidia-smi", "topo", "-m"], capture_output=True, text=True, timeout=20)
+    return links_of(asked.stdout)
+
+
+def links_of(table: str) -> tuple[tuple[int, int, str], ...]:
+    """Each two GPUs and what is between them, of the table that `nvidia-smi topo -m` prints."""
+    rows = [line.split() for line in re.sub(r"\x1b\[[\d;]*m", "", table).splitlines()]
+    ways = {int(row[0][3:]): row[1:] for row in rows if row and re.fullmatch(r"GPU\d+", row[0]) and "X" in row}
+    return tuple((a, b, ways[a][b]) for a in ways for b in ways if a < b)
 
 
 def _gpu(index: int) -> Gpu:

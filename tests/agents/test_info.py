@@ -211,3 +211,32 @@ def test_it_prints_plain_lines_where_there_is_no_terminal():
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert printed.startswith("gpusim")
     assert "\x1b" not in printed
+
+
+TOPOLOGY = """\
+\x1b[4m\tGPU0\tGPU1\tGPU2\tNIC0\tCPU Affinity\x1b[0m
+GPU0\t X \tNV18\tSYS\tPIX\t0-31
+GPU1\tNV18\t X \tSYS\tPXB\t0-31
+GPU2\tSYS\tSYS\t X \tSYS\t32-63
+NIC0\tPIX\tPXB\tSYS\t X
+
+Legend:
+  X    = Self
+"""
+
+
+def test_links_are_read_and_told():
+    links = machine.links_of(TOPOLOGY)
+    assert links == ((0, 1, "NV18"), (0, 2, "SYS"), (1, 2, "SYS"))
+    assert machine.links_of("no devices") == ()
+    facts = info.describe(dataclasses.replace(GPU_BOX, gpus=(H100,) * 3, links=links, nccl="2.29.7", gloo=True))
+    assert [name for name, _ in facts].count("GPU") == 3
+    told = [value for name, value in facts if name == "GPU links"]
+    assert told == ["NV18 (NVLink) between 0–1", "SYS (two CPUs) between 0–2, 1–2"]
+    assert dict(facts)["ranks"] == "gloo between CPUs, NCCL 2.29.7 between GPUs"
+
+
+def test_what_adds_up_between_ranks_is_told():
+    assert dict(info.describe(dataclasses.replace(CPU_BOX, gloo=True)))["ranks"].startswith(
+        "gloo between CPUs, no NCCL"
+    )
