@@ -177,8 +177,12 @@ def noted_run() -> str | None:
 
 
 def _check_alike(world: World, command: Sequence[str]) -> None:
-    """Raises InputError where ranks were told to do different things, or are of different versions."""
-    mine = {"gpusim": __version__, "torch": torch.__version__, "command": list(command)}
+    """Raises InputError where ranks were told to do different things, or are of different versions.
+
+    What to do counts for the first processes alone: of those that go on with their run, some may be told to train, and some,
+    on a machine that was started again, to resume.
+    """
+    mine = {"gpusim": __version__, "torch": torch.__version__, "command": [] if noted_run() else list(command)}
     first, *others = world.said(mine)
     for rank, other in enumerate(others, 1):
         if differ := difference(first, other):
