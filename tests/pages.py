@@ -110,6 +110,10 @@ def understood(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         return all(word in TARGETS or "=" in word for word in arguments)
     if called == "pip":
         return all(e in EXTRAS for word in arguments for e in re.findall(r"^\.\[(.*)\]$", word) for e in e.split(","))
+    if called == "torchrun":
+        if "gpusim.agents" not in arguments:
+            return arguments[-1].endswith(".py")
+        return parsed(arguments[arguments.index("gpusim.agents") + 1 :], monkeypatch, capsys)
     if called == "python":
         file = ROOT / arguments[0]
         return "/" not in arguments[0] or (file.is_file() and flags(arguments) <= fields(file.read_text()))

@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from gymnasium.spaces import Box, Discrete
 import gpusim
 from gpusim.kernels.gae import gae_torch
 from gpusim.kernels.lang import Lane, uniform4
+from tests.pages import parsed
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 MASSIVE = [sys.executable, str(EXAMPLES / "massively_parallel.py"), "--device", "cpu"]
@@ -197,3 +199,13 @@ def test_single_file_ppo_refuses_bad_input_by_a_sentence(command, args, sentence
     assert (code, out) == (1, "")
     assert err.startswith(sentence)
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("recipe", ["slurm.sh", "kubernetes.yaml"])
+def test_a_recipe_names_commands_that_there_are(recipe, monkeypatch, capsys):
+    """What torchrun is to start, with the script's own variables in it."""
+    found = re.findall(r"COMMAND=\((.*)\)", (EXAMPLES / "cluster" / recipe).read_text())
+    commands = [shlex.split(words) for words in found]
+    assert [words[0] for words in commands] == ["resume", "train"]
+    for words in commands:
+        assert parsed(words, monkeypatch, capsys)

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from gpusim.agents.parts.world import ALONE, World, enter
-from gpusim.agents.train.signals import exit_code
+from gpusim.agents.train.signals import end, exit_code
 from gpusim.errors import InputError
 from gpusim.version import __version__
 
@@ -72,6 +72,7 @@ def joined(command: Sequence[str] = ()) -> Iterator[World]:
         _check_alike(world, command)
         yield world
     except BaseException as error:
+        end()  # torchrun sends a signal to the others, one that they know of already
         if isinstance(error, InputError):
             lasting.set(REFUSED, "")
         if store and _spoken(store):

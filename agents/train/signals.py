@@ -57,6 +57,15 @@ def handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
             signal.signal(number, old)
 
 
+_ending = [False]
+
+
 def raised(number: int, frame: Any) -> None:
     """The handler that waits for nothing."""
-    raise Stopped(number)
+    if not _ending[0]:
+        raise Stopped(number)
+
+
+def end() -> None:
+    """From here on `raised` raises nothing, as this process ends anyway."""
+    _ending[0] = True
