@@ -1,11 +1,13 @@
 """Runs in the background: started, listed, followed, stopped, and told when they are no longer there."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -59,24 +61,15 @@ def test_a_lock_says_who_holds_it_and_lets_itself_be_looked_at(tmp_path):
 
 
 def test_whoever_only_looks_keeps_nobody_out(tmp_path):
-    import threading
-
-    path, over = tmp_path / "lock", threading.Event()
+    path = tmp_path / "lock"
     path.touch()
-
-    def looking():
-        while not over.is_set():
-            look(path)
-
-    thread = threading.Thread(target=looking)
-    thread.start()
-    try:
-        for _ in range(50):
-            with locked(path, "it"):
-                pass
-    finally:
-        over.set()
-        thread.join()
+    with open(path) as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        over = threading.Timer(0.05, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        over.start()
+        with locked(path, "it"):
+            assert look(path).now
+        over.join()
 
 
 # ----------------------------------------------------------------------------------------------------------- status

@@ -61,12 +61,18 @@ def test_memory_that_grows(name):
     assert ("32 GiB are full in" in sentence) == (name == "process_memory_gib")
 
 
+def test_memory_that_grows_after_a_beginning_that_took_more():
+    memory = np.where(np.arange(P) < 25, 5.0, np.linspace(1, 2, P))
+    assert "Memory grows" in memory_grows(Run(readings(process_memory_gib=memory)))
+
+
 @pytest.mark.parametrize(
     "memory",
     [
         np.minimum(np.linspace(0, 6, P), 1.0) + 1,  # a warm-up
         1 + 0.3 * (np.arange(P) % 10) / 10,  # what is let go again
         np.linspace(1, 1.001, P),
+        1 + np.linspace(0, 0.2, P) + noise(0.3),  # what sways more than it grows
         np.where(np.arange(P) < 80, 1.0, 1.5),  # a step, as of a closing evaluation
     ],
 )
