@@ -23,7 +23,7 @@ ifndef TWO_AT_ONCE
 .NOTPARALLEL:
 endif
 .DELETE_ON_ERROR:
-.PHONY: help train test test-all notebooks lint kills fuzz docs kernel-report gpu gpu-cache gpu-kernel-report report peers trainers test-trainers results readme \
+.PHONY: help train test test-all ray notebooks lint kills fuzz docs kernel-report gpu gpu-cache gpu-kernel-report report peers trainers test-trainers results readme \
   clean FORCE
 
 help:  ## what can be made
@@ -92,6 +92,9 @@ results: $(VENV)/dev  ## the tables of scores of README.md (takes long)
 	$(BIN)/python benchmarks/ten_seeds.py
 	$(BIN)/python benchmarks/remembering.py
 	$(BIN)/python benchmarks/write_report.py
+
+ray: benchmarks/trainers/.venv-rllib/done  ## a search over settings by Ray Tune, small, in a virtual environment of its own
+	PYTHONPATH=$(CURDIR) OMP_NUM_THREADS=1 benchmarks/trainers/.venv-rllib/bin/python examples/ray_tune.py
 
 notebooks: $(VENV)/dev  ## run the notebooks and store what they show
 	desk=$$(mktemp -d) && cp examples/*.ipynb $$desk && cd $$desk && export OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" && \
