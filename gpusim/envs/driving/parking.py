@@ -114,7 +114,7 @@ def beside_walls(s: State) -> State:
 def wall(s: State, x, y, cos_w, sin_w, half, diagonal) -> Contact:
     one = ones_like(s.x)
     cos_h, sin_h, way = cos(s.heading), sin(s.heading), s.speed * DT
-    pair = Pair(x - s.x, y - s.y, way * cos_h, way * sin_h, cos_h, sin_h, one * cos_w, one * sin_w)
+    pair = Pair(-(s.x - x), -(s.y - y), way * cos_h, way * sin_h, cos_h, sin_h, one * cos_w, one * sin_w)
     return contact(pair, way + 0.5 * (DIAGONAL + diagonal), 0.5 * LENGTH, 0.5 * WIDTH, half, 0.5 * THICK)
 
 
