@@ -56,7 +56,8 @@ def beginning(config: Config, world: World) -> dict[str, Any]:
 
 
 def cost(config: Config, world: World) -> dict[str, float]:
-    """Milliseconds of an iteration in which every rank has as many environments as `config` names, and of its sums."""
+    """Milliseconds of an iteration in which every rank has as many environments as `config` names, of its sums, in which is
+    what a rank waits for others, and of a sum of gradients alone."""
     learner, spent = PPO(replace(config, num_envs=config.num_envs * world.size)), 0.0
     reduce = dist.all_reduce
 
@@ -76,13 +77,19 @@ def cost(config: Config, world: World) -> dict[str, float]:
         iterations.append(time.perf_counter() - start)
         sums.append(spent)
     dist.all_reduce = reduce
-    fast = int(np.argmin(iterations))
+    fast, gradient, alone = int(np.argmin(iterations)), learner.optimizer.grad.clone(), []
+    for _ in range(2000):
+        start = time.perf_counter()
+        world.mean_(gradient)
+        alone.append(time.perf_counter() - start)
     return {
         "steps": learner.config.steps_per_iteration,
         "median_ms": 1e3 * float(np.median(iterations)),
         "median_sums_ms": 1e3 * float(np.median(sums)),
         "least_ms": 1e3 * iterations[fast],
         "least_sums_ms": 1e3 * sums[fast],
+        "gradient": gradient.numel(),
+        "gradient_sum_ms": 1e3 * min(alone) if world.size > 1 else 0.0,
     }
 
 

@@ -71,15 +71,16 @@ def measured(env: str, size: int) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> list[str]:
     lines = [
         "| environment | processes | first rollout | weights after an iteration differ by | iteration [ms] | sums [ms] "
-        "| steps/s | of linear |",
-        "|---|---:|---|---:|---:|---:|---:|---:|",
+        "| one sum alone [ms] | steps/s | of linear |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
     for row in result["rows"]:
         alone = next(other for other in result["rows"] if other["env"] == row["env"])
         speed, single = (x["cost"]["steps"] / x["cost"]["least_ms"] for x in (row, alone))
         lines.append(
             f"| {row['env']} | {row['ranks']} | {'the same' if row['same_rollout'] else 'differs'} | {row['distance']:.1e} "
-            f"| {row['cost']['least_ms']:.1f} | {row['cost']['least_sums_ms']:.1f} | {1e3 * speed:,.0f} "
+            f"| {row['cost']['least_ms']:.1f} | {row['cost']['least_sums_ms']:.1f} "
+            f"| {row['cost']['gradient_sum_ms']:.2f} | {1e3 * speed:,.0f} "
             f"| {speed / single / row['ranks']:.0%} |"
         )
     return [

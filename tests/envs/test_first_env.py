@@ -7,9 +7,11 @@ import torch
 
 import gpusim
 from gpusim import InputError, Uniform
+from gpusim.adapters import gymnasium_host
 from gpusim.envs.classic import CLASSIC
 from gpusim.envs.classic.pendulum import PENDULUM
 from gpusim.envs.minatar import GAMES
+from gpusim.host import HostVectorEnv
 from gpusim.sim.stateful import SimulatorVectorEnv
 from gpusim.tree import tree_map
 from tests import interpreter
@@ -100,3 +102,13 @@ def test_what_is_no_number_of_an_environment_is_refused(first):
     with pytest.raises(InputError, match="first_env must be a whole number"):
         gpusim.make("CartPole-v1", 5, device="cpu", first_env=first)
     assert gpusim.make("CartPole-v1", 5, device="cpu", first_env=2**31 - 5).reset(seed=0)[0].shape == (5, 4)
+
+
+def test_environments_on_the_host_are_too():
+    task = gymnasium_host.host_env("CartPole-v1")
+    few, many = HostVectorEnv(task, 3, device="cpu", first_env=2), HostVectorEnv(task, 6, device="cpu")
+    for vec in (few, many):
+        vec.reset(seed=7)
+    some, whole = few.rollout(30), many.rollout(30)
+    for name in ("obs", "action", "reward", "terminated", "next_obs"):
+        assert torch.equal(getattr(some, name), getattr(whole, name)[:, 2:5]), name
