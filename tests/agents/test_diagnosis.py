@@ -72,7 +72,7 @@ def test_memory_that_grows_after_a_beginning_that_took_more():
         np.minimum(np.linspace(0, 6, P), 1.0) + 1,  # a warm-up
         1 + 0.3 * (np.arange(P) % 10) / 10,  # what is let go again
         np.linspace(1, 1.001, P),
-        1 + np.linspace(0, 0.2, P) + noise(0.3),  # what sways more than it grows
+        1 + np.linspace(0, 0.3, P) + 0.5 * (np.arange(P) % 2),  # what sways more than it grows
         np.where(np.arange(P) < 80, 1.0, 1.5),  # a step, as of a closing evaluation
     ],
 )
