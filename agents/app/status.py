@@ -8,6 +8,7 @@ from typing import Any
 
 from gpusim import source
 from gpusim.agents.app.display import clock
+from gpusim.agents.app.driving import resume_command
 from gpusim.agents.folder import sessions
 from gpusim.agents.folder.files import read_json
 from gpusim.agents.folder.lock import Holder
@@ -34,6 +35,7 @@ class Status:
     written: float  # when the newest reading came, or the folder, in seconds since 1970
     kept: int  # the step of the newest checkpoint
     why: str | None  # the sentence that a run ended by
+    way: str  # the command that goes on with it
 
     @property
     def running(self) -> bool:
@@ -46,11 +48,11 @@ class Status:
 
     def ended(self, told: bool = False) -> str:
         """A sentence about a run that does not run; `told`: the number that was none is told of elsewhere."""
-        way = f"`gpusim resume {self.path}`"
+        way = f"`{self.way}`"
         at = f"step {self.steps:,} of {self.total:,}, {clock(max(0.0, time.time() - self.written))} ago"
         match self.state:
             case "complete":
-                return f"it is complete, since {at}: {way} --total-steps makes more of it."
+                return f"it is complete, since {at}: `{self.way} --total-steps ...` makes more of it."
             case "killed":
                 return f"{self.by} was killed at {at}: {way} goes on from step {self.kept:,}."
             case "not finite":
@@ -98,6 +100,7 @@ def status(path: Path, folder: RunFolder | None = None) -> Status:
         float(reading.get("time", 0)) or (path / "config.json").stat().st_mtime,
         folder.newest_iteration() * folder.config.steps_per_iteration,
         stopped or (None if held.now or whole else _last_words(path)),
+        resume_command(folder),
     )
 
 

@@ -36,7 +36,7 @@ class Monitor:
     """Looks from `start` to `stop`."""
 
     def __init__(self, device: torch.device):
-        self.device = device
+        self.device, self.uuid = device, _uuid(device)
         self.looks = deque[dict[str, float]](maxlen=1000)
         self.taken = time.monotonic()
         self._over = threading.Event()
@@ -62,9 +62,9 @@ class Monitor:
         return {name: float(f"{sum(values) / len(values):.6g}") for name, values in found.items() if values}
 
     def _watch(self) -> None:
-        nvml, machine, process, uuid = Nvml(), Machine(), Process(), _uuid(self.device)
+        nvml, machine, process = Nvml(), Machine(), Process()
         while not self._over.wait(PERIOD):
-            self.looks.append(figures(nvml, machine, process, self.device, uuid))
+            self.looks.append(figures(nvml, machine, process, self.device, self.uuid))
         nvml.close()
 
 

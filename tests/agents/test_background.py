@@ -79,7 +79,7 @@ def test_a_folder_tells_how_its_run_stands(run):
     found = status(run)
     assert (found.state, found.steps, found.total) == ("complete", 1280, 1280)
     assert found.device.startswith("cpu, ")
-    assert "--total-steps makes more of it" in found.ended()
+    assert f"`gpusim resume {run} --total-steps ...` makes more of it" in found.ended()
     (run / "result.json").unlink()
     assert status(run).state == "stopped"
     (run / LOCK).write_text("process 12345 on somewhere")
@@ -247,4 +247,6 @@ def test_a_run_that_ends_at_once_says_why(tmp_path, capsys):
     )
     assert train(tmp_path / "run", "--detach", env=f"{tmp_path / 'mine.py'}:Mine-v0") == 2
     assert "broken by now" in capsys.readouterr().out
-    assert status(tmp_path / "run").state == "not begun"
+    found = status(tmp_path / "run")
+    assert found.state == "not begun"
+    assert f"`gpusim resume {tmp_path / 'run'} --trust` begins it" in found.ended()
