@@ -17,7 +17,8 @@ from gpusim.errors import InputError
 from gpusim.tree import tensors
 
 NEAR = 1e-6  # of the largest number that is compared, or of 1 where that is less
-ROUNDINGS = 2.0  # so many times what float32 itself rounds may be between them, where that is more
+ROUNDINGS = 2.0  # so many times what float32 itself rounds may be between them, where that is more ...
+MOST = 1e-4  # ... but no more than this
 OBSERVATIONS = 1_000
 ENVS = 8
 BATCHES = (1, 7, OBSERVATIONS - 8)  # any number of environments at once is to be right
@@ -125,7 +126,7 @@ def compare(run: Run, known: Asked, acting: Acting, rounded: float = 0.0) -> flo
 
 def allowed(rounded: float) -> float:
     """The difference that may be, where float32 rounds so much."""
-    return max(NEAR, ROUNDINGS * rounded)
+    return max(NEAR, min(ROUNDINGS * rounded, MOST))
 
 
 def _differ(found: Arrays, wanted: Arrays, inputs: Arrays, acting: Acting) -> float:
