@@ -3,7 +3,7 @@
     python benchmarks/populations.py [--agents 256] [--runs 8] [--rounds 5]
 
 Start-up is left out on both sides: each has made some iterations before. A round is iterations of the population, then of
-each of `runs` runs; the runs' time is scaled up to as many as there are agents. Least and median of the rounds are told.
+each of `runs` runs; the runs' time is scaled up to as many as there are agents. Of the rounds least and median are told.
 Both have one CPU thread, as is fastest for a run's small networks, and are told by the seconds of that thread, which other
 programs of the machine change less than those of the clock; on a GPU it is the clock.
 """

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -135,10 +135,3 @@ def _number(text: str) -> Any:
         except ValueError:
             continue
     return text
-
-
-def differing(members: Sequence[ppo.Config]) -> Iterator[str]:
-    """The settings in which they are not all alike."""
-    for name in ("seed", *OWN):
-        if len({getattr(member, name) for member in members}) > 1:
-            yield name

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gpusim.agents import ppo
-from gpusim.agents.folder.files import read_json, write
+from gpusim.agents.folder.files import write
 from gpusim.agents.folder.strict_json import dumps
 from gpusim.agents.population.learner import Population
 from gpusim.agents.train.evaluate import closing
@@ -117,6 +117,3 @@ class PopulationFolder:
             raise InputError(f"{self.path} is incomplete: it has no {STATE}.") from None
         except Exception:
             raise InputError(f"{self.path / STATE} is damaged.") from None
-
-    def content(self) -> dict[str, Any]:
-        return read_json(self.path / CONTENT, "what a population is")

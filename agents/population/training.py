@@ -18,7 +18,7 @@ from gpusim.agents.population.members import check_varied, drawn, ends, grid, ma
 from gpusim.agents.population.record import Record
 from gpusim.agents.population.search import Descent, Evolution, halved, rounds_at
 from gpusim.agents.train.environments import describe
-from gpusim.agents.train.ranges import Count, OneOf, Range, check_fields
+from gpusim.agents.train.ranges import Count, Natural, OneOf, Range, check_fields
 from gpusim.agents.train.signals import Interrupts, handled
 from gpusim.agents.train.vary import Choice, Span
 from gpusim.env import Env
@@ -43,7 +43,7 @@ class Search:
     """Of the agents, that are given up in a round of halving; half of it is what pbt replaces."""
     factor: Annotated[float, Range(1.0, 100.0, above=True)] = 1.25
     """By which pbt multiplies or divides settings."""
-    save: int = 1
+    save: Natural = 1
     """The best so many become folders of runs at the end; any other later by --agent."""
 
 

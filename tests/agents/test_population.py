@@ -74,7 +74,7 @@ def assert_same(many, p, run):
 
 @needs_compiler
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, 4])
 def test_each_is_a_run_of_its_own(count, changes):
     base, own = members(count, **changes)
     many, runs = Population(base, own), [ppo.PPO(member) for member in own]
@@ -346,7 +346,8 @@ def test_an_agent_is_saved_as_a_run_that_goes_on_like_one(tmp_path, capsys):
     ended = RunFolder.open(run)
     again = make_learner("ppo", ended.config)
     ended.restore(again)
-    close(again.optimizer.flat, whole.optimizer.flat, 1e-3)
+    close(again.optimizer.flat, whole.optimizer.flat)
+    assert torch.equal(again.generator.get_state(), whole.generator.get_state())
     assert [reading["iteration"] for reading in ended.metrics()] == list(range(1, 21))
     alone = RunFolder.open(tmp_path / "alone").metrics()
     assert [reading["return"] for reading in ended.metrics()] == pytest.approx(
@@ -358,6 +359,7 @@ def test_an_agent_is_saved_as_a_run_that_goes_on_like_one(tmp_path, capsys):
         folder.save(7)
 
 
+@pytest.mark.slow
 def test_the_command_leaves_a_folder_with_pictures_and_the_best(tmp_path, capsys):
     path = tmp_path / "many"
     way = ["--agents", "6", "--total-steps", "2560", "--run-dir", path, "--save", "2"]
