@@ -45,7 +45,12 @@ def beginning(config: Config, world: World) -> dict[str, Any]:
     """The digest of the first rollout of all environments, and the weights after one iteration."""
     learner, first = PPO(config), list[Rollout]()
     collect = learner.collect
-    learner.collect = lambda steps: first.append(collect(steps)) or first[-1]  # type: ignore[method-assign,func-returns-value]
+
+    def kept(num_steps: int) -> Rollout:
+        first.append(collect(num_steps))
+        return first[-1]
+
+    learner.collect = kept  # type: ignore[method-assign]
     learner.iterate()
     found = hashlib.sha256()
     for name in ("obs", "action", "reward", "terminated", "truncated"):
