@@ -36,6 +36,15 @@ class Noted(Observer):
         """None is kept."""
 
 
+class Remembering(PPO):
+    rollout: Rollout  # the first
+
+    def collect(self, num_steps: int) -> Rollout:
+        found = super().collect(num_steps)
+        self.rollout = getattr(self, "rollout", found)
+        return found
+
+
 def settings(env: str, total_steps: int) -> Config:
     config: Config = preset("ppo", env, device="cpu", total_steps=total_steps)
     return replace(config, shards=8)
@@ -43,18 +52,11 @@ def settings(env: str, total_steps: int) -> Config:
 
 def beginning(config: Config, world: World) -> dict[str, Any]:
     """The digest of the first rollout of all environments, and the weights after one iteration."""
-    learner, first = PPO(config), list[Rollout]()
-    collect = learner.collect
-
-    def kept(num_steps: int) -> Rollout:
-        first.append(collect(num_steps))
-        return first[-1]
-
-    learner.collect = kept  # type: ignore[method-assign]
+    learner = Remembering(config)
     learner.iterate()
     found = hashlib.sha256()
     for name in ("obs", "action", "reward", "terminated", "truncated"):
-        x = getattr(first[0], name)
+        x = getattr(learner.rollout, name)
         each = x.unsqueeze(0) if world.alone else world.gathered(x)
         found.update(each.movedim(0, 1).flatten(1, 2).contiguous().numpy().tobytes())
     return {"digest": found.hexdigest(), "weights": torch.cat(learner.weights()).tolist()}
