@@ -38,8 +38,9 @@ def drive(learner: "Learner", folder: "RunFolder", seconds: float) -> int:
     from gpusim.agents.train.loop import run
 
     env, config = learner.env, learner.config
+    among = "" if learner.world.alone else f" on {learner.world.size} ranks"
     console.say(
-        f"{remark(env)}{learner.task.id}: {config.num_envs} environments, {env.backend} on {env.device}, "
+        f"{remark(env)}{learner.task.id}: {config.num_envs} environments{among}, {env.backend} on {env.device}, "
         f"learning by {learner.path}; run folder {folder.path}"
     )
     try:

@@ -1,4 +1,4 @@
-"""Runs a function on several ranks at once, each a process of its own, connected by gloo; and such functions."""
+"""Runs a function on several ranks at once, each a process of its own, connected by gloo (and NCCL); and such functions."""
 
 import datetime
 import multiprocessing
@@ -15,7 +15,7 @@ from gpusim.agents.parts.world import ALONE, World, enter
 from gpusim.agents.train.discovery import learner_class, module
 from gpusim.agents.train.loop import Observer, Reading, run
 
-TIMEOUT = datetime.timedelta(seconds=20)
+TIMEOUT = datetime.timedelta(seconds=60)
 SMALL = {"num_envs": 16, "hidden": (16, 16), "device": "cpu", "seed": 3}
 
 
@@ -54,7 +54,8 @@ def _rank(rank, size, folder, function, args):
 @contextmanager
 def _connected(rank, size, folder):
     meeting = f"file://{folder}/meeting"
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size, timeout=TIMEOUT)
+    engine = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(engine, init_method=meeting, rank=rank, world_size=size, timeout=TIMEOUT)
     leave = enter(World(rank, size, rank, True))
     try:
         yield
