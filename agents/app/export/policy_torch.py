@@ -7,7 +7,6 @@ A line is a batch of observations, as a list; the answer is the list of their ac
 
 import json
 import sys
-import warnings
 from typing import Any
 
 import torch
@@ -54,7 +53,6 @@ class Policy:
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore", "Failed to initialize NumPy")  # which torch does without
     policy = Policy(sys.argv[1])
     for line in sys.stdin:
         print(json.dumps(policy(json.loads(line)).tolist()), flush=True)
