@@ -60,13 +60,8 @@ def grid(config: ppo.Config, varied: dict[str, Span | Choice], agents: int | Non
         )
     if "seed" in lists and count > size:
         raise InputError(f"a grid over seeds has {size} agents, not {count}: leave --agents out.")
-    seeds = {} if "seed" in lists else {"seed": 0}
-    again = (
-        combination | {k: later_seed(config.seed, r) for k in seeds}
-        for r in range(count // size)
-        for combination in combinations
-    )
-    return [made(config, values) for values in again]
+    seeds = [{} if "seed" in lists else {"seed": later_seed(config.seed, time)} for time in range(count // size)]
+    return [made(config, combination | seed) for seed in seeds for combination in combinations]
 
 
 def made(config: ppo.Config, values: dict[str, Any]) -> ppo.Config:
