@@ -58,14 +58,13 @@ class Population:
         self.env.reset(seed=seeds if len(seeds) > 1 else seeds[0])
         self.device = device = self.env.device
         networks = [
-            ppo.PPO.make_network(member, self.task, torch.Generator().manual_seed(member.seed)).to(device)
-            for member in members
+            ppo.PPO.make_network(member, self.task, torch.Generator().manual_seed(member.seed)) for member in members
         ]
-        self.network = StackedNetwork(networks)
-        self.example: Any = networks[0]
-        self.window = Stacked([EpisodeWindow(max(100, config.num_envs)).to(device)] * len(members))
-        scales = [Scale(config.num_envs, 0.0).to(device)] * len(members)
-        self.reward_scale = Stacked(scales) if config.normalize_reward else None
+        self.network = StackedNetwork(networks, device)
+        self.example: Any = networks[0].to(device)
+        self.window = Stacked([EpisodeWindow(max(100, config.num_envs))] * len(members), device)
+        scales = [Scale(config.num_envs, 0.0)] * len(members)
+        self.reward_scale = Stacked(scales, device) if config.normalize_reward else None
         self._settle()
         self.adam = StackedAdam(self.network.flat, self.own["max_grad_norm"])
         self.orders = Orders(self.seeds, device)

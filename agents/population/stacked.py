@@ -25,12 +25,14 @@ class Stacked:
 
     Args:
         modules: each like the first, but for the values of its tensors.
+        device: where the tensors go, all at once.
     """
 
-    def __init__(self, modules: Sequence[nn.Module]):
+    def __init__(self, modules: Sequence[nn.Module], device: torch.device):
         self.call = _Call(modules[0])
         states = [module.state_dict(keep_vars=True) for module in modules]
-        self.tensors = {name: torch.stack([state[name].detach() for state in states]) for name in states[0]}
+        names = list(states[0])
+        self.tensors = {name: torch.stack([state[name].detach() for state in states]).to(device) for name in names}
 
     def __call__(self, method: str, *args: Tensor, tensors: dict[str, Tensor] | None = None) -> Any:
         """What `module.method(*args)` gives for each, its arguments and what is returned `[P, ...]`.
@@ -59,8 +61,8 @@ class Stacked:
 class StackedNetwork(Stacked):
     """Networks, whose parameters lie in one tensor `flat` `[P, n]`, a row as the optimizer of each would have it."""
 
-    def __init__(self, networks: Sequence[Any]):
-        super().__init__(networks)
+    def __init__(self, networks: Sequence[Any], device: torch.device):
+        super().__init__(networks, device)
         parameters = dict(networks[0].named_parameters())
         assert [id(x) for x in parameters.values()] == [id(x) for x in networks[0].trained()]
         self.shapes = {name: x.shape for name, x in parameters.items()}

@@ -123,13 +123,13 @@ class Counted(TorchDispatchMode):
 
 def test_the_number_of_operations_does_not_depend_on_that_of_agents():
     counts = []
-    for count in (2, 3, 4):
+    for count in (2, 4):
         many = population(count, env="Pendulum-v1", normalize_obs=True, normalize_reward=True)
         many.iterate()
         with Counted() as counted:
             many.iterate()
         counts.append(counted.count)
-    assert counts[0] == counts[1] == counts[2] > 500
+    assert counts[0] == counts[1] > 500
 
 
 def test_adam_of_each_row_is_adam():
