@@ -10,7 +10,7 @@ from gpusim.agents.population.record import OWN, Record
 from gpusim.agents.population.search import Descent
 from gpusim.agents.train.vary import Choice, Span
 
-SPANS = ((5, 95), (25, 75))  # percentiles between which bands lie
+SPANS = ((5, 95, 0.2), (25, 75, 0.35))  # percentiles between which bands lie, and how dark these are
 
 
 def returns(record: Record, env: str, threshold: float | None) -> Any:
@@ -22,9 +22,9 @@ def returns(record: Record, env: str, threshold: float | None) -> Any:
     axes, middle = figure.axes[0], np.nanmedian(values, 1)
     lines = [Line(f"median of {record.size:,} agents", steps, middle)]
     draw(axes, lines, solved_at(threshold))
-    for low, high in SPANS:
+    for low, high, alpha in SPANS:
         edges = np.nanpercentile(values, (low, high), 1)
-        axes.fill_between(steps, *edges, alpha=0.2, linewidth=0, color="C0", label=f"{high - low} % of them")
+        axes.fill_between(steps, *edges, alpha=alpha, linewidth=0, color="C0", label=f"{high - low} % of them")
     mean, error = np.nanmean(values, 1), np.nanstd(values, 1) / np.sqrt(np.isfinite(values).sum(1))
     axes.errorbar(
         steps, mean, 1.96 * error, color="C1", linewidth=1, elinewidth=0.8, label="mean, with its 95 % interval"
