@@ -16,7 +16,7 @@ from gpusim.agents.train.run import LOG, RunFolder
 from gpusim.errors import InputError
 
 LONGEST = 60.0  # seconds in which a process should have begun
-SURE = 1.0  # seconds that it is watched after that: what is wrong with a run mostly shows at once
+SURE = 1.0  # seconds that it is watched after its first word: what is wrong with a run mostly shows at once
 
 
 def require_alone() -> None:
@@ -35,9 +35,10 @@ def detach(folder: RunFolder, words: list[str]) -> int:
     Raises:
         InputError: the log cannot be written, or the process does not begin.
     """
+    said = _length(folder)
     process = _spawn(folder, ["resume", str(folder.path), *words])
     try:
-        code = _begun(folder, process)
+        code = _begun(folder, process, said)
     except KeyboardInterrupt as stop:
         console.say(f"{folder.path} goes on as process {process}: `gpusim stop {folder.path}` ends it")
         return signals.exit_code(stop)
@@ -84,17 +85,37 @@ def _hangups_ignored() -> Iterator[None]:
         signal.signal(signal.SIGHUP, before)
 
 
-def _begun(folder: RunFolder, process: int) -> int | None:
-    """Waits until the process is at work on the run; the exit code of one that ended."""
+def _begun(folder: RunFolder, process: int, said: int) -> int | None:
+    """Waits until the process is at work on the run, and has said so; the exit code of one that ended.
+
+    Args:
+        said: the length of the log before.
+    """
     end, sure = time.monotonic() + LONGEST, math.inf
     while (now := time.monotonic()) < sure:
-        ended, status = os.waitpid(process, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        held = folder.held()
-        if sure == math.inf and held.now and held.by is not None and held.by.pid == process:
+        if (code := _ended(process)) is not None:
+            return code
+        by = folder.held().by
+        if sure == math.inf and by is not None and by.pid == process and _length(folder) > said:
             sure = now + SURE
         if sure == math.inf and now > end:
             raise InputError(f"process {process} has not begun in {LONGEST:g} s: see {folder.path / LOG}.")
         time.sleep(0.05)
     return None
+
+
+def _length(folder: RunFolder) -> int:
+    """Of the log, in bytes."""
+    try:
+        return (folder.path / LOG).lstat().st_size
+    except OSError:
+        return 0
+
+
+def _ended(process: int) -> int | None:
+    """The exit code of a process that has; 1 where the system keeps none (SIGCHLD is ignored)."""
+    try:
+        ended, status = os.waitpid(process, os.WNOHANG)
+    except ChildProcessError:
+        return 1
+    return os.waitstatus_to_exitcode(status) if ended else None

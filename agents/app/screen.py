@@ -1,4 +1,4 @@
-"""What `gpusim watch` shows: a panel for each GPU, one for the host, one for each run, and what is wrong."""
+"""What `gpusim watch` shows: what is wrong, a panel for each GPU, one for the host, and one for each run."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -46,13 +46,12 @@ class View:
 def screen(view: View, width: int) -> RenderableType:
     """For a terminal of so many columns."""
     by_process = {w.status.by.pid: w for w in view.runs if w.status.running and w.status.by and w.status.by.here}
-    parts: list[RenderableType] = [_gpu(gpu, by_process, width) for gpu in view.gpus]
+    parts: list[RenderableType] = [_wrong(view.wrong, width)] if view.wrong else []  # first, as a terminal may be short
+    parts += [_gpu(gpu, by_process, width) for gpu in view.gpus]
     parts.append(_host(view, width))
     parts += [_run(watched, width) for watched in view.runs]
     if view.note:
         parts.append(Text(view.note, "dim"))
-    if view.wrong:
-        parts.append(_wrong(view.wrong, width))
     return Group(*parts)
 
 

@@ -121,6 +121,7 @@ def test_the_screen(width, run, monkeypatch):
     ):  # fmt: skip
         assert words in said, words
     assert any(bar in said for bar in BARS)
+    assert "what is wrong" in said.splitlines()[0]  # which no short terminal cuts off
     assert len(said.splitlines()) <= 24 + 4
 
 
