@@ -12,7 +12,11 @@ PEERS = [
     {
         "name": "highway-env",
         "runs": "sync",
-        "envs": {"Highway/*": "{name}"},
+        "envs": {
+            "Highway/highway-fast-v0": "highway-fast-v0",
+            "Highway/highway-v0": "highway-v0",
+            "Highway/parking-v0": "parking-v0",
+        },
         "modes": ("bare",),
         "differs": "A Python object for each vehicle, in float64; a reset takes a step of its own, which is not "
         "counted; no statistics are kept.",
