@@ -226,3 +226,12 @@ def fused(env, changes):
         "statistics": torch.stack([statistics.mean, statistics.var]),
         "losses": losses,
     }
+
+
+def written(folder):
+    """A run from Python, in a folder, and the same taken up again."""
+    from gpusim.agents import ppo, resume
+
+    first = ppo.train(ppo.Config(env="CartPole-v1", **SMALL, num_steps=16, total_steps=1024, run_dir=folder))
+    more = resume(folder, total_steps=2048)
+    return first.ending, len(first.metrics), more.learner.steps

@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from tests.agents.ranks import interrupted, iterated, kept_by, refused, sampled, spoiled, together, trained, windows
+from tests.agents.ranks import (
+    interrupted,
+    iterated,
+    kept_by,
+    refused,
+    sampled,
+    spoiled,
+    together,
+    trained,
+    windows,
+    written,
+)
 
 SHORT = {"num_steps": 8, "shards": 4, "minibatches": 4, "epochs": 2, "total_steps": 4 * 128}
 NORMALIZED = {"normalize_obs": True, "normalize_reward": True}
@@ -155,6 +166,13 @@ def test_an_interrupt_of_one_rank_ends_all_after_the_same_iteration():
     found = together(2, interrupted, SHORT | {"total_steps": 10**7})
     assert [(ending, iteration) for ending, iteration, _ in found] == [("interrupted", found[0][1])] * 2
     assert {signal for *_, signal in found} == {15}
+
+
+@pytest.mark.slow
+def test_from_python_the_first_rank_writes(tmp_path):
+    assert together(2, written, tmp_path / "run") == [("complete", 4, 2048)] * 2
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 8
+    assert (tmp_path / "run" / "result.json").exists()
 
 
 # ---------------------------------------------------------------------------------------------------------- faults
