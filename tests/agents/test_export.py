@@ -343,11 +343,11 @@ def test_a_mistake_is_told_in_a_sentence(args, sentence, run, capsys):
 
 
 def test_a_missing_library_is_named(run, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(SystemExit) as stop:
         main(["export", str(run)])
     assert stop.value.code == 2
-    assert 'ONNX needs onnxscript, which is not installed: pip install "gpusim[export]"' in capsys.readouterr().err
+    assert 'ONNX needs onnx, which is not installed: pip install "gpusim[export]"' in capsys.readouterr().err
     assert not list(run.glob("policy*")) + list(run.glob(".export*"))
 
 
