@@ -11,23 +11,19 @@ from gpusim.errors import InputError
 from gpusim.memory import LITTLE, free_memory
 
 LEARNED = 5  # numbers made of a step, as in a run
-COPIES = 2  # of the steps: as they were made, and agent after agent
-OF_WEIGHTS = 5 / 4  # tensors as large as the weights, to those of a run
+OF_STEPS = 4  # to what a run has: as they were made one by one, together, agent after agent, and in minibatches
+OF_WEIGHTS = 5 / 4
+OF_UPDATE = 2  # `vmap` adds a bias after its product, and each leaves something for the gradient
 
 
 def takes(config: Any, task: Task, agents: int) -> list[Part]:
     """Of so many agents with these settings."""
-    steps, networks, update = (
-        budget.rollout(config, task, LEARNED),
-        budget.network(config, task),
-        budget.update(config, task),
-    )
-    sizes = {
-        "rollouts": COPIES * steps.size,
-        "networks and optimizers": OF_WEIGHTS * networks.size,
-        "update": update.size,
+    each = {
+        "rollouts": OF_STEPS * budget.rollout(config, task, LEARNED).size,
+        "networks and optimizers": OF_WEIGHTS * budget.network(config, task).size,
+        "update": OF_UPDATE * budget.update(config, task).size,
     }
-    return [Part(name, int(agents * size), ("agents",)) for name, size in sizes.items()]
+    return [Part(name, int(agents * size), ("agents",)) for name, size in each.items()]
 
 
 def describe(config: Any, task: Task, agents: int, device: torch.device) -> str:

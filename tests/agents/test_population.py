@@ -5,6 +5,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -321,6 +323,32 @@ def test_too_many_are_refused_with_the_most_that_fit(monkeypatch):
     memory.require(base, task, 1000, device)
     with pytest.raises(InputError):
         memory.require(base, task, 1001, device)
+
+
+PEAK = """
+import dataclasses, sys
+from gpusim.agents import ppo
+from gpusim.agents.bench.memory import resident
+from gpusim.agents.population import memory
+from gpusim.agents.population.learner import Population
+from gpusim.agents.train.environments import describe
+
+agents, num_envs, width = map(int, sys.argv[1:])
+base = ppo.Config(env="CartPole-v1", device="cpu", num_envs=num_envs, num_steps=32, minibatches=4, hidden=(width, width))
+Population(base, [dataclasses.replace(base, seed=seed) for seed in range(2)]).iterate()
+before = resident("VmHWM")
+many = Population(base, [dataclasses.replace(base, seed=seed) for seed in range(agents)])
+many.iterate()
+print(resident("VmHWM") - before, sum(part.size for part in memory.takes(base, describe(base.env), agents)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [(400, 8, 32), (100, 64, 32), (400, 8, 128)], ids=str)
+def test_what_is_told_is_near_the_peak(sizes):
+    done = subprocess.run([sys.executable, "-c", PEAK, *map(str, sizes)], capture_output=True, text=True, check=True)
+    real, told = map(int, done.stdout.split())
+    assert 0.6 * real < told < 1.4 * real
 
 
 # -------------------------------------------------------------------------------------------------------- as runs
