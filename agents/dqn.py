@@ -17,8 +17,6 @@ from gpusim.agents.exploration import ExplorationConfig, Explorer
 from gpusim.agents.off_policy import OffPolicy, OffPolicyConfig, follow
 from gpusim.agents.parts.networks import QNetwork
 from gpusim.agents.parts.values import Atoms, Quantiles, of_action
-from gpusim.agents.train import budget
-from gpusim.agents.train.budget import Part
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env
@@ -55,9 +53,6 @@ class Config(OffPolicyConfig, ExplorationConfig):
             raise InputError(
                 "a distribution is learned over atoms or by quantiles, not by both: leave one of them at 1."
             )
-
-    def network_part(self, task: Task) -> Part:
-        return budget.network(self, task, max(self.atoms, self.quantiles), targets=1, noisy=self.noisy)
 
     @property
     def values(self) -> Atoms | Quantiles | None:

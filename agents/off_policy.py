@@ -89,7 +89,7 @@ class OffPolicyConfig(RunConfig):
 
     def network_part(self, task: Task) -> Part:
         """The memory of networks, target networks and optimizers."""
-        raise NotImplementedError
+        return budget.network(self, task, targets=1)
 
     def due(self, iteration: int) -> int:
         """Updates that the steps before iteration number `iteration`, from 0, are worth, whether they were made or not."""

@@ -50,14 +50,8 @@ def replay(config: Any, task: Task) -> Part:
     return Part("replay", config.held * each, ("capacity",))
 
 
-def network(config: Any, task: Task, each_output: int = 1, targets: int = 0, noisy: bool = False) -> Part:
-    """The weights, their gradient, and Adam's two moments.
-
-    Args:
-        each_output: numbers that stand for one.
-        targets: copies of the weights that follow.
-        noisy: whether each weight has one beside it.
-    """
+def network(config: Any, task: Task, targets: int = 0) -> Part:
+    """The weights, their gradient, and Adam's two moments; `targets`: copies of the weights that follow."""
     action, hidden = task.action_space, config.hidden
     outputs = int(action.n) if isinstance(action, Discrete) else math.prod(action.shape)
     cells, images = entries(config, task), is_cnn(config.network, task.observation_space)
@@ -67,8 +61,8 @@ def network(config: Any, task: Task, each_output: int = 1, targets: int = 0, noi
     if config.network in CELLS:
         copies, units = 2 - config.shared_memory, config.memory_units
         each, last = each + CELLS[config.network].weights(last, units), units
-    weights = products(shared) + copies * each + last * (outputs + 1) * each_output
-    size = (4 + targets) * FLOAT * weights * (2 if noisy else 1)
+    weights = products(shared) + copies * each + last * (outputs + 1) * distribution(config)
+    size = (4 + targets) * FLOAT * weights * (2 if getattr(config, "noisy", False) else 1)
     return Part("network and optimizer", size, ("hidden", "memory_units"))
 
 
@@ -88,7 +82,7 @@ def batches(config: Any, task: Task, at_once: int) -> Part:
         1 if config.prioritized else min(most, max(1, at_once // (rows * math.prod(task.observation_space.shape))))
     )
     drawn = 4 * math.prod(task.observation_space.shape) + 8  # two observations, as they are and as features
-    outputs = max(config.atoms, getattr(config, "quantiles", 1))
+    outputs = distribution(config)
     left = 2 * cells + 4 * sum(widths) + 2 * max(widths) + (3 * outputs * outputs if outputs > 1 else 0)
     return Part("update", FLOAT * rows * (several * drawn + left), ("batch_size", "hidden"))
 
@@ -106,6 +100,11 @@ def update(config: Any, task: Task) -> Part:
     in_passing = all_steps if config.accumulate == 1 else all_steps / min(config.num_envs, parts)
     size = FLOAT * max(left * all_steps / parts, passing * in_passing)
     return Part("update", int(size), ("accumulate", "num_envs", "num_steps", "hidden"))
+
+
+def distribution(config: Any) -> int:
+    """Numbers that stand for a value."""
+    return max(getattr(config, "atoms", 1), getattr(config, "quantiles", 1))
 
 
 def entries(config: Any, task: Task) -> int:
