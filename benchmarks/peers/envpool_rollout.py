@@ -23,7 +23,6 @@ PEERS = [
             "Highway/highway-fast-v0": "HighwayFast-v0",
             "Highway/highway-v0": "Highway-v0",
             "Highway/parking-v0": "Parking-v0",
-            "Highway/parking*": "{name}",
         },
         "modes": ("step", "bare"),
         "differs": "Steps in float64 and shows float32; a reset takes a step of its own, which is not counted; statistics "
