@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from gpusim.agents.on_policy import Chosen, OnPolicy, OnPolicyConfig, check_advantages
+from gpusim.agents.on_policy import Chosen, OnPolicy
+from gpusim.agents.rollouts import OnPolicyConfig, check_advantages
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from gpusim.agents.on_policy import Chosen, OnPolicy, PassesConfig, check_advantages
+from gpusim.agents.on_policy import Chosen, OnPolicy
+from gpusim.agents.rollouts import PassesConfig, check_advantages
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.loop import Result
 from gpusim.agents.train.presets import by_env

@@ -13,9 +13,10 @@ from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from gpusim.agents.exploration import ExplorationConfig, Explorer
-from gpusim.agents.on_policy import Chosen, OnPolicy, PassesConfig
+from gpusim.agents.on_policy import Chosen, OnPolicy
 from gpusim.agents.parts.gated import CELLS, RememberingQ
 from gpusim.agents.parts.networks import QNetwork
+from gpusim.agents.rollouts import PassesConfig
 from gpusim.agents.train.config import Activation
 from gpusim.agents.train.environments import Given, Task
 from gpusim.agents.train.learner import remembered
