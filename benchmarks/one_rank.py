@@ -37,12 +37,11 @@ class Noted(Observer):
 
 
 class Remembering(PPO):
-    rollout: Rollout  # the first
+    rollout: Rollout  # the last
 
     def collect(self, num_steps: int) -> Rollout:
-        found = super().collect(num_steps)
-        self.rollout = getattr(self, "rollout", found)
-        return found
+        self.rollout = super().collect(num_steps)
+        return self.rollout
 
 
 def settings(env: str, total_steps: int) -> Config:

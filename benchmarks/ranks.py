@@ -34,7 +34,7 @@ class Config:
     sizes: tuple[int, ...] = (1, 2, 4)
     """Processes."""
     only: tuple[str, ...] = tuple(STEPS)
-    """Environments."""
+    """Environments; the rows of the others are kept from the result file."""
     out: Path | None = None
     """Folder of the result files; None: benchmarks/results/HARDWARE."""
 
@@ -50,12 +50,17 @@ def main(config: Config) -> None:
         alone = next(other for other in rows if other["env"] == row["env"])
         row["same_rollout"] = row["digest"] == alone["digest"]
         row["distance"] = float(np.abs(np.subtract(row["weights"], alone["weights"])).max())
+    load = f"{before:.1f} to {os.getloadavg()[0]:.1f}"
     for row in rows:
         del row["weights"]
-    load = f"{before:.1f} to {os.getloadavg()[0]:.1f}"
-    result = {"device": "cpu", "load": load, "cores": os.cpu_count(), **source, "rows": rows}
+        row["load"] = load
+    result = {"device": "cpu", "cores": os.cpu_count(), **source}
+    file = folder(result, config.out) / "ranks.json"
+    known = json.loads(file.read_text())["rows"] if file.exists() else []
+    rows += [row for row in known if row["env"] not in config.only]
+    result["rows"] = sorted(rows, key=lambda row: (row["env"], row["ranks"]))
     publish("ranks", result, table(result), config.out)
-    picture(rows, folder(result, config.out) / "ranks.png")
+    picture(result["rows"], file.with_suffix(".png"))
 
 
 def measured(env: str, size: int) -> dict[str, Any]:
@@ -71,8 +76,8 @@ def measured(env: str, size: int) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> list[str]:
     lines = [
         "| environment | processes | first rollout | weights after an iteration differ by | iteration [ms] | sums [ms] "
-        "| one sum alone [ms] | steps/s | of linear |",
-        "|---|---:|---|---:|---:|---:|---:|---:|---:|",
+        "| one sum alone [ms] | steps/s | of linear | load |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     for row in result["rows"]:
         alone = next(other for other in result["rows"] if other["env"] == row["env"])
@@ -81,13 +86,13 @@ def table(result: dict[str, Any]) -> list[str]:
             f"| {row['env']} | {row['ranks']} | {'the same' if row['same_rollout'] else 'differs'} | {row['distance']:.1e} "
             f"| {row['cost']['least_ms']:.1f} | {row['cost']['least_sums_ms']:.1f} "
             f"| {row['cost']['gradient_sum_ms']:.2f} | {1e3 * speed:,.0f} "
-            f"| {speed / single / row['ranks']:.0%} |"
+            f"| {speed / single / row['ranks']:.0%} | {row['load']} |"
         )
     return [
         *lines,
         "",
         "The first four columns: as many environments in all; the others: as many on every process. Of 40 iterations the "
-        f"fastest counts, as other work has part of the {result['cores']} cores (load {result['load']}); sums hold the "
+        f"fastest counts, as other work has part of the {result['cores']} cores, as load tells; sums hold the "
         f"waiting for a slower process. {hardware(result, 'cpu')}, torch {result['versions']['torch']}; "
         f"`python benchmarks/ranks.py`, {result['date'][:10]}.",
     ]
