@@ -25,6 +25,7 @@ from gpusim.env import Env
 from gpusim.errors import InputError
 
 SEARCHES = ("random", "grid", "halving", "pbt")
+AGENTS = 256  # where nothing is said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ def check(config: ppo.Config, search: Search, varied: dict[str, Span | Choice]) 
             made(config, {name: value}).check()
     if search.search == "pbt" and not set(varied) - {"seed"}:
         raise InputError("pbt explores settings: vary one, as in --learning-rate log:1e-4..1e-2")
-    if search.search == "pbt" and (search.agents or 256) < 2:
+    if search.search == "pbt" and (search.agents or AGENTS) < 2:
         raise InputError("pbt needs two agents at least.")
 
 
@@ -90,13 +91,13 @@ def members_of(config: ppo.Config, search: Search, varied: dict[str, Span | Choi
     Raises:
         InputError: a value is out of range, or they are too many for the memory there is.
     """
-    count = search.agents or 256
-    memory.require(config, describe(config.env), count, checks.device(config.device))
-    found = grid(config, varied, search.agents) if search.search == "grid" else drawn(config, varied, count)
-    memory.require(config, describe(config.env), len(found), checks.device(config.device))
-    for member in found:
-        member.check()
-    return found
+    task, device = describe(config.env), checks.device(config.device)
+    if search.search == "grid":
+        found = grid(config, varied, search.agents)
+        memory.require(config, task, len(found), device)
+        return found
+    memory.require(config, task, search.agents or AGENTS, device)
+    return drawn(config, varied, search.agents or AGENTS)
 
 
 def train(
