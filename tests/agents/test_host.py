@@ -121,8 +121,8 @@ def test_a_replay_keeps_bytes_and_tells_its_memory_beforehand():
         env="GuessLives-v0", num_envs=4, total_steps=512, capacity=256, learning_starts=128, batch_size=16, hidden=(8,),
         device="cpu",
     )  # fmt: skip
-    assert config.memory == "256 × 3207 B = 802 KiB"
     learner = run(make_learner("dqn", config)).learner
+    assert {part.name: part.size for part in config.takes(learner.task)}["replay"] == 256 * 3207
     assert (learner.replay.obs.dtype, learner.replay.obs.shape) == (torch.uint8, (256, 40, 40, 1))
     assert set(learner.replay.obs.flatten().tolist()) <= {*range(7), *range(100, 107)}
 
