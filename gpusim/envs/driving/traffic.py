@@ -72,7 +72,7 @@ def begun(rng: Rng, p: Params, count, size, lanes) -> State:
     y, nobody = to_float(lane) * LANE, false_like(none)
     phase = (x + y) * PI
     return State(
-        where(there, x, to_float(slot) * -1e4),
+        where(there, x, to_float(slot) * -50.0),
         where(there, y, 0.0),
         none,
         where(there, speed, 0.0),
