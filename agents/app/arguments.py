@@ -63,7 +63,7 @@ def settings(
     """
     from gpusim.agents.train.run import preset
 
-    default = preset(algorithm, env, **_deciding(args, preset(algorithm, env)))
+    default = preset(algorithm, env, **deciding(args, preset(algorithm, env)))
     config = options(beside(default), args, program, hidden=("env",))
     named(config, "run_dir", "script")
     script = ("script_start", "script_end", "script_until")
@@ -71,7 +71,7 @@ def settings(
     return config
 
 
-def _deciding(args: list[str], config: Any) -> dict[str, Any]:
+def deciding(args: list[str], config: Any) -> dict[str, Any]:
     """The flags that the defaults of others depend on; one that is no number is left for `options` to refuse."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in (n for n in ("num_envs", "num_steps", "preset") if hasattr(config, n)):

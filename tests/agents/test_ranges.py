@@ -11,8 +11,7 @@ import torch
 
 import gpusim
 from gpusim.agents import a2c, dqn, ppo, pqn, reinforce, sac, td3
-from gpusim.agents.app.arguments import options
-from gpusim.agents.app.commands.train import sizes
+from gpusim.agents.app.arguments import deciding, options
 from gpusim.agents.train.ranges import OneOf, Range, hints, whole
 from gpusim.errors import InputError
 
@@ -161,7 +160,7 @@ def test_the_command_line_takes_short_whole_numbers():
     args = ["--num-envs", "1k", "--total-steps", "2e3", "--hidden", "1k", "8", "--target-kl", "0.1"]
     config = options(ppo.Config(), args, "gpusim train ppo CartPole-v1")
     assert (config.num_envs, config.total_steps, config.hidden, config.target_kl) == (1000, 2000, (1000, 8), 0.1)
-    assert sizes(args, config) == {"num_envs": 1000}
+    assert deciding(args, config) == {"num_envs": 1000}
     with pytest.raises(InputError, match="--total-steps: 'inf' is no whole number"):
         options(ppo.Config(), ["--total-steps", "inf"], "gpusim train ppo CartPole-v1")
 
