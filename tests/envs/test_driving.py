@@ -391,7 +391,7 @@ def test_kernels_in_the_interpreter():
 
 @pytest.mark.slow
 @pytest.mark.skipif(launch.interpreted(), reason="kernels are interpreted in this process")
-@pytest.mark.parametrize("env", (highway_fast.HIGHWAY_FAST, parking.PARKING), ids=lambda e: e.id)
+@pytest.mark.parametrize("env", [highway_fast.HIGHWAY_FAST, parking.PARKING], ids=lambda e: e.id)
 def test_kernels_compile_for_a_gpu_without_spills(env):
     """Those of `highway-v0`, with its 64 slots, compile too, but spill."""
     pytest.importorskip("triton")
