@@ -1,8 +1,8 @@
-"""Rejax trains many PPO agents at once, by `vmap` over their keys, as PureJaxRL does; a line of JSON tells how long it takes.
+"""Rejax trains many PPO agents at once, by `vmap` over their keys, as PureJaxRL does; a line of JSON tells how long.
 
     python rejax_population.py '{"agents": 256, "rounds": 5, "num_envs": 8, ...}'
 
-Told are processor seconds of an iteration of all agents, without compilation; all but `agents` and `rounds` are Rejax's settings.
+Told are processor seconds of an iteration of all agents, without compilation; what is not named here are Rejax's settings.
 """
 
 import importlib.metadata
