@@ -85,6 +85,7 @@ def test_a_file_and_one_beside_it_are_all_that_the_table_and_the_parity_tests_ne
     for folder in ("benchmarks", "docs"):
         (tmp_path / folder).mkdir()
     for file in (
+        "README.md",
         "docs/environments.md",
         "pyproject.toml",
         "benchmarks/readme.py",
