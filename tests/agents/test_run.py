@@ -145,10 +145,8 @@ def wait_for_checkpoint(folder, process):
         time.sleep(0.01)
 
 
-SLOWLY = pytest.param(["--network", "gru"], id="gru", marks=pytest.mark.slow)
-
-
-@pytest.mark.parametrize("extra", [pytest.param([], id=""), SLOWLY])
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", [[], ["--network", "gru"]], ids=["", "gru"])
 def test_a_run_killed_outright_and_resumed_ends_bit_for_bit_like_the_unbroken_one(extra, tmp_path):
     """One whose network remembers stops in the midst of episodes."""
     folder, steps = tmp_path / "killed", "12800"

@@ -47,6 +47,7 @@ def result(*targets):
     return {**origin, "hardware": {"processor": "P"}, "cartpole": cold, "rows": rows}
 
 
+@pytest.mark.slow
 def test_every_environment_has_its_kernels():
     cases = load("kernel_report").cases()
     assert not [c.problem for c in cases if c.launch is None]

@@ -88,11 +88,14 @@ TRIGGERS = {
     "episodes, a length": {"episode_trigger": lambda e: e in (1, 3), "video_length": 12},
     "both": {"episode_trigger": lambda e: e == 2, "step_trigger": lambda t: t == 3},
 }
+OFTEN = {"steps that overlap": pytest.mark.slow}
 
 
 @pytest.mark.filterwarnings("ignore:.*(Overwriting existing|autoreset mode is same-step).*")
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("arguments", TRIGGERS.values(), ids=TRIGGERS)
+@pytest.mark.parametrize(
+    "arguments", [pytest.param(x, id=name, marks=OFTEN.get(name, ())) for name, x in TRIGGERS.items()]
+)
 def test_videos_begin_and_end_as_gymnasiums(mode, arguments, recorded, tmp_path):
     play(
         theirs.RecordVideo(make(BREAKOUT, autoreset_mode=mode, render_mode="rgb_array"), str(tmp_path), **arguments),

@@ -227,6 +227,7 @@ def unbroken(tmp_path_factory):
     return where
 
 
+@pytest.mark.slow
 def test_of_tampered_folders_none_is_raw_and_none_silently_wrong(unbroken, tmp_path, monkeypatch):
     monkeypatch.setattr(gpusim.agents.folder.drawing, "save", lambda *args: None)  # pictures have tests of their own
     monkeypatch.setattr(gpusim.agents.folder.drawing, "curve", lambda *args: None)

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_runs_that_are_killed_and_resumed_end_like_unbroken_ones():
     done = subprocess.run(
         [sys.executable, "-m", "tests.hostile.kills", "--kills", "20"], capture_output=True, text=True, check=False
