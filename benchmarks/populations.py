@@ -77,7 +77,7 @@ def rejax(config: Config, base: ppo.Config) -> list[float] | None:
     asked = {theirs: getattr(base, ours) for ours, theirs in names.items()}
     asked |= {"agents": config.agents, "rounds": config.rounds, "hidden": base.hidden}
     asked |= {"learning_rate": base.learning_rate, "max_grad_norm": base.max_grad_norm}
-    command = [python, PEERS / "rejax_population.py", json.dumps(asked)]
+    command = [str(python), str(PEERS / "rejax_population.py"), json.dumps(asked)]
     done = subprocess.run(command, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=True)
     return list(json.loads(done.stdout)["seconds"])
 
