@@ -92,7 +92,9 @@ OFTEN = {"steps that overlap": pytest.mark.slow}
 
 
 @pytest.mark.filterwarnings("ignore:.*(Overwriting existing|autoreset mode is same-step).*")
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", ["same_step", *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES if mode != "same_step")]
+)
 @pytest.mark.parametrize(
     "arguments", [pytest.param(x, id=name, marks=OFTEN.get(name, ())) for name, x in TRIGGERS.items()]
 )
